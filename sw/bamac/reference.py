@@ -1,0 +1,177 @@
+"""The integer reference: what the network computes, by definition.
+
+The arithmetic is a sum of products of integers. It runs on floating point only as an exact engine:
+before a layer is computed, the largest magnitude that any partial sum can reach is known from its
+weights and the range of its inputs, and an engine is taken whose significand holds it. Speed
+matters, because every other level is compared with this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bamac.graph import Conv2d, Dense, GraphError
+
+__all__ = [
+    "ConvTrace", "DenseTrace", "ReferenceTrace", "check_frames", "conv_accumulators",
+    "dense_accumulators", "max_pool", "run",
+]
+
+# Engines in the order of speed, with the largest integer up to which they are exact.
+_ENGINES = ((np.float32, 1 << 24), (np.float64, 1 << 53))
+
+
+@dataclass(frozen=True, eq=False)
+class ConvTrace:
+    """What one convolution computed.
+
+    ``bits`` (channels, rows, cols) uint8 is ``acc >= threshold`` before pooling, ``pooled`` the map
+    after the layer's max pool, ``vector`` (channels,) int64 the result of its global pool or None,
+    ``acc`` the accumulators, int64, or None when they were not asked for.
+    """
+
+    name: str
+    bits: np.ndarray
+    pooled: np.ndarray
+    vector: np.ndarray | None = None
+    acc: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DenseTrace:
+    """What one dense layer computed: ``acc`` with the bias in it, and what was emitted of it."""
+
+    name: str
+    acc: np.ndarray
+    outputs: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceTrace:
+    """What a network computed on one window of frames, layer by layer in execution order.
+
+    ``vector`` is the global pool's result, ``outputs`` the raw integer scores (int64) and
+    ``scores`` the real ones (float64).
+    """
+
+    layers: dict
+    vector: np.ndarray
+    outputs: np.ndarray
+    scores: np.ndarray
+
+
+def check_frames(spec, frames):
+    """Return ``frames`` as int64, or raise :class:`GraphError` if they do not fit ``spec``."""
+    frames = np.asarray(frames)
+    if not np.issubdtype(frames.dtype, np.integer):
+        raise GraphError(f"Frames must be integers, not {frames.dtype}")
+    if frames.shape != (spec.rows, spec.cols):
+        shape = " x ".join(str(size) for size in frames.shape)
+        raise GraphError(f"Frames must be {spec.rows} x {spec.cols}, not {shape or 'a scalar'}")
+    low, high = int(frames.min()), int(frames.max())
+    if low < spec.min or high > spec.max:
+        raise GraphError(f"Frames must be in {spec.min}..{spec.max}, not {low}..{high}")
+    return frames.astype(np.int64)
+
+
+def _engine(name, magnitude):
+    for dtype, exact in _ENGINES:
+        if magnitude < exact:
+            return dtype
+    raise GraphError(f"{name}: accumulators must stay below 2^53, not reach {magnitude}")
+
+
+def conv_accumulators(conv, activations, input_max):
+    """Accumulators (channels, rows, cols) int64 of ``conv`` on ``activations`` (int, 3 axes).
+
+    ``input_max`` is the largest magnitude that an activation can have.
+    """
+    top, bottom, left, right = conv.padding
+    kernel_rows, kernel_cols = conv.kernel
+    reach = int(np.abs(conv.weights).sum(axis=(1, 2, 3)).max()) * int(input_max)
+    dtype = _engine(conv.name, reach)
+    padded = np.pad(activations, ((0, 0), (top, bottom), (left, right))).astype(dtype)
+    rows, cols = conv.conv_shape(*activations.shape[1:])
+    step = conv.stride
+    acc = np.zeros((conv.out_channels, rows * cols), dtype)
+    for i in range(kernel_rows):
+        for j in range(kernel_cols):
+            tap = padded[:, i:i + rows * step:step, j:j + cols * step:step]
+            # Beyond the last position the slice may run one row or column too far
+            tap = tap[:, :rows, :cols].reshape(conv.in_channels, -1)
+            acc += conv.weights[:, :, i, j].astype(dtype) @ tap
+    return acc.reshape(conv.out_channels, rows, cols).astype(np.int64)
+
+
+def max_pool(bits, pool):
+    """Maximum over windows of ``pool`` with stride = size; what does not fill one is dropped."""
+    channels, rows, cols = bits.shape
+    rows, cols = rows // pool[0], cols // pool[1]
+    windows = bits[:, :rows * pool[0], :cols * pool[1]]
+    return windows.reshape(channels, rows, pool[0], cols, pool[1]).max(axis=(2, 4))
+
+
+def dense_accumulators(dense, vector, input_max):
+    """``weights @ vector + bias`` as int64, for ``vector`` within 0..``input_max``."""
+    reach = int(np.abs(dense.weights).sum(axis=1).max()) * int(input_max)
+    # int64 is exact far beyond this; the check is about sums that hardware would never hold
+    _engine(dense.name, reach + int(np.abs(dense.bias).max()))
+    return dense.weights @ vector.astype(np.int64) + dense.bias
+
+
+def emit(dense, acc):
+    """What ``dense`` hands on of ``acc``: bits, clamped unsigned integers or the raw sum."""
+    if dense.emit == "bit":
+        return (acc >= 0).astype(np.int64)
+    if dense.emit == "unsigned":
+        return np.clip(acc >> dense.shift, 0, (1 << dense.bits) - 1)
+    return acc
+
+
+def run(network, frames, *, keep_acc=False):
+    """Run ``network`` on one window of integer ``frames`` (rows, cols).
+
+    Parameters
+    ----------
+    keep_acc : bool
+        Keep the accumulators of the convolutions too: eight bytes per position and channel.
+
+    Returns
+    -------
+    ReferenceTrace
+
+    Raises
+    ------
+    GraphError
+        If the frames have another shape or type, or a value outside the network's input range.
+    """
+    spec = network.input
+    activations = check_frames(spec, frames)[np.newaxis]
+    input_max = max(-spec.min, spec.max)
+    layers = {}
+    for layer in network.layers:
+        if isinstance(layer, Conv2d):
+            acc = conv_accumulators(layer, activations, input_max)
+            bits = (acc >= layer.thresholds[:, np.newaxis, np.newaxis]).astype(np.uint8)
+            pooled = max_pool(bits, layer.pool)
+            vector = None
+            if layer.global_pool == "max":
+                vector = pooled.max(axis=(1, 2)).astype(np.int64)
+            elif layer.global_pool == "sum":
+                vector = pooled.sum(axis=(1, 2), dtype=np.int64)
+            layers[layer.name] = ConvTrace(layer.name, bits, pooled, vector,
+                                           acc if keep_acc else None)
+            activations, input_max = pooled, 1
+            if vector is not None:
+                pool_vector = features = vector
+                input_max = 1 if layer.global_pool == "max" else pooled[0].size
+        else:
+            assert isinstance(layer, Dense)
+            acc = dense_accumulators(layer, features, input_max)
+            features = emit(layer, acc)
+            layers[layer.name] = DenseTrace(layer.name, acc, features)
+            input_max = 1 if layer.emit == "bit" else (1 << layer.bits) - 1
+    scores = features * network.score_scale + network.score_offset
+    return ReferenceTrace(layers, pool_vector, features, scores)
