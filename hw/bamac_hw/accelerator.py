@@ -1,0 +1,306 @@
+"""The whole accelerator: frames in, raw scores out."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .axi import axi_lite_ports, axi_stream_ports
+from .banked_memory import BankedMemory
+from .collector import Collector
+from .counters import Counters
+from .dense_walker import DenseWalker
+from .frame_writer import FrameWriter
+from .geometry import Geometry
+from .host_port import HostPort
+from .lane_array import LaneArray
+from .layout import ADDRESS_BITS, COUNTERS, Emit
+from .scheduler import Scheduler
+from .step import WRITE_STAGE, Step
+from .weight_feed import WeightFeed
+from .window_fetch import WindowFetch
+from .write_back import WriteBack
+
+__all__ = ["Accelerator"]
+
+
+def trace_ports(geometry, *, accumulators):
+    """Members that a trace build adds: output bits, dense outputs, and memory-port activity.
+
+    A ``*_toggle`` flips with every record. See ``docs/simulation.md``.
+    """
+    g = geometry
+    ports = {
+        "trace_tile_toggle": 1, "trace_tile_layer": 4, "trace_tile_row": 16, "trace_tile_col": 16,
+        "trace_tile_pass": 8, "trace_tile_bits": g.lanes,
+        "trace_word_toggle": 1, "trace_word_layer": 4, "trace_word_index": 16,
+        "trace_word_value": 32,
+        "mon_layer": 4, "mon_flush": 1, "mon_weight_read": 1,
+        "mon_input_read": g.pixels, "mon_input_write": 1,
+        "mon_line_read": g.pixels, "mon_line_write": g.pixels,
+        "mon_vector_read": 1, "mon_vector_write": 1, "mon_descriptor_read": 1,
+        "mon_state_read": 1, "mon_state_write": 1,
+    }
+    if accumulators:
+        ports["trace_tile_acc"] = g.lanes * g.acc_bits
+    return {name: Out(width) for name, width in ports.items()}
+
+
+class Accelerator(wiring.Component):
+    """Streaming accelerator for networks with binary activation maps and int8 weights.
+
+    Every layer keeps the few rows that its kernel needs in a ring; a row of tiles of a layer is
+    computed as soon as its input rows exist. Tiles of ``tile_rows x tile_cols`` pixels by
+    ``channels`` output channels are computed at once, one weight row per cycle.
+
+    ::
+
+        frames ─▶ FrameWriter ─▶ input buffer ─┐
+                                 line buffers ─┼▶ WindowFetch ─ bits ─▶ LaneArray ─▶ WriteBack
+                                vector memory ─┘                          ▲    │        │    │
+                Scheduler ─▶ DenseWalker ─ steps ─▶ WeightFeed ─ operands ┘    ▼        │    ▼
+                                                                        Collector ◀─────┘  line
+                                            scores ◀────────────────────────┘ │          buffers
+                                                                vector memory ◀
+
+    Parameters
+    ----------
+    geometry : Geometry
+    program : Program, optional
+        Goes into the memories' init, and ``run`` is set after reset.
+    trace, accumulators : bool
+        Add trace ports, and the accumulators to them.
+
+    Members
+    -------
+    s_axil_* : AXI4-Lite, see ``HostPort``
+    s_axis_frames_* : AXI4-Stream, one int8 value per beat, ``tlast`` with a frame's last value
+    m_axis_scores_* : AXI4-Stream, one int32 raw score per beat, ``tlast`` with a clip's last
+    irq : a clip was scored
+    """
+
+    def __init__(self, geometry: Geometry, *, program=None, trace=False, accumulators=False):
+        self._geometry, self._program = geometry, program
+        self._trace, self._accumulators = trace, accumulators
+        super().__init__(
+            axi_lite_ports("s_axil", address_bits=ADDRESS_BITS)
+            | axi_stream_ports("s_axis_frames", bits=8, flow=In)
+            | axi_stream_ports("m_axis_scores", bits=32, flow=Out)
+            | {"irq": Out(1)}
+            | (trace_ports(geometry, accumulators=accumulators) if trace else {}))
+
+    def elaborate(self, platform):
+        g, program = self._geometry, self._program
+        m = Module()
+
+        m.submodules.host = host = HostPort(g, autostart=program is not None)
+        m.submodules.frames = frames = FrameWriter(g)
+        m.submodules.scheduler = scheduler = Scheduler(
+            g, init=program.descriptors.tolist() if program else ())
+        m.submodules.walker = walker = DenseWalker(g)
+        m.submodules.fetch = fetch = WindowFetch(g)
+        m.submodules.weights = weights = WeightFeed(
+            g, init=program.weight_words() if program else ())
+        m.submodules.lanes = lanes = LaneArray(
+            pixels=g.pixels, channels=g.channels, acc_bits=g.acc_bits)
+        m.submodules.write_back = write_back = WriteBack(g)
+        m.submodules.collector = collector = Collector(g)
+        m.submodules.input_buffer = input_buffer = BankedMemory(
+            banks=g.pixels, width=g.INPUT_BITS, depth=g.input_words)
+        m.submodules.line_buffers = line_buffers = BankedMemory(
+            banks=g.pixels, width=g.channels, depth=g.line_words)
+        m.submodules.vector = vector = Memory(
+            shape=g.VECTOR_BITS, depth=g.vector_words, init=[])
+        vector_read, vector_write = vector.read_port(), vector.write_port()
+
+        layer = scheduler.layer
+        for block in (walker, fetch, write_back, collector):
+            m.d.comb += block.layer.eq(layer)
+
+        # A step travels down the pipeline, one stage per cycle.
+        steps = [walker.step] + [Signal(Step, name=f"step_{n}") for n in range(1, WRITE_STAGE + 1)]
+        for stage in range(WRITE_STAGE):
+            m.d.sync += steps[stage + 1].eq(steps[stage])
+
+        # Host.
+        for name, member in axi_lite_ports("s_axil", address_bits=ADDRESS_BITS).items():
+            to, value = (self, host) if member.flow is Out else (host, self)
+            m.d.comb += getattr(to, name).eq(getattr(value, name))
+        m.d.comb += [
+            self.irq.eq(host.irq),
+            host.running.eq(scheduler.running), host.waiting.eq(scheduler.waiting),
+            host.score_pending.eq(self.m_axis_scores_tvalid),
+            host.clip_done.eq(scheduler.clip_done),
+            host.errors.eq(Cat(frames.error_short, frames.error_long, frames.error_range)),
+            scheduler.write_en.eq(host.descriptor_en), scheduler.write_addr.eq(host.write_addr),
+            scheduler.write_data.eq(host.write_data),
+            weights.write_en.eq(host.weight_en), weights.write_addr.eq(host.write_addr),
+            weights.write_data.eq(host.write_data),
+        ]
+
+        # Frames.
+        m.d.comb += [
+            frames.i.payload.value.eq(self.s_axis_frames_tdata),
+            frames.i.payload.last.eq(self.s_axis_frames_tlast),
+            frames.i.valid.eq(self.s_axis_frames_tvalid),
+            self.s_axis_frames_tready.eq(frames.i.ready),
+            frames.header.eq(scheduler.header), frames.enable.eq(scheduler.running),
+            frames.release.eq(scheduler.release), frames.released.eq(scheduler.released),
+            frames.finish.eq(scheduler.finish), scheduler.arrived.eq(frames.arrived),
+            input_buffer.write_en.eq(frames.write_en),
+            input_buffer.write_addr.eq(frames.write_addr),
+            *(data.eq(frames.write_data) for data in input_buffer.write_data),
+        ]
+
+        # Walk.
+        m.d.comb += [
+            walker.start.eq(scheduler.job_start), walker.slot.eq(scheduler.slot),
+            walker.row.eq(scheduler.row), scheduler.next_slot.eq(walker.next_slot),
+            scheduler.walk_done.eq(walker.done),
+            walker.collector_busy.eq(collector.busy),
+            fetch.window.eq(walker.window),
+            fetch.step_0.eq(steps[0]), fetch.step_1.eq(steps[1]), fetch.step_4.eq(steps[4]),
+            input_buffer.read_en.eq(fetch.input_en), line_buffers.read_en.eq(fetch.line_en),
+            fetch.vector_data.eq(vector_read.data),
+        ]
+        for bank in range(g.pixels):
+            m.d.comb += [
+                input_buffer.read_addr[bank].eq(fetch.addr[bank]),
+                line_buffers.read_addr[bank].eq(fetch.addr[bank]),
+                fetch.input_data[bank].eq(input_buffer.read_data[bank]),
+                fetch.line_data[bank].eq(line_buffers.read_data[bank]),
+            ]
+
+        # Lanes.
+        m.d.comb += [
+            weights.base_stb.eq(scheduler.job_start), weights.base.eq(layer.weight_base),
+            weights.step_read.eq(steps[3]), weights.step_operand.eq(steps[5]),
+            lanes.clear.eq(steps[6].clear),
+            *(to.eq(value) for to, value in zip(lanes.operand, weights.operand, strict=True)),
+        ]
+        hits = Signal(g.pixels)
+        m.d.sync += [
+            lanes.en.eq((fetch.bits & steps[5].compute.replicate(g.pixels))
+                        | (steps[5].start | steps[5].clear).replicate(g.pixels)),
+            hits.eq(fetch.bits & steps[5].compute.replicate(g.pixels)),
+        ]
+
+        # Outputs.
+        is_map = layer.emit == Emit.MAP
+        is_global = (layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)
+        m.d.comb += [
+            write_back.job_start.eq(scheduler.job_start),
+            write_back.out_slot.eq(scheduler.out_slot), write_back.out_low.eq(scheduler.out_low),
+            write_back.out_row.eq(scheduler.out_row), write_back.step_6.eq(steps[6]),
+            write_back.positive.eq(Cat(~acc[-1] for acc in lanes.acc)),
+            line_buffers.write_en.eq(write_back.write_mask
+                                     & (write_back.valid & is_map).replicate(g.pixels)),
+            line_buffers.write_addr.eq(write_back.write_addr),
+            collector.reserve.eq(walker.step.capture & is_global),
+            collector.load.eq(write_back.valid & is_global),
+            collector.first.eq(scheduler.first_job & (write_back.tile == 0)),
+            collector.mask.eq(write_back.write_mask), collector.pass_.eq(write_back.pass_),
+            collector.start.eq(walker.collector_start),
+            *(to.eq(acc) for to, acc in zip(collector.acc, lanes.acc, strict=False)),
+            scheduler.collector_busy.eq(collector.busy),
+            collector.read_data.eq(vector_read.data),
+            vector_read.en.eq(collector.read_en | fetch.vector_en),
+            vector_read.addr.eq(Mux(collector.read_en, collector.read_addr, fetch.addr[0])),
+            vector_write.en.eq(collector.write_en), vector_write.addr.eq(collector.write_addr),
+            vector_write.data.eq(collector.write_data),
+            self.m_axis_scores_tdata.eq(collector.scores.payload.value),
+            self.m_axis_scores_tlast.eq(collector.scores.payload.last),
+            self.m_axis_scores_tvalid.eq(collector.scores.valid),
+            collector.scores.ready.eq(self.m_axis_scores_tready),
+        ]
+        for bank in range(g.pixels):
+            m.d.comb += [
+                line_buffers.write_data[bank].eq(write_back.write_data[bank]),
+                collector.data[bank].eq(write_back.write_data[bank]),
+            ]
+
+        if not g.counters:
+            m.d.comb += scheduler.run.eq(host.run)
+        else:
+            self._count(m, host, scheduler, walker, collector, weights, hits, {
+                "input_reads": fetch.input_en, "input_writes": frames.write_en,
+                "line_reads": fetch.line_en, "line_writes": line_buffers.write_en,
+                "vector_reads": vector_read.en, "vector_writes": vector_write.en,
+            })
+        if self._trace:
+            self._connect_trace(m, scheduler, write_back, collector, lanes, {
+                "mon_layer": scheduler.current, "mon_flush": scheduler.flush,
+                "mon_weight_read": weights.reading,
+                "mon_input_read": fetch.input_en, "mon_input_write": frames.write_en.any(),
+                "mon_line_read": fetch.line_en, "mon_line_write": line_buffers.write_en,
+                "mon_vector_read": vector_read.en, "mon_vector_write": vector_write.en,
+                "mon_descriptor_read": scheduler.descriptor_reading & scheduler.running,
+                "mon_state_read": scheduler.state_reading,
+                "mon_state_write": scheduler.state_writing & scheduler.running,
+            })
+        return m
+
+    def _count(self, m, host, scheduler, walker, collector, weights, hits, ports):
+        g = self._geometry
+        m.submodules.counters = counters = Counters(g)
+        running = scheduler.running
+        amounts = {
+            "cycles_compute": walker.step.compute,
+            "cycles_fetch": walker.fetching,
+            "cycles_tile": walker.tiling,
+            "cycles_collect": (walker.collecting | scheduler.draining) & ~collector.stalled,
+            "cycles_load": scheduler.loading | walker.loading,
+            "cycles_schedule": scheduler.scheduling,
+            "cycles_wait_input": scheduler.waiting,
+            "cycles_wait_output": (walker.collecting | scheduler.draining) & collector.stalled,
+            "events": _ones(hits),
+            "weight_reads": weights.reading,
+            "descriptor_reads": scheduler.descriptor_reading & running,
+            "state_reads": scheduler.state_reading,
+            "state_writes": scheduler.state_writing & running,
+            "scores": self.m_axis_scores_tvalid & self.m_axis_scores_tready,
+        } | {name: _ones(enables) for name, enables in ports.items()}
+        for to, name in zip(counters.add, COUNTERS, strict=True):
+            m.d.comb += to.eq(amounts.pop(name))
+        assert not amounts
+        m.d.comb += [
+            counters.flush.eq(scheduler.flush), counters.layer.eq(scheduler.current),
+            counters.clear.eq(host.clear_counters),
+            scheduler.run.eq(host.run & ~counters.clearing),
+            counters.read_addr.eq(host.counter_addr), host.counter_data.eq(counters.read_data),
+            host.counter_busy.eq(counters.busy),
+        ]
+
+    def _connect_trace(self, m, scheduler, write_back, collector, lanes, monitors):
+        g = self._geometry
+        job = Signal(16)
+        m.d.comb += job.eq(scheduler.layer.jobs_last - scheduler.jobs)
+        with m.If(write_back.valid):
+            m.d.sync += [
+                self.trace_tile_toggle.eq(~self.trace_tile_toggle),
+                self.trace_tile_layer.eq(scheduler.current), self.trace_tile_row.eq(job),
+                self.trace_tile_col.eq(write_back.tile), self.trace_tile_pass.eq(write_back.pass_),
+                self.trace_tile_bits.eq(write_back.signs),
+            ]
+        with m.If(collector.word_valid):
+            m.d.sync += [
+                self.trace_word_toggle.eq(~self.trace_word_toggle),
+                self.trace_word_layer.eq(scheduler.current),
+                self.trace_word_index.eq(collector.word_index),
+                self.trace_word_value.eq(collector.word_value),
+            ]
+        m.d.comb += [getattr(self, name).eq(value) for name, value in monitors.items()]
+        if self._accumulators:
+            # The write-back holds a tile's signs two cycles after its accumulators.
+            seen = Signal(g.lanes * g.acc_bits)
+            held = Signal.like(seen)
+            with m.If(write_back.step_6.capture):
+                m.d.sync += seen.eq(Cat(lanes.acc))
+            m.d.sync += held.eq(seen)
+            with m.If(write_back.valid):
+                m.d.sync += self.trace_tile_acc.eq(held)
+
+
+def _ones(value):
+    """Number of ones."""
+    return sum(value[1:], start=value[0])

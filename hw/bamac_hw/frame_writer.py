@@ -1,0 +1,123 @@
+"""The way of a frame from the stream into the input buffer."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .geometry import Geometry
+from .layout import HEADER
+
+__all__ = ["FrameWriter", "frame_beat_layout", "header_layout"]
+
+
+def frame_beat_layout():
+    """One value of a frame; ``last`` marks the frame's last value."""
+    return data.StructLayout({"value": 8, "last": 1})
+
+
+def header_layout():
+    """All header fields as one structure."""
+    fields = {}
+    for word in HEADER:
+        fields |= word
+    return data.StructLayout(fields)
+
+
+class FrameWriter(wiring.Component):
+    """Writes frames into the ring of the input buffer while there is room.
+
+    Values are stored as ``value + offset``, so that a signed input becomes unsigned and its sign
+    plane needs no subtraction; the compiler takes ``offset * sum(weights)`` out of the start
+    value, and padding reads as ``offset``.
+
+    One value per cycle. A row begins when a ring row is free (*credit*): ``credit`` rows at the
+    start of a clip, and more as the first layer's jobs release them. Once the first layer is
+    through with a clip, the clip's remaining rows (if any) pass freely.
+
+    Members
+    -------
+    header : the program's header
+    enable : accept values
+    i : values of frames
+    release, released : the first layer has finished with this many rows
+    finish : the first layer has finished with the clip
+    arrived : rows of the current clip that are complete
+    write_en, write_addr, write_data : input buffer
+    error_short, error_long, error_range : a frame ended early, or late; a value has too many bits
+    """
+
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
+        super().__init__({
+            "header": In(header_layout()),
+            "enable": In(1),
+            "i": In(stream.Signature(frame_beat_layout())),
+            "release": In(1),
+            "released": In(4),
+            "finish": In(1),
+            "arrived": Out(17),
+            "write_en": Out(g.pixels),
+            "write_addr": Out(16),
+            "write_data": Out(8),
+            "error_short": Out(1),
+            "error_long": Out(1),
+            "error_range": Out(1),
+        })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        header = self.header
+        m = Module()
+
+        started, finished = Signal(), Signal()
+        rows, col = Signal(17), Signal(16)
+        slot, row_low, group, col_low = Signal(16), Signal(2), Signal(16), Signal(2)
+        credit = Signal(signed(18))
+        complete = Signal()
+        last_col = Signal()
+        m.d.comb += [
+            complete.eq(rows == header.rows_last + 1),
+            last_col.eq(col == header.cols_last),
+            self.arrived.eq(Mux(finished, 0, rows)),
+            self.i.ready.eq(started & ~complete & ((credit > 0) | finished)),
+        ]
+
+        value = Signal(8)
+        m.d.comb += value.eq(self.i.payload.value + header.offset)
+        m.d.comb += [self.write_addr.eq(slot + group), self.write_data.eq(value)]
+
+        row_done = Signal()
+        with m.If(self.i.valid & self.i.ready):
+            bank = Signal(range(g.pixels))
+            m.d.comb += [
+                bank.eq(row_low * g.tile_cols + col_low),
+                self.write_en.eq(1 << bank),
+                self.error_short.eq(self.i.payload.last & ~last_col),
+                self.error_long.eq(last_col & ~self.i.payload.last),
+                self.error_range.eq((value & header.high_mask).any()),
+                row_done.eq(last_col),
+            ]
+            m.d.sync += col.eq(col + 1)
+            with m.If(col_low == g.tile_cols - 1):
+                m.d.sync += [col_low.eq(0), group.eq(group + 1)]
+            with m.Else():
+                m.d.sync += col_low.eq(col_low + 1)
+            with m.If(last_col):
+                m.d.sync += [col.eq(0), col_low.eq(0), group.eq(0), rows.eq(rows + 1)]
+                with m.If(row_low == g.tile_rows - 1):
+                    m.d.sync += row_low.eq(0)
+                    m.d.sync += slot.eq(Mux(slot == header.ring_end, header.ring_base,
+                                            slot + header.pitch))
+                with m.Else():
+                    m.d.sync += row_low.eq(row_low + 1)
+        m.d.sync += credit.eq(credit - row_done + Mux(self.release, self.released, 0))
+
+        with m.If(self.finish):
+            m.d.sync += finished.eq(1)
+        with m.If(~started | (finished & complete)):
+            m.d.sync += [
+                started.eq(self.enable), finished.eq(0), rows.eq(0), col.eq(0), group.eq(0),
+                col_low.eq(0), row_low.eq(0), slot.eq(header.ring_base),
+                credit.eq(header.credit),
+            ]
+        return m

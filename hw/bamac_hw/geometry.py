@@ -1,0 +1,184 @@
+"""Every size of the hardware, in one frozen, validated place."""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+__all__ = ["Geometry", "GeometryError"]
+
+
+class GeometryError(ValueError):
+    """A hardware geometry that cannot be built."""
+
+
+def _check_int(name, value, low, high):
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise GeometryError(f"{name} must be an integer, not {value!r}")
+    if not low <= value <= high:
+        raise GeometryError(f"{name} must be in {low}..{high}, not {value!r}")
+
+
+def _check_choice(name, value, choices):
+    if isinstance(value, bool) or value not in choices:
+        raise GeometryError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of one accelerator.
+
+    Parameters
+    ----------
+    name : str
+        Shown in reports and file names.
+    tile_rows, tile_cols : 1, 2 or 4
+        Output pixels computed at once. The activation memories have one bank for each.
+    channels : 4, 8, 16, 32 or 64
+        Output channels computed at once: int8 weights per row of the weight store, and bits per
+        word of the line buffers.
+    acc_bits : 16..32
+        Bits of an accumulator. The compiler proves that no sum can leave it.
+    weight_rows : int
+        Rows of ``channels`` int8 weights; start values live there too.
+    input_words, line_words : int
+        Words per bank of the input buffer (8 bits each) and of the line buffers (``channels``
+        bits each).
+    vector_words : int
+        16-bit words for the vectors of the head.
+    max_layers : int
+        Layers that the descriptor memory can hold.
+    counters : bool
+        Whether the performance counters are built. They never change the timing.
+    """
+
+    name: str
+    tile_rows: int = 2
+    tile_cols: int = 2
+    channels: int = 32
+    acc_bits: int = 20
+    weight_rows: int = 2048
+    input_words: int = 256
+    line_words: int = 512
+    vector_words: int = 512
+    max_layers: int = 15
+    counters: bool = True
+
+    INPUT_BITS = 8
+    VECTOR_BITS = 16
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise GeometryError(f"name must be a word of letters and digits, not {self.name!r}")
+        _check_choice("tile_rows", self.tile_rows, (1, 2, 4))
+        _check_choice("tile_cols", self.tile_cols, (1, 2, 4))
+        _check_choice("channels", self.channels, (4, 8, 16, 32, 64))
+        _check_int("acc_bits", self.acc_bits, 16, 32)
+        _check_int("weight_rows", self.weight_rows, 16, 65536)
+        _check_int("input_words", self.input_words, 4, 65536)
+        _check_int("line_words", self.line_words, 4, 65536)
+        _check_int("vector_words", self.vector_words, 4, 4096)
+        _check_int("max_layers", self.max_layers, 2, 15)
+        if not isinstance(self.counters, bool):
+            raise GeometryError(f"counters must be true or false, not {self.counters!r}")
+        if self.weight_bytes > 1 << 19:
+            raise GeometryError(
+                f"weight_rows x channels must be at most {1 << 19} bytes, not {self.weight_bytes}")
+
+    @property
+    def pixels(self):
+        """Pixels of a tile, and banks of each activation memory."""
+        return self.tile_rows * self.tile_cols
+
+    @property
+    def lanes(self):
+        """Accumulators: gated additions per cycle at most."""
+        return self.pixels * self.channels
+
+    @property
+    def start_bytes(self):
+        """Weight-store rows that hold one start value per output channel."""
+        return -(-self.acc_bits // 8)
+
+    @property
+    def acc_min(self):
+        return -(1 << (self.acc_bits - 1))
+
+    @property
+    def acc_max(self):
+        return (1 << (self.acc_bits - 1)) - 1
+
+    @property
+    def weight_bytes(self):
+        return self.weight_rows * self.channels
+
+    def to_dict(self):
+        """Every field, as plain values."""
+        return asdict(self)
+
+    def digest(self):
+        """SHA-256 over every field but the name: equal digests run the same programs."""
+        values = {key: value for key, value in self.to_dict().items() if key != "name"}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def from_dict(cls, values):
+        """Build from a mapping of field names, refusing unknown or missing ones."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise GeometryError(
+                f"Unknown geometry field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        if "name" not in values:
+            raise GeometryError("A geometry must have a name")
+        return cls(**values)
+
+    @classmethod
+    def from_file(cls, path):
+        """Read a TOML file whose top level holds the fields; a missing name is the file's stem."""
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise GeometryError(f"Geometry file {path} does not exist") from None
+        except OSError as error:
+            raise GeometryError(
+                f"Geometry file {path} cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise GeometryError(f"Geometry file {path} is not TOML: {error}") from None
+        return cls.from_dict({"name": path.stem.replace("-", "_"), **values})
+
+    @classmethod
+    def preset(cls, name):
+        """One of the named presets, see :meth:`presets`."""
+        presets = cls.presets()
+        if name not in presets:
+            raise GeometryError(
+                f"Array preset must be one of {', '.join(presets)}, not {name!r}; "
+                f"or give a .toml file")
+        return presets[name]
+
+    @classmethod
+    def presets(cls):
+        """The named presets, smallest first.
+
+        ``tiny`` has the memories of an iCE40UP5K (weights in its 4 SPRAMs of 16384 x 16 bit),
+        ``small`` those of an ECP5-25k (weights in 32 block RAMs), ``large`` those of an ECP5-85k.
+        """
+        return {
+            g.name: g
+            for g in (
+                cls("tiny", channels=8, weight_rows=16384, line_words=1024),
+                cls("small"),
+                cls("large", tile_cols=4, acc_bits=24, weight_rows=4096),
+            )
+        }
+
+    @classmethod
+    def named(cls, text):
+        """A preset's name or the path of a ``.toml`` file, as the command line takes them."""
+        text = str(text)
+        if text.endswith(".toml"):
+            return cls.from_file(text)
+        return cls.preset(text)

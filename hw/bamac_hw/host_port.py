@@ -1,0 +1,159 @@
+"""AXI4-Lite side: registers, and windows to load the program and to read the counters."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .axi import axi_lite_ports
+from .geometry import Geometry
+from .layout import (
+    ADDRESS_BITS,
+    COUNTER_SLOTS,
+    COUNTER_WINDOW,
+    DESCRIPTOR_WINDOW,
+    DESCRIPTOR_WORDS,
+    FORMAT_VERSION,
+    ID_VALUE,
+    WEIGHT_WINDOW,
+    Register,
+)
+
+__all__ = ["HostPort"]
+
+OKAY, SLVERR = 0, 2
+
+
+class HostPort(wiring.Component):
+    """Registers (see ``Register``) and windows, 32-bit accesses only.
+
+    Writes with partial strobes, to unknown addresses, or into the program while it runs answer
+    SLVERR and change nothing; so do reads of unknown addresses (the program is write only).
+
+    A write takes 1 cycle to the answer, a read 2, and a read of the counter window up to 24 more
+    while a job's counts are being booked.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    autostart : bool
+        ``run`` is set after reset, for designs with the program in the memories' init.
+
+    Members
+    -------
+    s_axil_* : the bus
+    irq : a clip was scored and the interrupt is enabled
+    run, clear_counters : control
+    running, waiting, score_pending, clip_done : status
+    errors : set bits of the error register
+    descriptor_en, weight_en, write_addr, write_data : program load; addresses count 32-bit words
+    counter_addr, counter_data, counter_busy : counter window
+    """
+
+    def __init__(self, geometry: Geometry, *, autostart=False):
+        self._geometry, self._autostart = geometry, autostart
+        super().__init__(
+            axi_lite_ports("s_axil", address_bits=ADDRESS_BITS) | {
+                "irq": Out(1),
+                "run": Out(1),
+                "clear_counters": Out(1),
+                "running": In(1),
+                "waiting": In(1),
+                "score_pending": In(1),
+                "clip_done": In(1),
+                "errors": In(3),
+                "descriptor_en": Out(1),
+                "weight_en": Out(1),
+                "write_addr": Out(ADDRESS_BITS - 2),
+                "write_data": Out(32),
+                "counter_addr": Out(16),
+                "counter_data": In(32),
+                "counter_busy": In(1),
+            })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        m = Module()
+
+        run = Signal(init=int(self._autostart))
+        irq_enable, interrupt = Signal(), Signal()
+        error, clips = Signal(3), Signal(32)
+        m.d.comb += [self.run.eq(run), self.irq.eq(irq_enable & interrupt)]
+        m.d.sync += [error.eq(error | self.errors), clips.eq(clips + self.clip_done)]
+        with m.If(self.clip_done):
+            m.d.sync += interrupt.eq(1)
+
+        def in_window(address, base, size):
+            return (address >= base) & (address < base + size)
+
+        descriptor_bytes = (g.max_layers + 1) * DESCRIPTOR_WORDS * 4
+        counter_bytes = g.max_layers * COUNTER_SLOTS * 4
+
+        # Writes: address and data are taken together, while no answer is pending.
+        address, wdata = self.s_axil_awaddr, self.s_axil_wdata
+        taken = Signal()
+        m.d.comb += [
+            taken.eq(self.s_axil_awvalid & self.s_axil_wvalid
+                     & (~self.s_axil_bvalid | self.s_axil_bready)),
+            self.s_axil_awready.eq(taken), self.s_axil_wready.eq(taken),
+        ]
+        # The memories are written a cycle later, from registers.
+        m.d.sync += [
+            self.descriptor_en.eq(0), self.weight_en.eq(0), self.write_data.eq(wdata),
+            self.write_addr.eq(Mux(address >= WEIGHT_WINDOW, address - WEIGHT_WINDOW,
+                                   address - DESCRIPTOR_WINDOW) >> 2),
+        ]
+        with m.If(self.s_axil_bready):
+            m.d.sync += self.s_axil_bvalid.eq(0)
+        with m.If(taken):
+            m.d.sync += [self.s_axil_bvalid.eq(1), self.s_axil_bresp.eq(OKAY)]
+            with m.If((self.s_axil_wstrb != 0xF) | (address[:2] != 0)):
+                m.d.sync += self.s_axil_bresp.eq(SLVERR)
+            with m.Elif(address == Register.CONTROL):
+                m.d.sync += [run.eq(wdata[0]), irq_enable.eq(wdata[2])]
+                m.d.comb += self.clear_counters.eq(wdata[1])
+            with m.Elif(address == Register.ERROR):
+                m.d.sync += error.eq((error & ~wdata[:3]) | self.errors)
+            with m.Elif(address == Register.INTERRUPT):
+                m.d.sync += interrupt.eq((interrupt & ~wdata[0]) | self.clip_done)
+            with m.Elif(in_window(address, DESCRIPTOR_WINDOW, descriptor_bytes) & ~run):
+                m.d.sync += self.descriptor_en.eq(1)
+            with m.Elif(in_window(address, WEIGHT_WINDOW, g.weight_bytes) & ~run):
+                m.d.sync += self.weight_en.eq(1)
+            with m.Else():
+                m.d.sync += self.s_axil_bresp.eq(SLVERR)
+
+        # Reads: the address is held until the data is there.
+        raddr, reading, settled = Signal(ADDRESS_BITS), Signal(), Signal()
+        is_counter = Signal()
+        m.d.comb += [
+            self.s_axil_arready.eq(~reading & ~self.s_axil_rvalid),
+            is_counter.eq(in_window(raddr, COUNTER_WINDOW, counter_bytes) if g.counters else 0),
+            self.counter_addr.eq((raddr - COUNTER_WINDOW)[2:]),
+        ]
+        with m.If(self.s_axil_arvalid & self.s_axil_arready):
+            m.d.sync += [raddr.eq(self.s_axil_araddr), reading.eq(1), settled.eq(0)]
+        with m.If(reading):
+            m.d.sync += settled.eq(~is_counter | ~self.counter_busy)
+        with m.If(reading & settled & ~(is_counter & self.counter_busy)):
+            m.d.sync += [reading.eq(0), self.s_axil_rvalid.eq(1), self.s_axil_rresp.eq(OKAY)]
+            with m.If(is_counter):
+                m.d.sync += self.s_axil_rdata.eq(self.counter_data)
+            with m.Else():
+                with m.Switch(raddr):
+                    for register, value in {
+                        Register.ID: C(ID_VALUE, 32),
+                        Register.VERSION: C(FORMAT_VERSION, 32),
+                        Register.GEOMETRY: C(int(g.digest()[:8], 16), 32),
+                        Register.CONTROL: Cat(run, C(0, 1), irq_enable),
+                        Register.STATUS: Cat(self.running, self.waiting, self.score_pending),
+                        Register.ERROR: error,
+                        Register.CLIPS: clips,
+                        Register.INTERRUPT: interrupt,
+                    }.items():
+                        with m.Case(int(register)):
+                            m.d.sync += self.s_axil_rdata.eq(value)
+                    with m.Default():
+                        m.d.sync += [self.s_axil_rdata.eq(0), self.s_axil_rresp.eq(SLVERR)]
+        with m.Elif(self.s_axil_rvalid & self.s_axil_rready):
+            m.d.sync += self.s_axil_rvalid.eq(0)
+        return m

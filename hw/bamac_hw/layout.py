@@ -1,0 +1,181 @@
+"""The words that host, compiler and gateware exchange: descriptors, registers, counters.
+
+A descriptor is sixteen 32-bit words. Entry 0 of the descriptor memory is the header, entry
+``1 + n`` describes layer ``n``. A field never crosses a word; fields named ``*_last`` hold a
+count minus one.
+"""
+
+from amaranth import signed, unsigned
+from amaranth.lib import data, enum
+
+__all__ = [
+    "COUNTERS",
+    "DESCRIPTOR_WORDS",
+    "HEADER",
+    "LAYER",
+    "Emit",
+    "Register",
+    "Source",
+    "counter_index",
+    "layer_layout",
+    "pack_descriptor",
+    "unpack_descriptor",
+    "word_layout",
+]
+
+DESCRIPTOR_WORDS = 16
+
+
+class Source(enum.Enum, shape=2):
+    """Which memory a layer reads its activations from."""
+
+    INPUT = 0   # int8 frames: one word is one pixel, its bits are binary planes
+    LINE = 1    # binary maps: one word is up to ``channels`` channels of one pixel
+    VECTOR = 2  # head: one word is one unsigned integer, its bits are binary planes
+
+
+class Emit(enum.Enum, shape=3):
+    """What a layer makes of its accumulators."""
+
+    MAP = 0         # sign bits, pooled, to the line buffers
+    GLOBAL_MAX = 1  # sign bits, ORed over the map, to the vector memory
+    GLOBAL_SUM = 2  # sign bits, counted over the map, to the vector memory
+    UNSIGNED = 3    # clamp(acc >> shift, 0, 2**bits - 1), to the vector memory
+    BIT = 4         # acc >= 0, to the vector memory
+    RAW = 5         # acc, to the score stream
+
+
+# Header: what the scheduler and the frame writer need before the first layer runs.
+HEADER = (
+    {"layers_last": unsigned(4), "outputs_last": unsigned(12)},
+    {"rows_last": unsigned(16), "cols_last": unsigned(16)},
+    {"ring_base": unsigned(16), "ring_end": unsigned(16)},
+    {"pitch": unsigned(16), "credit": unsigned(16)},
+    {"offset": unsigned(8), "high_mask": unsigned(8)},
+)
+
+LAYER = (
+    {"source": Source, "emit": Emit, "stride2": unsigned(1), "pool_rows_log2": unsigned(2),
+     "pool_cols_log2": unsigned(2), "shift": unsigned(5), "bits": unsigned(5)},
+    {"kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3), "word_bits_last": unsigned(6),
+     "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
+    {"rows": unsigned(16), "cols": unsigned(16)},
+    {"pad": unsigned(8), "span": unsigned(8), "pass_channels_last": unsigned(6),
+     "end_channels_last": unsigned(6)},
+    {"ring_base": unsigned(16), "ring_end": unsigned(16)},
+    {"pitch": unsigned(16), "ring_start": unsigned(16)},
+    {"row_start": signed(5), "row_low": unsigned(2), "col_low": unsigned(2), "col_start": signed(5),
+     "group_start": signed(16)},
+    {"tiles_last": unsigned(16), "jobs_last": unsigned(16)},
+    {"passes_last": unsigned(8), "weight_base": unsigned(16)},
+    {"out_base": unsigned(16), "out_end": unsigned(16)},
+    {"out_pitch": unsigned(16), "out_groups": unsigned(12)},
+    {"out_rows": unsigned(16), "out_cols": unsigned(16)},
+)
+
+
+def word_layout(fields):
+    """The 32-bit layout of one descriptor word."""
+    used = data.StructLayout(fields).size
+    assert used <= 32, fields
+    return data.StructLayout(fields | ({"reserved": 32 - used} if used < 32 else {}))
+
+
+def pack_descriptor(words, values):
+    """Pack named integers into sixteen 32-bit words.
+
+    Raises
+    ------
+    ValueError
+        If a value does not fit its field, or a name is unknown or missing.
+    """
+    values = dict(values)
+    packed = []
+    for fields in words:
+        layout = word_layout(fields)
+        word = {}
+        for name, shape in fields.items():
+            value = values.pop(name)
+            if isinstance(shape, type):
+                word[name] = shape(value)
+                continue
+            low = -(1 << (shape.width - 1)) if shape.signed else 0
+            high = (1 << (shape.width - shape.signed)) - 1
+            if not low <= value <= high:
+                raise ValueError(f"Descriptor field {name} must be in {low}..{high}, not {value}")
+            word[name] = int(value)
+        packed.append(layout.const(word).as_bits())
+    if values:
+        raise ValueError(f"Unknown descriptor field {sorted(values)[0]!r}")
+    return packed + [0] * (DESCRIPTOR_WORDS - len(packed))
+
+
+def unpack_descriptor(words, packed):
+    """The named integers in sixteen 32-bit words: the inverse of :func:`pack_descriptor`."""
+    values = {}
+    for fields, word in zip(words, packed, strict=False):
+        view = word_layout(fields).from_bits(int(word))
+        for name in fields:
+            item = view[name]
+            values[name] = item.value if isinstance(item, enum.Enum) else item
+    return values
+
+
+# Counted per layer, in this order; each is 32 bits. ``cycles_*`` add up to all cycles.
+COUNTERS = {
+    "cycles_compute": "cycles in which a weight row is offered to the lanes",
+    "cycles_fetch": "cycles that only fetch a further word of a strided tile",
+    "cycles_tile": "cycles that start or end a tile",
+    "cycles_collect": "cycles that wait for the serial collector of the head",
+    "cycles_load": "cycles that load a descriptor or start values, drain, or save state",
+    "cycles_schedule": "cycles that look for the next layer to run",
+    "cycles_wait_input": "cycles in which nothing can run until a frame arrives",
+    "cycles_wait_output": "cycles in which a score waits to be taken",
+    "events": "activation bits that were 1 when offered: each adds one weight row to one pixel",
+    "weight_reads": "rows read from the weight store",
+    "input_reads": "words read from the input buffer",
+    "input_writes": "words written to the input buffer",
+    "line_reads": "words read from the line buffers",
+    "line_writes": "words written to the line buffers",
+    "vector_reads": "words read from the vector memory",
+    "vector_writes": "words written to the vector memory",
+    "descriptor_reads": "words read from the descriptor memory",
+    "state_reads": "words read from the layer-state memory",
+    "state_writes": "words written to the layer-state memory",
+    "scores": "words sent on the score stream",
+}
+COUNTER_SLOTS = 32  # counters of a layer are this many words apart
+
+
+def counter_index(layer, name):
+    """Word index of a counter in the counter window."""
+    return layer * COUNTER_SLOTS + list(COUNTERS).index(name)
+
+
+class Register(enum.IntEnum):
+    """Byte offsets of the AXI4-Lite registers; 32 bits each. See docs/registers.md."""
+
+    ID = 0x00             # read: 0x434D4142, "BAMC" in memory order
+    VERSION = 0x04        # read: format version of program and registers
+    GEOMETRY = 0x08       # read: low 32 bits of the geometry digest
+    CONTROL = 0x0C        # bit 0 run, bit 1 clear counters (self-clearing), bit 2 interrupt enable
+    STATUS = 0x10         # bit 0 running, bit 1 waiting for a frame, bit 2 score pending
+    ERROR = 0x14          # bit 0 frame too short, bit 1 too long, bit 2 value too large; write 1 to clear
+    CLIPS = 0x18          # read: clips scored since reset
+    INTERRUPT = 0x1C      # bit 0 a clip was scored; write 1 to clear
+
+
+FORMAT_VERSION = 1
+ID_VALUE = int.from_bytes(b"BAMC", "little")
+DESCRIPTOR_WINDOW = 0x01000  # (max_layers + 1) * 64 bytes, write only
+COUNTER_WINDOW = 0x02000     # max_layers * 128 bytes, read only
+WEIGHT_WINDOW = 0x80000      # weight_rows * channels bytes, write only
+ADDRESS_BITS = 20
+
+
+def layer_layout():
+    """All fields of a layer descriptor as one structure: what the scheduler holds in registers."""
+    fields = {}
+    for word in LAYER:
+        fields |= word
+    return data.StructLayout(fields)

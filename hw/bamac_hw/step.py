@@ -1,0 +1,42 @@
+"""The word that travels down the pipeline: what happens in one cycle of the array."""
+
+from amaranth import *
+from amaranth.lib import data
+
+__all__ = ["LANE_STAGE", "Step", "WRITE_STAGE"]
+
+
+class Step(data.Struct):
+    """Operations of one cycle. A step with no bit set is a bubble.
+
+    ============= =========================================================================
+    ``byte``      read a row of start-value bytes, shift it into the start registers
+    ``start``     every lane adds its channel's start value
+    ``pass_``     with ``start``: the first tile of a pass
+    ``load``      fetch the activation words of the window's current phase
+    ``shift``     move every activation word on to its next bit
+    ``compute``   lanes whose bit is 1 add the operand
+    ``row``       read the next weight row; without it the operand doubles (next binary plane)
+    ``clear``     set every accumulator to zero
+    ``capture``   hand the sign bits to the write-back (they are read before ``clear``)
+    ============= =========================================================================
+    """
+
+    byte: 1
+    start: 1
+    pass_: 1
+    load: 1
+    shift: 1
+    compute: 1
+    row: 1
+    clear: 1
+    capture: 1
+
+
+# Pipeline stages, in cycles after a step leaves the walker:
+#   1 row and column addresses   2 bank addresses      3 memories read (activations)
+#   4 raw words registered, weights read               5 word registers, weights registered
+#   6 enables and operands at the lanes; sign bits captured
+#   7 pooled   8 written
+LANE_STAGE = 6
+WRITE_STAGE = 8

@@ -1,0 +1,107 @@
+"""From the weight store to the lanes' operands."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .geometry import Geometry
+from .step import Step
+
+__all__ = ["WeightFeed"]
+
+
+class WeightFeed(wiring.Component):
+    """Weight store, its read pointer, start registers and operand registers.
+
+    The pointer moves by itself: rows are stored in the order in which the walk needs them. A pass
+    begins with ``start_bytes`` rows of start-value bytes (least significant first); each tile
+    after the first of a pass goes back to the row behind them.
+
+    A multi-bit activation is a sum of binary planes: its weight row is read once, with plane 0,
+    and the operand doubles for each further plane.
+
+    Latency: a step at stage 3 (``step_read``) reads the memory; the operand is at the lanes at
+    stage 6 together with the step itself.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    init : sequence of int
+        Initial rows of the weight store, ``8 * channels`` bits each.
+
+    Members
+    -------
+    base_stb, base : set the pointer (a job starts)
+    step_read, step_operand : the steps at stages 3 and 5
+    operand : ``signed(acc_bits)`` per channel, for the lanes
+    write_en, write_addr, write_data : load one 32-bit word; ``write_addr`` counts such words
+    reading : a row is read in this cycle
+    """
+
+    def __init__(self, geometry: Geometry, *, init=()):
+        self._geometry, self._init = geometry, init
+        words = geometry.channels // 4
+        super().__init__({
+            "base_stb": In(1),
+            "base": In(16),
+            "step_read": In(Step),
+            "step_operand": In(Step),
+            "operand": Out(signed(geometry.acc_bits)).array(geometry.channels),
+            "write_en": In(1),
+            "write_addr": In(range(geometry.weight_rows * words)),
+            "write_data": In(32),
+            "reading": Out(1),
+        })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        m = Module()
+
+        m.submodules.store = store = Memory(
+            shape=8 * g.channels, depth=g.weight_rows, init=list(self._init))
+        read = store.read_port()
+        write = store.write_port(granularity=32)
+        words_log2 = (g.channels // 4).bit_length() - 1
+        m.d.comb += [
+            write.addr.eq(self.write_addr >> words_log2),
+            write.data.eq(self.write_data.replicate(g.channels // 4)),
+            write.en.eq(self.write_en << self.write_addr[:words_log2] if words_log2 else
+                        self.write_en),
+        ]
+
+        pointer = Signal(range(g.weight_rows + 1))
+        tile_base = Signal.like(pointer)
+        m.d.comb += [
+            self.reading.eq(self.step_read.byte | self.step_read.row),
+            read.en.eq(self.reading),
+            read.addr.eq(pointer),
+        ]
+        with m.If(self.base_stb):
+            m.d.sync += pointer.eq(self.base)
+        with m.Elif(self.reading):
+            m.d.sync += pointer.eq(pointer + 1)
+        with m.Elif(self.step_read.start):
+            with m.If(self.step_read.pass_):
+                m.d.sync += tile_base.eq(pointer)
+            with m.Else():
+                m.d.sync += pointer.eq(tile_base)
+
+        row = Signal(8 * g.channels)
+        m.d.sync += row.eq(read.data)
+
+        step = self.step_operand
+        for channel in range(g.channels):
+            weight = row.word_select(channel, 8)
+            start = Signal(8 * g.start_bytes, name=f"start_{channel}")
+            operand = Signal(signed(g.acc_bits), name=f"operand_{channel}")
+            with m.If(step.byte):
+                m.d.sync += start.eq(Cat(start[8:], weight))
+            with m.If(step.start):
+                m.d.sync += operand.eq(start)
+            with m.Elif(step.row):
+                m.d.sync += operand.eq(weight.as_signed())
+            with m.Elif(step.compute):
+                m.d.sync += operand.eq(operand << 1)
+            m.d.comb += self.operand[channel].eq(operand)
+        return m

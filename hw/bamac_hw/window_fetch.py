@@ -1,0 +1,203 @@
+"""From a window's position to the activation bits at the lanes."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .geometry import Geometry
+from .layout import Source, layer_layout
+from .step import Step
+
+__all__ = ["POSITION_BITS", "Window", "WindowFetch"]
+
+POSITION_BITS = 18  # rows and columns of a map, with room for padding on both sides
+
+
+class Window(data.Struct):
+    """Where the pixels of a tile see their input for one kernel tap.
+
+    A window is as large as a tile, so each of its pixels lies in another bank. With stride 2, a
+    tile needs up to four windows (phases) for each tap.
+
+    ``slot_low`` and ``slot_high`` are the addresses of the ring slots of the window's first row
+    and of the rows behind the next multiple of ``tile_rows``; ``group_low`` and ``group_high``
+    the same for columns. ``row_low`` and ``col_low`` are the window's first row and column modulo
+    the tile; ``row`` and ``col`` its place in the map, which decides about padding.
+    """
+
+    slot_low: 16
+    slot_high: 16
+    group_low: 16
+    group_high: 16
+    row_low: 2
+    col_low: 2
+    row: signed(POSITION_BITS)
+    col: signed(POSITION_BITS)
+    phase_row: 1
+    phase_col: 1
+
+
+class WindowFetch(wiring.Component):
+    """Addresses the banks, routes what comes back to the tile's pixels, shifts out the bits.
+
+    Pixels outside the map read as the layer's ``pad`` word, and their banks are not read.
+
+    Latency: a window given with the step at stage 0 reads the memories at stage 2; its words'
+    first bits are at ``bits`` at stage 5, and move on by one with each step that has ``shift``.
+
+    Members
+    -------
+    layer : the running layer's descriptor
+    window : at stage 0
+    step_0, step_1, step_4 : the steps at these stages
+    addr, input_en, line_en, vector_en : read ports of the memories, stage 2
+    input_data, line_data, vector_data : what they return, stage 3
+    bits : one activation bit per pixel, stage 5
+    """
+
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
+        super().__init__({
+            "layer": In(layer_layout()),
+            "window": In(Window),
+            "step_0": In(Step),
+            "step_1": In(Step),
+            "step_4": In(Step),
+            "addr": Out(16).array(g.pixels),
+            "input_en": Out(g.pixels),
+            "line_en": Out(g.pixels),
+            "vector_en": Out(1),
+            "input_data": In(g.INPUT_BITS).array(g.pixels),
+            "line_data": In(g.channels).array(g.pixels),
+            "vector_data": In(g.VECTOR_BITS),
+            "bits": Out(g.pixels),
+        })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        rows, cols = g.tile_rows, g.tile_cols
+        layer, window = self.layer, self.window
+        m = Module()
+
+        def in_map(position, offset, size):
+            return (position + offset >= 0) & (position + offset < size)
+
+        # Stage 0 to 1: the slot of each bank row and the group of each bank column.
+        slot = [Signal(16, name=f"slot_{i}") for i in range(rows)]
+        group = [Signal(16, name=f"group_{j}") for j in range(cols)]
+        row_ok = [Signal(rows, name=f"row_ok_{n}") for n in range(1, 5)]
+        col_ok = [Signal(cols, name=f"col_ok_{n}") for n in range(1, 5)]
+        for i in range(rows):
+            m.d.sync += slot[i].eq(Mux(i >= window.row_low, window.slot_low, window.slot_high))
+            used = 1 if i % 2 == 0 or rows == 1 else ~layer.stride2
+            m.d.sync += row_ok[0][i].eq(in_map(window.row, i, layer.rows) & used)
+        for j in range(cols):
+            m.d.sync += group[j].eq(Mux(j >= window.col_low, window.group_low, window.group_high))
+            used = 1 if j % 2 == 0 or cols == 1 else ~layer.stride2
+            m.d.sync += col_ok[0][j].eq(in_map(window.col, j, layer.cols) & used)
+
+        # Placement travels along with the data.
+        place = [
+            (Signal(2, name=f"row_low_{n}"), Signal(2, name=f"col_low_{n}"),
+             Signal(name=f"phase_row_{n}"), Signal(name=f"phase_col_{n}"))
+            for n in range(1, 5)
+        ]
+        previous = (window.row_low, window.col_low, window.phase_row, window.phase_col)
+        for stage in place:
+            m.d.sync += [to.eq(value) for to, value in zip(stage, previous, strict=True)]
+            previous = stage
+        for n in range(1, 4):
+            m.d.sync += [row_ok[n].eq(row_ok[n - 1]), col_ok[n].eq(col_ok[n - 1])]
+
+        # Stage 1 to 2: bank addresses and enables.
+        row_low, col_low, _, _ = place[0]
+        bank_en = Signal(g.pixels)
+        for i in range(rows):
+            for j in range(cols):
+                bank = i * cols + j
+                wi = (i - row_low)[: max(1, (rows - 1).bit_length())] if rows > 1 else C(0)
+                wj = (j - col_low)[: max(1, (cols - 1).bit_length())] if cols > 1 else C(0)
+                m.d.sync += [
+                    self.addr[bank].eq(slot[i] + group[j]),
+                    bank_en[bank].eq(row_ok[0].bit_select(wi, 1) & col_ok[0].bit_select(wj, 1)
+                                     & self.step_1.load),
+                ]
+        with m.Switch(layer.source):
+            with m.Case(Source.INPUT):
+                m.d.comb += self.input_en.eq(bank_en)
+            with m.Case(Source.LINE):
+                m.d.comb += self.line_en.eq(bank_en)
+            with m.Case(Source.VECTOR):
+                m.d.comb += self.vector_en.eq(bank_en[0])
+
+        # Stage 3 to 4: block RAM is slow to come out, so its output is registered at once.
+        width = max(g.channels, g.VECTOR_BITS)
+        input_raw = [Signal(g.INPUT_BITS, name=f"input_raw_{b}") for b in range(g.pixels)]
+        line_raw = [Signal(g.channels, name=f"line_raw_{b}") for b in range(g.pixels)]
+        vector_raw = Signal(g.VECTOR_BITS)
+        for bank in range(g.pixels):
+            m.d.sync += [
+                input_raw[bank].eq(self.input_data[bank]),
+                line_raw[bank].eq(self.line_data[bank]),
+            ]
+        m.d.sync += vector_raw.eq(self.vector_data)
+
+        # Stage 4 to 5: rotate banks into window order, pad, and load or shift the words.
+        row_low, col_low, phase_row, phase_col = place[3]
+        banks = []
+        for bank in range(g.pixels):
+            raw = Signal(width, name=f"raw_{bank}")
+            with m.Switch(layer.source):
+                with m.Case(Source.INPUT):
+                    m.d.comb += raw.eq(input_raw[bank])
+                with m.Case(Source.LINE):
+                    m.d.comb += raw.eq(line_raw[bank])
+                with m.Case(Source.VECTOR):
+                    m.d.comb += raw.eq(vector_raw)
+            banks.append(raw)
+
+        def rotated(values, amount):
+            """Select ``values[(amount + k) % n]`` for each ``k``."""
+            n = len(values)
+            if n == 1:
+                return list(values)
+            index = amount[: (n - 1).bit_length()]
+            result = []
+            for k in range(n):
+                order = Array(values[(a + k) % n] for a in range(n))
+                result.append(order[index])
+            return result
+
+        by_row = [rotated([banks[i * cols + j] for i in range(rows)], row_low)
+                  for j in range(cols)]
+        pixels_in_window = []
+        for i in range(rows):
+            by_col = rotated([by_row[j][i] for j in range(cols)], col_low)
+            for j in range(cols):
+                pixel = Signal(width, name=f"window_{i}_{j}")
+                m.d.comb += pixel.eq(Mux(row_ok[3][i] & col_ok[3][j], by_col[j], layer.pad))
+                pixels_in_window.append(pixel)
+
+        def strided(index, size):
+            """Phase and place in the window of tile pixel ``index`` under stride 2."""
+            return (2 * index // size, 2 * index % size) if size > 1 else (0, 0)
+
+        for i in range(rows):
+            for j in range(cols):
+                word = Signal(width, name=f"word_{i}_{j}")
+                (pr, wi), (pc, wj) = strided(i, rows), strided(j, cols)
+                new = Signal(width, name=f"new_{i}_{j}")
+                mine = Signal(name=f"mine_{i}_{j}")
+                with m.If(layer.stride2):
+                    m.d.comb += [
+                        new.eq(pixels_in_window[wi * cols + wj]),
+                        mine.eq((phase_row == pr) & (phase_col == pc)),
+                    ]
+                with m.Else():
+                    m.d.comb += [new.eq(pixels_in_window[i * cols + j]), mine.eq(1)]
+                with m.If(self.step_4.load & mine):
+                    m.d.sync += word.eq(new)
+                with m.Elif(self.step_4.shift):
+                    m.d.sync += word.eq(word >> 1)
+                m.d.comb += self.bits[i * cols + j].eq(word[0])
+        return m

@@ -1,0 +1,139 @@
+"""From the accumulators' signs to pooled bits in the next layer's line buffer."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .geometry import Geometry
+from .layout import layer_layout
+from .step import Step
+
+__all__ = ["WriteBack"]
+
+
+class WriteBack(wiring.Component):
+    """Captures the output bits of a tile, pools them, and places them in the banks.
+
+    An output bit is 1 if its accumulator is not negative: the threshold is part of the start
+    value. A max pool of bits is an OR. A pool of ``2**pool_log2`` leaves a block of the tile's
+    size divided by it, which is aligned in the banks, so bank ``b`` always receives the pooled
+    row (or column) ``b % block``.
+
+    Latency: a capture at stage 6 is at the output at stage 8. One tile per cycle at most.
+
+    Members
+    -------
+    layer : the running layer's descriptor
+    job_start : a job begins; ``out_slot``, ``out_low``, ``out_row`` must stay until its end
+    out_slot, out_low, out_row : ring slot, first bank row, and map row of the job's output
+    step_6 : the step at the lanes
+    positive : one bit per lane: the accumulator is not negative
+    valid : ``write_*``, ``tile``, ``pass_`` and ``signs`` hold a tile
+    write_mask, write_addr, write_data : banks and words to be written
+    tile, pass_, signs : which tile this is, and its output bits before pooling
+    """
+
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
+        super().__init__({
+            "layer": In(layer_layout()),
+            "job_start": In(1),
+            "out_slot": In(16),
+            "out_low": In(2),
+            "out_row": In(16),
+            "step_6": In(Step),
+            "positive": In(g.lanes),
+            "valid": Out(1),
+            "write_mask": Out(g.pixels),
+            "write_addr": Out(16),
+            "write_data": Out(g.channels).array(g.pixels),
+            "tile": Out(16),
+            "pass_": Out(8),
+            "signs": Out(g.lanes),
+        })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        layer = self.layer
+        m = Module()
+
+        # Stage 6 to 7: capture.
+        captured = Signal(g.lanes)
+        captured_valid = Signal()
+        m.d.sync += captured_valid.eq(self.step_6.capture)
+        with m.If(self.step_6.capture):
+            m.d.sync += captured.eq(self.positive)
+
+        # Place of the captured tile.
+        tile, passes = Signal(16), Signal(8)
+        out_col, out_group, col_low = Signal(16), Signal(16), Signal(2)
+        block_cols = Signal(3)
+        m.d.comb += block_cols.eq(g.tile_cols >> layer.pool_cols_log2)
+        with m.If(self.job_start):
+            m.d.sync += [tile.eq(0), passes.eq(0), out_col.eq(0), out_group.eq(0), col_low.eq(0)]
+        with m.Elif(captured_valid):
+            m.d.sync += [tile.eq(tile + 1), out_col.eq(out_col + block_cols)]
+            with m.If(col_low + block_cols == g.tile_cols):
+                m.d.sync += [col_low.eq(0), out_group.eq(out_group + layer.out_groups)]
+            with m.Else():
+                m.d.sync += col_low.eq(col_low + block_cols)
+            with m.If(tile == layer.tiles_last):
+                m.d.sync += [tile.eq(0), passes.eq(passes + 1), out_col.eq(0), out_group.eq(0),
+                             col_low.eq(0)]
+
+        # Stage 7 to 8: pool and place.
+        def select(size, pool_log2, low, position, limit):
+            """For each bank along one axis: is it written, under the layer's pool?"""
+            chosen = Signal(size, name=f"chosen_{'rows' if limit is layer.out_rows else 'cols'}")
+            with m.Switch(pool_log2):
+                for log2 in range(size.bit_length()):
+                    block = size >> log2
+                    with m.Case(log2):
+                        for bank in range(size):
+                            inside = low == bank - bank % block if block < size else C(1)
+                            m.d.comb += chosen[bank].eq(
+                                inside & (position + bank % block < limit))
+            return chosen
+
+        def pooled(values, pool_log2):
+            """For each bank along one axis: the OR of the values that its pool covers."""
+            size, results = len(values), []
+            for bank in range(size):
+                result = Signal.like(values[0], name=f"pooled_{bank}")
+                with m.Switch(pool_log2):
+                    for log2 in range(size.bit_length()):
+                        block, window = size >> log2, 1 << log2
+                        first = bank % block * window
+                        with m.Case(log2):
+                            m.d.comb += result.eq(reduce(or_, values[first:first + window]))
+                results.append(result)
+            return results
+
+        rows = select(g.tile_rows, layer.pool_rows_log2, self.out_low, self.out_row,
+                      layer.out_rows)
+        cols = select(g.tile_cols, layer.pool_cols_log2, col_low, out_col, layer.out_cols)
+
+        def pixel(i, j):
+            return captured.word_select(i * g.tile_cols + j, g.channels)
+
+        by_row = [
+            pooled([pixel(i, j) for i in range(g.tile_rows)], layer.pool_rows_log2)
+            for j in range(g.tile_cols)
+        ]
+        m.d.sync += self.valid.eq(captured_valid)
+        for i in range(g.tile_rows):
+            by_col = pooled([by_row[j][i] for j in range(g.tile_cols)], layer.pool_cols_log2)
+            for j in range(g.tile_cols):
+                bank = i * g.tile_cols + j
+                m.d.sync += [
+                    self.write_data[bank].eq(by_col[j]),
+                    self.write_mask[bank].eq(rows[i] & cols[j]),
+                ]
+        m.d.sync += [
+            self.write_addr.eq(self.out_slot + out_group + passes),
+            self.tile.eq(tile), self.pass_.eq(passes), self.signs.eq(captured),
+        ]
+        return m
