@@ -174,7 +174,8 @@ class Scheduler(wiring.Component):
             initial.jobs.eq(layer.jobs_last),
         ]
 
-        m.d.comb += [self.released.eq(advance), state_write.addr.eq(current)]
+        m.d.comb += [self.released.eq(advance), state_write.addr.eq(current),
+                     state_read.addr.eq(candidate)]
         count = Signal(range(max(DRAIN_CYCLES, len(LAYER) + 1) + 1))
         booting = Signal()
         booted_entry = Signal(5)

@@ -1,0 +1,77 @@
+"""Weight rows in the order of the walk, with start values, and the proof that sums fit."""
+
+import numpy as np
+
+from bamac_hw.layout import Source
+
+from ..graph import Conv2d
+from .errors import CompileError
+
+__all__ = ["accumulator_bounds", "start_values", "weight_image"]
+
+
+def start_values(walk):
+    """What each output channel's accumulator starts from, int64 (out_channels,).
+
+    Convolution: ``-threshold``, so that the output bit is the sign, less ``offset`` for each
+    input (signed inputs are stored with an offset). Thresholds beyond what the sums can reach are
+    moved to the nearest value with the same meaning. Dense: the bias.
+    """
+    layer = walk.layer
+    if not isinstance(layer, Conv2d):
+        return layer.bias.astype(np.int64)
+    flat = layer.weights.reshape(layer.out_channels, -1)
+    low = np.minimum(flat, 0).sum(axis=1) * (walk.in_max - walk.offset)
+    low -= np.maximum(flat, 0).sum(axis=1) * walk.offset
+    high = np.maximum(flat, 0).sum(axis=1) * (walk.in_max - walk.offset)
+    high -= np.minimum(flat, 0).sum(axis=1) * walk.offset
+    threshold = np.clip(layer.thresholds, low, high + 1)
+    return -(threshold + walk.offset * flat.sum(axis=1))
+
+
+def accumulator_bounds(walk):
+    """Smallest and largest value that any partial sum of any channel can take."""
+    flat = walk.layer.weights.reshape(walk.layer.out_channels, -1)
+    start = start_values(walk)
+    low = start + np.minimum(flat, 0).sum(axis=1) * walk.in_max
+    high = start + np.maximum(flat, 0).sum(axis=1) * walk.in_max
+    return int(low.min()), int(high.max())
+
+
+def weight_image(walk, geometry):
+    """The layer's rows of the weight store, int8 (rows, channels).
+
+    For each pass: ``start_bytes`` rows of start-value bytes, least significant first, then one
+    row per kernel tap and input channel. Lanes without a channel start at -1 and never change.
+
+    Raises
+    ------
+    CompileError
+        If a sum could leave the accumulator.
+    """
+    low, high = accumulator_bounds(walk)
+    if low < geometry.acc_min or high > geometry.acc_max:
+        bits = max(low.bit_length() if low >= 0 else (-low - 1).bit_length(),
+                   high.bit_length()) + 1
+        raise CompileError(
+            f"{walk.layer.name}: sums reach {low}..{high} and need {bits}-bit accumulators, "
+            f"array {geometry.name} has {geometry.acc_bits}; use smaller weights or inputs, "
+            f"or a geometry with acc_bits = {bits}")
+    layer = walk.layer
+    starts = start_values(walk)
+    if walk.source == Source.VECTOR:
+        taps = layer.weights.T                                        # (in, out)
+    else:
+        taps = layer.weights.transpose(2, 3, 1, 0).reshape(-1, layer.out_channels)
+    rows = []
+    for number in range(walk.passes):
+        channels = walk.pass_channels(number, geometry)
+        chosen = slice(number * geometry.channels, number * geometry.channels + channels)
+        start = np.full(geometry.channels, -1, np.int64)
+        start[:channels] = starts[chosen]
+        for byte in range(geometry.start_bytes):
+            rows.append(((start >> (8 * byte)) & 0xFF).astype(np.uint8).view(np.int8)[None])
+        body = np.zeros((len(taps), geometry.channels), np.int8)
+        body[:, :channels] = taps[:, chosen]
+        rows.append(body)
+    return np.concatenate(rows)

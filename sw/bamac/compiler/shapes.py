@@ -1,0 +1,164 @@
+"""The walk of one layer on one geometry: loop bounds, before anything has an address."""
+
+from dataclasses import dataclass
+
+from bamac_hw.layout import Emit, Source
+
+from ..graph import Conv2d
+from .errors import CompileError
+
+__all__ = ["Walk", "walks"]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Loop bounds of a layer.
+
+    A *job* is one row of tiles; ``tiles`` per job and pass; ``words`` activation words per kernel
+    tap, of ``word_bits`` bits and a last one of ``end_bits``. ``span`` input rows are under a
+    job, which begins at ``job * advance - padding top``.
+    """
+
+    index: int
+    layer: object
+    source: Source
+    emit: Emit
+    rows: int
+    cols: int
+    kernel: tuple
+    stride: int
+    padding: tuple
+    pool: tuple
+    conv_rows: int
+    conv_cols: int
+    out_rows: int
+    out_cols: int
+    jobs: int
+    tiles: int
+    passes: int
+    words: int
+    word_bits: int
+    end_bits: int
+    in_max: int
+    offset: int
+    span: int
+    advance: int
+    block_rows: int
+
+    @property
+    def taps(self):
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def bits_per_tap(self):
+        return (self.words - 1) * self.word_bits + self.end_bits
+
+    @property
+    def steps(self):
+        """Cycles per tile and pass in which lanes may add."""
+        return self.taps * self.bits_per_tap
+
+    @property
+    def rows_per_pass(self):
+        """Weight rows read per tile and pass."""
+        return self.steps if self.source == Source.LINE else self.taps * self.words
+
+    def phases(self, geometry):
+        """Window fetches per activation word: more than one where a stride meets one bank."""
+        def along(size):
+            return self.stride if size > 1 else 1
+        return along(geometry.tile_rows) * along(geometry.tile_cols)
+
+    def pass_channels(self, number, geometry):
+        """Output channels of pass ``number``."""
+        return min(geometry.channels, self.layer.out_channels - number * geometry.channels)
+
+
+def _ceil_div(a, b):
+    return -(-a // b)
+
+
+def walks(network, geometry):
+    """The walk of every layer.
+
+    Raises
+    ------
+    CompileError
+        If a layer has a pool that does not divide the tile, or a size beyond its field.
+    """
+    return ([_conv(network, geometry, k) for k in range(len(network.convs))]
+            + [_dense(network, geometry, k) for k in range(len(network.denses))])
+
+
+def _conv(network, geometry, index):
+    conv: Conv2d = network.convs[index]
+    channels, rows, cols = network.map_shapes()[index]
+    for axis, pool, tile in (("rows", conv.pool[0], geometry.tile_rows),
+                             ("columns", conv.pool[1], geometry.tile_cols)):
+        if pool not in (1, 2, 4) or pool > tile:
+            raise CompileError(
+                f"{conv.name}: pool over {pool} {axis} does not divide the tile of {tile} {axis} "
+                f"of array {geometry.name}; pool by 1, 2 or 4 up to the tile's size, "
+                f"or choose a larger tile")
+    for what, size in (("rows", rows), ("columns", cols)):
+        if size > 32767:
+            raise CompileError(f"{conv.name}: {size} {what} are more than 32767; "
+                               f"cut the input into shorter clips")
+    out_rows, out_cols = conv.pooled_shape(rows, cols)
+    conv_rows, conv_cols = conv.conv_shape(rows, cols)
+    first = index == 0
+    emit = {None: Emit.MAP, "max": Emit.GLOBAL_MAX, "sum": Emit.GLOBAL_SUM}[conv.global_pool]
+    if first:
+        words, word_bits, end_bits = 1, network.input.bits, network.input.bits
+    else:
+        words = _ceil_div(channels, geometry.channels)
+        word_bits = geometry.channels
+        end_bits = channels - (words - 1) * geometry.channels
+    passes = _ceil_div(conv.out_channels, geometry.channels)
+    if passes > 256 or words > 4096:
+        raise CompileError(f"{conv.name}: too many channels for array {geometry.name}; "
+                           f"at most {256 * geometry.channels}")
+    return Walk(
+        index=index, layer=conv, source=Source.INPUT if first else Source.LINE, emit=emit,
+        rows=rows, cols=cols, kernel=tuple(conv.kernel), stride=conv.stride,
+        padding=conv.padding, pool=conv.pool, conv_rows=conv_rows, conv_cols=conv_cols,
+        out_rows=out_rows, out_cols=out_cols,
+        jobs=_ceil_div(out_rows * conv.pool[0], geometry.tile_rows),
+        tiles=_ceil_div(out_cols * conv.pool[1], geometry.tile_cols),
+        passes=passes, words=words, word_bits=word_bits, end_bits=end_bits,
+        in_max=(1 << network.input.bits) - 1 if first else 1,
+        offset=1 << (network.input.bits - 1) if first and network.input.signed else 0,
+        span=(geometry.tile_rows - 1) * conv.stride + conv.kernel[0],
+        advance=geometry.tile_rows * conv.stride,
+        block_rows=geometry.tile_rows // conv.pool[0],
+    )
+
+
+def _dense(network, geometry, index):
+    dense = network.denses[index]
+    bits = network.vector_bits()[index]
+    if bits > geometry.VECTOR_BITS:
+        raise CompileError(
+            f"{dense.name}: its inputs have {bits} bits, the vector memory {geometry.VECTOR_BITS}; "
+            f"use a global max pool, or pool more before it")
+    if dense.in_channels > 4096:
+        raise CompileError(f"{dense.name}: {dense.in_channels} inputs are more than 4096")
+    first_max = 1
+    if index == 0 and network.convs[-1].global_pool == "sum":
+        _, rows, cols = network.map_shapes()[-1]
+        first_max = rows * cols
+    passes = _ceil_div(dense.out_channels, geometry.channels)
+    if passes > 256:
+        raise CompileError(f"{dense.name}: {dense.out_channels} outputs are more than "
+                           f"{256 * geometry.channels}")
+    emit = {"raw": Emit.RAW, "unsigned": Emit.UNSIGNED, "bit": Emit.BIT}[dense.emit]
+    return Walk(
+        index=len(network.convs) + index, layer=dense, source=Source.VECTOR, emit=emit,
+        rows=1, cols=1, kernel=(1, 1), stride=1, padding=(0, 0, 0, 0), pool=(1, 1),
+        conv_rows=1, conv_cols=1, out_rows=1, out_cols=1, jobs=1, tiles=1, passes=passes,
+        words=dense.in_channels, word_bits=bits, end_bits=bits,
+        in_max=first_max if index == 0 else (1 << bits) - 1, offset=0, span=1,
+        advance=geometry.tile_rows, block_rows=geometry.tile_rows,
+    )
+
+
