@@ -105,6 +105,7 @@ def _compile(network, geometry):
                                 len(weights[walk.index]), rings.get(walk.index)))
 
     manifest = {
+        "credit": rings[0].rows - walks[0].padding[0],
         "network": {
             "name": network.name,
             "digest": network.digest(),
@@ -224,6 +225,9 @@ def _table_row(walk, geometry, weight_base, weight_rows, ring):
         "tiled_rows": pooled[0], "tiled_cols": pooled[1],
         "out_rows": walk.out_rows, "out_cols": walk.out_cols,
         "jobs": walk.jobs, "passes": walk.passes, "tiles": walk.tiles, "steps": walk.steps,
+        "words": walk.words, "fetches": walk.taps * walk.words * (walk.phases(geometry) - 1),
+        "rows_per_pass": walk.rows_per_pass, "span": walk.span, "advance": walk.advance,
+        "block_rows": walk.block_rows,
         "weight_base": weight_base, "weight_rows": weight_rows,
         "acc_min": low, "acc_max": high,
         # Additions of an int8 weight under a bit that this layer needs, whatever the bits are.

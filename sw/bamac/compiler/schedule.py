@@ -1,10 +1,15 @@
 """The order in which jobs run, and the rows that each ring must hold for it."""
 
+from bamac_hw.layout import Emit
+
 __all__ = ["job_order", "ring_rows"]
 
 
-def job_order(walks):
-    """Yield ``(index, looks)`` for each job of one clip, given that frames never are late.
+def job_order(walks, *, first=0):
+    """Yield ``(index, looks)`` for each job of one clip.
+
+    ``walks`` need the loop bounds of :class:`bamac.compiler.shapes.Walk`; ``first`` is the layer
+    that is looked at first: 0 after a reset, the last one after a clip.
 
     ``looks`` counts the layers that the scheduler looks at before it finds this job: it begins
     behind the layer that ran last, and goes up until a layer has the rows it needs. This is the
@@ -12,7 +17,7 @@ def job_order(walks):
     """
     arrived = [walks[0].rows] + [0] * (len(walks) - 1)
     done = [0] * len(walks)
-    candidate, looks = 0, 0
+    candidate, looks = first, 0
     last = len(walks) - 1
     while done[last] < walks[last].jobs:
         walk = walks[candidate]
@@ -24,7 +29,7 @@ def job_order(walks):
             looks = 0
             done[candidate] += 1
             if candidate < last:
-                if walks[candidate + 1].source.name == "LINE":
+                if walk.emit == Emit.MAP:
                     arrived[candidate + 1] = min(walk.out_rows, done[candidate] * walk.block_rows)
                 elif done[candidate] == walk.jobs:
                     arrived[candidate + 1] = 1

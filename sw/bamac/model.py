@@ -1,0 +1,270 @@
+"""The cycle and traffic model: what the hardware's counters will show, without running it.
+
+The model follows the rules that the docstrings of :mod:`bamac_hw.scheduler`,
+:mod:`bamac_hw.dense_walker`, :mod:`bamac_hw.collector` and :mod:`bamac_hw.frame_writer` state. It
+holds for a source that always has the next value ready and a sink that always takes scores.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from bamac_hw.layout import COUNTERS, LAYER, Emit, Source
+from bamac_hw.program import Program
+from bamac_hw.scheduler import DRAIN_CYCLES
+from bamac_hw.step import LANE_STAGE, WRITE_STAGE
+
+from .compiler.schedule import job_order
+
+__all__ = ["CAUSES", "access_bytes", "lower_bounds", "predict", "predict_events"]
+
+CAUSES = [name.removeprefix("cycles_") for name in COUNTERS if name.startswith("cycles_")]
+
+_LOAD = len(LAYER) + 1 + 1            # descriptor words and one more; start of the walk
+_SAVE = 1
+# A collection of n channels keeps the collector busy for n cycles and these.
+_COLLECT_LATENCY = WRITE_STAGE + 2    # from a tile's end
+_READ_OUT_LATENCY = 2                 # from the first accumulator
+
+
+def _walk(row):
+    """A layer's loop bounds, from its row of the manifest."""
+    values = {key: value for key, value in row.items() if key not in ("source", "emit")}
+    return SimpleNamespace(**values, rows=row["in_rows"], source=Source[row["source"].upper()],
+                           emit=Emit[row["emit"].upper()])
+
+
+def _pass_channels(walk, number, geometry):
+    return min(geometry.channels, walk.out_channels - number * geometry.channels)
+
+
+def predict(program: Program, *, clips: int = 1) -> dict:
+    """Predict every counter except ``events`` for ``clips`` clips back to back.
+
+    Returns ``{"cycles": int, "layers": [{"name": str, **counters}]}`` with the counters of
+    :data:`bamac_hw.layout.COUNTERS`, per layer, summed over the clips.
+    """
+    geometry = program.geometry
+    walks = [_walk(row) for row in program.layers]
+    totals = [dict.fromkeys(COUNTERS, 0) for _ in walks]
+    for walk, total in zip(walks, totals, strict=True):
+        _accesses(walk, total, geometry, clips)
+        if walk.index == 0:
+            total["input_writes"] = clips * walk.rows * walk.in_cols
+
+    frames = _FrameArrivals(walks[0], program.manifest["credit"])
+    job_costs = [_job_cycles(walk, geometry) for walk in walks]
+    now = 0
+    for clip in range(clips):
+        done = [0] * len(walks)
+        for index, looks in job_order(walks, first=0 if clip == 0 else len(walks) - 1):
+            walk, total = walks[index], totals[index]
+            checked = now + 2 * looks - 1
+            ready = checked
+            if index == 0:
+                first_row = done[0] * walk.advance - walk.padding[0]
+                ready = max(checked, frames.arrival(min(walk.rows, first_row + walk.span)))
+            total["cycles_schedule"] += 2 * looks
+            total["state_reads"] += looks
+            total["cycles_wait_input"] += ready - checked
+            for cause, cycles in job_costs[index].items():
+                total[f"cycles_{cause}"] += cycles
+            now = ready + 1 + sum(job_costs[index].values())
+            done[index] += 1
+            if index == 0:
+                frames.release(walk.advance, at=now - 1, last=done[0] == walk.jobs)
+    layers = [{"name": walk.name, **total} for walk, total in zip(walks, totals, strict=True)]
+    return {"cycles": now, "layers": layers}
+
+
+def _job_cycles(walk, geometry):
+    """Cycles of one job by cause, from the descriptor's first word to the saved state."""
+    tiles = walk.tiles * walk.passes
+    cycles = dict.fromkeys(("compute", "fetch", "tile", "collect", "load"), 0)
+    cycles["compute"] = tiles * walk.steps
+    cycles["fetch"] = tiles * walk.fetches
+    cycles["tile"] = 2 * tiles
+    cycles["load"] = _LOAD + walk.passes * geometry.start_bytes + DRAIN_CYCLES + _SAVE
+    if walk.source == Source.VECTOR:
+        cycles["collect"] = sum(
+            LANE_STAGE + _pass_channels(walk, number, geometry) + _READ_OUT_LATENCY
+            for number in range(walk.passes))
+    elif walk.emit != Emit.MAP:
+        between = 2 + walk.steps + walk.fetches
+        for number in range(walk.passes):
+            busy = _COLLECT_LATENCY + _pass_channels(walk, number, geometry)
+            cycles["collect"] += (walk.tiles - 1) * max(0, busy - between)
+            last = number == walk.passes - 1
+            following = DRAIN_CYCLES if last else between + geometry.start_bytes
+            cycles["collect"] += max(0, busy - following)
+    return cycles
+
+
+def _accesses(walk, total, geometry, clips):
+    """Accesses of the memory ports that depend on the layer's shape alone."""
+    tiles = walk.jobs * walk.tiles
+    total["weight_reads"] = clips * walk.passes * (
+        walk.jobs * geometry.start_bytes + tiles * walk.rows_per_pass)
+    total["descriptor_reads"] = clips * walk.jobs * len(LAYER)
+    total["state_writes"] = clips * walk.jobs
+
+    if walk.source == Source.VECTOR:
+        total["vector_reads"] = clips * walk.passes * walk.words
+    else:
+        top, _, left, _ = walk.padding
+        reads = (_taps_in_map(walk.jobs * geometry.tile_rows, walk.kernel[0], walk.stride, top,
+                              walk.rows)
+                 * _taps_in_map(walk.tiles * geometry.tile_cols, walk.kernel[1], walk.stride,
+                                left, walk.in_cols))
+        name = "input_reads" if walk.source == Source.INPUT else "line_reads"
+        total[name] = clips * walk.passes * walk.words * reads
+
+    if walk.emit == Emit.MAP:
+        total["line_writes"] = clips * walk.passes * walk.out_rows * walk.out_cols
+    elif walk.emit in (Emit.GLOBAL_MAX, Emit.GLOBAL_SUM):
+        total["vector_writes"] = clips * tiles * walk.out_channels
+        total["vector_reads"] = clips * (tiles - 1) * walk.out_channels
+    elif walk.emit == Emit.RAW:
+        total["scores"] = clips * walk.out_channels
+    else:
+        total["vector_writes"] = clips * walk.out_channels
+
+
+def _taps_in_map(positions, kernel, stride, before, size):
+    """How many (position, tap) pairs along one axis lie inside the map and not in padding."""
+    taps = np.arange(positions)[:, None] * stride - before + np.arange(kernel)
+    return int(((taps >= 0) & (taps < size)).sum())
+
+
+class _FrameArrivals:
+    """When rows are complete in the input buffer, in cycles since the scheduler began to look."""
+
+    def __init__(self, walk, credit):
+        self._rows, self._cols, self._credit = walk.rows, walk.in_cols, credit
+        self._begin(1)  # the frame writer is enabled in cycle 0
+
+    def _begin(self, first_beat):
+        self._ends, self._free = [], first_beat
+        self._grants = [(self._credit, 0)]
+
+    def _start_of_next(self):
+        row = len(self._ends)
+        granted = next((at for rows, at in self._grants if rows > row), None)
+        return None if granted is None else max(self._free, granted)
+
+    def _receive(self, rows):
+        while len(self._ends) < rows:
+            start = self._start_of_next()
+            assert start is not None, "a job needs rows that have no room"
+            self._ends.append(start + self._cols - 1)
+            self._free = self._ends[-1] + 1
+
+    def arrival(self, rows):
+        """First cycle in which ``rows`` rows of the clip are seen to have arrived."""
+        self._receive(rows)
+        return self._ends[rows - 1] + 1
+
+    def release(self, rows, *, at, last):
+        """The first layer's job that ends in cycle ``at`` gives back ``rows`` rows."""
+        if last:
+            self._grants.append((self._rows, at + 1))
+            self._receive(self._rows)
+            self._begin(max(self._ends[-1], at) + 2)
+        else:
+            self._grants.append((self._grants[-1][0] + rows, at + 1))
+
+
+def predict_events(program: Program, network, frames) -> list:
+    """Activation bits that are 1 when offered to the lanes, per layer, for one clip.
+
+    Unlike everything else in the dense walk, this depends on the input: ``frames`` are the
+    integer frames (rows, cols). Pixels of a tile beyond the map are offered too, as the hardware
+    does; a signed input and its padding are offered with their offset.
+    """
+    from . import reference
+
+    geometry = program.geometry
+    trace = reference.run(network, frames)
+    frames = np.asarray(frames, np.int64)
+    offset = (1 << (network.input.bits - 1)) if network.input.signed else 0
+    ones = _popcount(frames + offset)
+    pad = bin(offset).count("1")
+    events = []
+    for index, conv in enumerate(network.convs):
+        row = program.layers[index]
+        if index:
+            ones = trace.layers[network.convs[index - 1].name].pooled.sum(axis=0)
+            pad = 0
+        events.append(row["passes"] * _offered(
+            ones, pad, conv, row["jobs"] * geometry.tile_rows, row["tiles"] * geometry.tile_cols))
+    vector = trace.vector
+    for dense, row in zip(network.denses, program.layers[len(network.convs):], strict=True):
+        events.append(row["passes"] * int(_popcount(np.asarray(vector)).sum()))
+        vector = trace.layers[dense.name].outputs
+    return events
+
+
+def _popcount(values):
+    return np.bitwise_count(values.astype(np.uint32)).astype(np.int64)
+
+
+def _offered(ones, pad, conv, rows, cols):
+    """Sum over all positions of a (rows, cols) grid and all taps of the ones under the tap."""
+    top, _, left, _ = conv.padding
+    kernel_rows, kernel_cols = conv.kernel
+    height = (rows - 1) * conv.stride + kernel_rows
+    width = (cols - 1) * conv.stride + kernel_cols
+    padded = np.full((height, width), pad, np.int64)
+    keep_rows, keep_cols = min(ones.shape[0], height - top), min(ones.shape[1], width - left)
+    padded[top:top + keep_rows, left:left + keep_cols] = ones[:keep_rows, :keep_cols]
+    return int(sum(
+        padded[i:i + (rows - 1) * conv.stride + 1:conv.stride,
+               j:j + (cols - 1) * conv.stride + 1:conv.stride].sum()
+        for i in range(kernel_rows) for j in range(kernel_cols)))
+
+
+_STATE_BITS = 17 + 18 + 16 + 16 + 2 + 16 + 16
+
+
+def access_bytes(geometry) -> dict:
+    """Bytes moved by one access of each memory; the state word is rounded up."""
+    return {
+        "weights": geometry.channels,
+        "input_buffer": geometry.INPUT_BITS // 8,
+        "line_buffers": geometry.channels / 8,
+        "vectors": geometry.VECTOR_BITS // 8,
+        "descriptors": 4,
+        "layer_state": -(-_STATE_BITS // 8),
+        "stream": 1,
+    }
+
+
+MEMORY_COUNTERS = {
+    "weights": ("weight_reads",),
+    "input_buffer": ("input_reads", "input_writes"),
+    "line_buffers": ("line_reads", "line_writes"),
+    "vectors": ("vector_reads", "vector_writes"),
+    "descriptors": ("descriptor_reads",),
+    "layer_state": ("state_reads", "state_writes"),
+}
+
+
+def lower_bounds(program: Program) -> dict:
+    """Accesses per clip and memory if each datum were moved once, in words of that memory.
+
+    Weights and start values are read once; each activation word is written once and read once;
+    each descriptor is read once, and no layer's state is ever put away.
+    """
+    walks = [_walk(row) for row in program.layers]
+    line = sum(w.out_rows * w.out_cols * w.passes for w in walks if w.emit == Emit.MAP)
+    vector = sum(w.words for w in walks if w.source == Source.VECTOR)
+    return {
+        "weights": sum(w.weight_rows for w in walks),
+        "input_buffer": 2 * walks[0].rows * walks[0].in_cols,
+        "line_buffers": 2 * line,
+        "vectors": 2 * vector,
+        "descriptors": len(LAYER) * len(walks),
+        "layer_state": 0,
+    }
