@@ -75,7 +75,8 @@ class Collector(wiring.Component):
             return Mux(passes == layer.passes_last, layer.end_channels_last,
                        layer.pass_channels_last)
 
-        counting, reading = Signal(), Signal()  # global pool, dense
+        counting = Signal()
+        reading = Signal()
         busy = Signal()
         m.d.comb += self.busy.eq(busy)
         with m.If(self.reserve | self.start):
@@ -83,9 +84,12 @@ class Collector(wiring.Component):
 
         # Global pool: read, then add and write.
         shifts = [Signal(g.channels, name=f"shift_{q}") for q in range(g.pixels)]
-        mask, fresh = Signal(g.pixels), Signal()
+        mask = Signal(g.pixels)
+        fresh = Signal()
         address = Signal(16)
-        add, add_last, add_addr = Signal(), Signal(), Signal(16)
+        add = Signal()
+        add_last = Signal()
+        add_addr = Signal(16)
         ones = Signal(range(g.pixels + 1))
         with m.If(self.load):
             m.d.sync += [
@@ -109,9 +113,14 @@ class Collector(wiring.Component):
 
         # Dense: select, requantise, emit.
         advance = Signal()
-        selected, selected_valid, selected_last = Signal(signed(g.acc_bits)), Signal(), Signal()
-        result, result_valid, result_last = Signal(32), Signal(), Signal()
-        result_addr, result_index = Signal(16), Signal(16)
+        selected = Signal(signed(g.acc_bits))
+        selected_valid = Signal()
+        selected_last = Signal()
+        result = Signal(32)
+        result_valid = Signal()
+        result_last = Signal()
+        result_addr = Signal(16)
+        result_index = Signal(16)
         raw = Signal()
         m.d.comb += [
             raw.eq(layer.emit == Emit.RAW),

@@ -54,7 +54,8 @@ class Counters(wiring.Component):
         read, write = memory.read_port(), memory.write_port()
 
         booked = [Signal(LOCAL_BITS, name=f"booked_{name}") for name in names]
-        layer, index = Signal(4), Signal(range(COUNTER_SLOTS + 1), init=len(names))
+        layer = Signal(4)
+        index = Signal(range(COUNTER_SLOTS + 1), init=len(names))
         frames = Signal(32)
         m.d.sync += frames.eq(frames + self.add[direct])
         for k, name in enumerate(names):
@@ -69,7 +70,8 @@ class Counters(wiring.Component):
 
         # Background addition: read in one cycle, write in the next.
         adding = Signal()
-        addend, write_addr = Signal(LOCAL_BITS), Signal.like(self.read_addr)
+        addend = Signal(LOCAL_BITS)
+        write_addr = Signal.like(self.read_addr)
         busy = Signal()
         m.d.comb += [busy.eq(index != len(names)), self.busy.eq(busy | adding)]
         with m.If(self.flush):

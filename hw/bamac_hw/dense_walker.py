@@ -73,15 +73,22 @@ class DenseWalker(wiring.Component):
         m.d.sync += [job_slots[k + 1].eq(next_slot(job_slots[k])) for k in range(2)]
         m.d.comb += self.next_slot.eq(Mux(layer.stride2, job_slots[2], job_slots[1]))
 
-        tile, passes = Signal(16), Signal(8)
-        tile_group, tile_col = Signal(16), Signal(signed(POSITION_BITS))
+        tile = Signal(16)
+        passes = Signal(8)
+        tile_group = Signal(16)
+        tile_col = Signal(signed(POSITION_BITS))
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
 
-        tap_row, tap_col = Signal(3), Signal(3)
-        group, bit = Signal(12), Signal(6)
-        phase_row, phase_col = Signal(), Signal()
-        row_low, col_low = Signal(2), Signal(2)
-        row, col = Signal(signed(POSITION_BITS)), Signal(signed(POSITION_BITS))
+        tap_row = Signal(3)
+        tap_col = Signal(3)
+        group = Signal(12)
+        bit = Signal(6)
+        phase_row = Signal()
+        phase_col = Signal()
+        row_low = Signal(2)
+        col_low = Signal(2)
+        row = Signal(signed(POSITION_BITS))
+        col = Signal(signed(POSITION_BITS))
         group_addr = Signal(16)
 
         stride_groups = Signal(14)
@@ -113,7 +120,8 @@ class DenseWalker(wiring.Component):
         last_phase_row = layer.stride2 if g.tile_rows > 1 else C(0)
         last_phase_col = layer.stride2 if g.tile_cols > 1 else C(0)
         last_phase = Signal()
-        last_group, last_bit = Signal(), Signal()
+        last_group = Signal()
+        last_bit = Signal()
         first_bit = Signal()
         m.d.comb += [
             first_bit.eq(bit == 0),

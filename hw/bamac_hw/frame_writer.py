@@ -69,9 +69,14 @@ class FrameWriter(wiring.Component):
         header = self.header
         m = Module()
 
-        started, finished = Signal(), Signal()
-        rows, col = Signal(17), Signal(16)
-        slot, row_low, group, col_low = Signal(16), Signal(2), Signal(16), Signal(2)
+        started = Signal()
+        finished = Signal()
+        rows = Signal(17)
+        col = Signal(16)
+        slot = Signal(16)
+        row_low = Signal(2)
+        group = Signal(16)
+        col_low = Signal(2)
         credit = Signal(signed(18))
         complete = Signal()
         last_col = Signal()

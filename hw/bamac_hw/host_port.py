@@ -75,8 +75,10 @@ class HostPort(wiring.Component):
         m = Module()
 
         run = Signal(init=int(self._autostart))
-        irq_enable, interrupt = Signal(), Signal()
-        error, clips = Signal(3), Signal(32)
+        irq_enable = Signal()
+        interrupt = Signal()
+        error = Signal(3)
+        clips = Signal(32)
         m.d.comb += [self.run.eq(run), self.irq.eq(irq_enable & interrupt)]
         m.d.sync += [error.eq(error | self.errors), clips.eq(clips + self.clip_done)]
         with m.If(self.clip_done):
@@ -123,7 +125,9 @@ class HostPort(wiring.Component):
                 m.d.sync += self.s_axil_bresp.eq(SLVERR)
 
         # Reads: the address is held until the data is there.
-        raddr, reading, settled = Signal(ADDRESS_BITS), Signal(), Signal()
+        raddr = Signal(ADDRESS_BITS)
+        reading = Signal()
+        settled = Signal()
         is_counter = Signal()
         m.d.comb += [
             self.s_axil_arready.eq(~reading & ~self.s_axil_rvalid),

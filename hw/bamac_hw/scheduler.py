@@ -121,7 +121,8 @@ class Scheduler(wiring.Component):
 
         # Rows that have arrived at the input of each layer; the frame writer counts layer 0's.
         arrivals = Array(Signal(17, name=f"arrived_{n}") for n in range(1, 16))
-        candidate, current = Signal(4), Signal(4)
+        candidate = Signal(4)
+        current = Signal(4)
         arrived = Signal(17)
         m.d.comb += [
             arrived.eq(Mux(candidate == 0, self.arrived, arrivals[(candidate - 1)[:4]])),
@@ -129,10 +130,13 @@ class Scheduler(wiring.Component):
         ]
 
         # The running job's state, and the next job's, ready long before it is saved.
-        state, following = Signal(LayerState), Signal(LayerState)
+        state = Signal(LayerState)
+        following = Signal(LayerState)
         last_job = Signal()
-        advance, block = Signal(4), Signal(3)
-        first_need, out_top = Signal(17), Signal(17)
+        advance = Signal(4)
+        block = Signal(3)
+        first_need = Signal(17)
+        out_top = Signal(17)
         rows = Signal(17)
 
         def need(row):

@@ -9,9 +9,19 @@ from .accelerator import Accelerator
 from .geometry import Geometry
 from .program import Program, ProgramError
 
-__all__ = ["TOP", "verilog_text", "write_verilog"]
+__all__ = ["TOP", "WAIVERS", "verilog_text", "write_verilog"]
 
 TOP = "bamac_accelerator"
+
+# What ``verilator -Wall`` says about machine-written Verilog, and why it is no fault here.
+WAIVERS = {
+    "DECLFILENAME": "all modules are in one file",
+    "CASEINCOMPLETE": "signals are given their value before the case that may change it",
+    "PROCASSINIT": "registers have an initial value and a synchronous reset to it",
+    "UNUSEDSIGNAL": "fields of structures that one block needs and another does not",
+    "WIDTHEXPAND": "operands of different widths are extended as Verilog defines it",
+    "WIDTHTRUNC": "a vector is tested for zero with '!', or one bit is selected with '>>'",
+}
 
 
 def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=False,
@@ -30,7 +40,17 @@ def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=Fa
             f"Program is for geometry {program.geometry.name}, not for {geometry.name}")
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     design = Accelerator(geometry, program=program, trace=trace, accumulators=accumulators)
-    return verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True)
+    body = verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True)
+    return _header(geometry, program) + body
+
+
+def _header(geometry, program):
+    sizes = ", ".join(f"{name} {value}" for name, value in geometry.to_dict().items())
+    content = f"program {program.manifest['network']['name']}" if program else "no program"
+    lines = ["// BAMAC accelerator", f"// geometry: {sizes}", f"// memories hold {content}"]
+    for rule, reason in WAIVERS.items():
+        lines += [f"// {reason}:", f"/* verilator lint_off {rule} */"]
+    return "\n".join(lines) + "\n"
 
 
 def write_verilog(geometry: Geometry, path, program: Program | None = None, *, trace=False,

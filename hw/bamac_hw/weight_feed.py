@@ -63,19 +63,23 @@ class WeightFeed(wiring.Component):
         read = store.read_port()
         write = store.write_port(granularity=32)
         words_log2 = (g.channels // 4).bit_length() - 1
+        # One address for both ports, and exclusive enables: a single-ported memory will do, and
+        # synthesis needs no logic for collisions.
+        address = Signal(range(g.weight_rows))
+        pointer = Signal(range(g.weight_rows + 1))
+        tile_base = Signal.like(pointer)
         m.d.comb += [
-            write.addr.eq(self.write_addr >> words_log2),
+            address.eq(Mux(self.write_en, self.write_addr >> words_log2, pointer)),
+            write.addr.eq(address),
             write.data.eq(self.write_data.replicate(g.channels // 4)),
             write.en.eq(self.write_en << self.write_addr[:words_log2] if words_log2 else
                         self.write_en),
         ]
 
-        pointer = Signal(range(g.weight_rows + 1))
-        tile_base = Signal.like(pointer)
         m.d.comb += [
             self.reading.eq(self.step_read.byte | self.step_read.row),
-            read.en.eq(self.reading),
-            read.addr.eq(pointer),
+            read.en.eq(self.reading & ~self.write_en),
+            read.addr.eq(address),
         ]
         with m.If(self.base_stb):
             m.d.sync += pointer.eq(self.base)

@@ -68,8 +68,11 @@ class WriteBack(wiring.Component):
             m.d.sync += captured.eq(self.positive)
 
         # Place of the captured tile.
-        tile, passes = Signal(16), Signal(8)
-        out_col, out_group, col_low = Signal(16), Signal(16), Signal(2)
+        tile = Signal(16)
+        passes = Signal(8)
+        out_col = Signal(16)
+        out_group = Signal(16)
+        col_low = Signal(2)
         block_cols = Signal(3)
         m.d.comb += block_cols.eq(g.tile_cols >> layer.pool_cols_log2)
         with m.If(self.job_start):
