@@ -47,14 +47,15 @@ def predict(program: Program, *, clips: int = 1) -> dict:
     :data:`bamac_hw.layout.COUNTERS`, per layer, summed over the clips.
     """
     geometry = program.geometry
+    rows = program.manifest["network"]["rows"]
     walks = [_walk(row) for row in program.layers]
     totals = [dict.fromkeys(COUNTERS, 0) for _ in walks]
     for walk, total in zip(walks, totals, strict=True):
         _accesses(walk, total, geometry, clips)
         if walk.index == 0:
-            total["input_writes"] = clips * walk.rows * walk.in_cols
+            total["input_writes"] = clips * rows * walk.in_cols
 
-    frames = _FrameArrivals(walks[0], program.manifest["credit"])
+    frames = _FrameArrivals(rows, walks[0].in_cols, program.manifest["credit"])
     job_costs = [_job_cycles(walk, geometry) for walk in walks]
     now = 0
     for clip in range(clips):
@@ -141,8 +142,8 @@ def _taps_in_map(positions, kernel, stride, before, size):
 class _FrameArrivals:
     """When rows are complete in the input buffer, in cycles since the scheduler began to look."""
 
-    def __init__(self, walk, credit):
-        self._rows, self._cols, self._credit = walk.rows, walk.in_cols, credit
+    def __init__(self, rows, cols, credit):
+        self._rows, self._cols, self._credit = rows, cols, credit
         self._begin(1)  # the frame writer is enabled in cycle 0
 
     def _begin(self, first_beat):
@@ -198,7 +199,7 @@ def predict_events(program: Program, network, frames) -> list:
             ones = trace.layers[network.convs[index - 1].name].pooled.sum(axis=0)
             pad = 0
         events.append(row["passes"] * _offered(
-            ones, pad, conv, row["jobs"] * geometry.tile_rows, row["tiles"] * geometry.tile_cols))
+            ones[:row["in_rows"]], pad, conv, row["jobs"] * geometry.tile_rows, row["tiles"] * geometry.tile_cols))
     vector = trace.vector
     for dense, row in zip(network.denses, program.layers[len(network.convs):], strict=True):
         events.append(row["passes"] * int(_popcount(np.asarray(vector)).sum()))
@@ -262,7 +263,7 @@ def lower_bounds(program: Program) -> dict:
     vector = sum(w.words for w in walks if w.source == Source.VECTOR)
     return {
         "weights": sum(w.weight_rows for w in walks),
-        "input_buffer": 2 * walks[0].rows * walks[0].in_cols,
+        "input_buffer": 2 * program.manifest["network"]["rows"] * walks[0].in_cols,
         "line_buffers": 2 * line,
         "vectors": 2 * vector,
         "descriptors": len(LAYER) * len(walks),

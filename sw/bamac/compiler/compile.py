@@ -162,7 +162,7 @@ def _header(network, walks, rings, geometry):
     return pack_descriptor(HEADER, {
         "layers_last": len(walks) - 1,
         "outputs_last": walks[-1].layer.out_channels - 1,
-        "rows_last": first.rows - 1, "cols_last": first.cols - 1,
+        "rows_last": network.input.rows - 1, "cols_last": first.cols - 1,
         "ring_base": ring.base, "ring_end": ring.end, "pitch": ring.pitch,
         "credit": ring.rows - first.padding[0],
         "offset": first.offset,

@@ -14,7 +14,8 @@ __all__ = ["Walk", "walks"]
 class Walk:
     """Loop bounds of a layer.
 
-    A *job* is one row of tiles; ``tiles`` per job and pass; ``words`` activation words per kernel
+    ``rows`` and ``out_rows`` count the rows of the input and (pooled) output that are used: a pool
+    or a stride may leave out the last ones. A *job* is one row of tiles; ``tiles`` per job and pass; ``words`` activation words per kernel
     tap, of ``word_bits`` bits and a last one of ``end_bits``. ``span`` input rows are under a
     job, which begins at ``job * advance - padding top``.
     """
@@ -86,11 +87,19 @@ def walks(network, geometry):
     CompileError
         If a layer has a pool that does not divide the tile, or a size beyond its field.
     """
-    return ([_conv(network, geometry, k) for k in range(len(network.convs))]
-            + [_dense(network, geometry, k) for k in range(len(network.denses))])
+    # From the last map up: rows that no later layer looks at are not computed. So a layer's last
+    # job always needs its input's last row, and a layer never ends a clip before the one above.
+    shapes = network.map_shapes()
+    out_rows = shapes[-1][1]
+    convs = []
+    for index in reversed(range(len(network.convs))):
+        walk = _conv(network, geometry, index, out_rows)
+        convs.insert(0, walk)
+        out_rows = walk.rows
+    return convs + [_dense(network, geometry, k) for k in range(len(network.denses))]
 
 
-def _conv(network, geometry, index):
+def _conv(network, geometry, index, out_rows):
     conv: Conv2d = network.convs[index]
     channels, rows, cols = network.map_shapes()[index]
     for axis, pool, tile in (("rows", conv.pool[0], geometry.tile_rows),
@@ -104,8 +113,10 @@ def _conv(network, geometry, index):
         if size > 32767:
             raise CompileError(f"{conv.name}: {size} {what} are more than 32767; "
                                f"cut the input into shorter clips")
-    out_rows, out_cols = conv.pooled_shape(rows, cols)
+    _, out_cols = conv.pooled_shape(rows, cols)
     conv_rows, conv_cols = conv.conv_shape(rows, cols)
+    seen_rows = (out_rows * conv.pool[0] - 1) * conv.stride - conv.padding[0] + conv.kernel[0]
+    rows = min(rows, seen_rows)
     first = index == 0
     emit = {None: Emit.MAP, "max": Emit.GLOBAL_MAX, "sum": Emit.GLOBAL_SUM}[conv.global_pool]
     if first:
