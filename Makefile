@@ -1,0 +1,40 @@
+# Everything runs in .venv, made here from this checkout. See README.md.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint bench clean setup check-tools
+
+demo: $(READY)
+	$(BIN)/bamac demo
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n 2
+
+# Whole clips on every preset, and hundreds of random networks.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+setup: $(READY)
+
+check-tools:
+	@PYTHON=$(PYTHON) sh tools/check_tools.sh
+
+$(READY): pyproject.toml constraints.txt tools/check_tools.sh
+	@PYTHON=$(PYTHON) sh tools/check_tools.sh
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build
