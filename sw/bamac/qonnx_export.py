@@ -60,7 +60,8 @@ def _check_exact(network):
             _check_range(layer.name, reach, limit, "accumulators")
     for what in ("score_scale", "score_offset"):
         value = getattr(network, what)
-        as_float32 = abs(float(np.float32(value)))
+        with np.errstate(over="ignore"):
+            as_float32 = abs(float(np.float32(value)))
         if not np.isfinite(as_float32) or (value != 0 and as_float32 == 0) \
                 or (what == "score_scale" and value == 0):
             raise GraphError(f"{network.name}: {what} must be a float32 number, not {value!r}")

@@ -35,8 +35,8 @@ def accumulator_range(layer, bits, signed=False):
 
     The array starts an accumulator of a convolution at ``-threshold`` (of a dense layer at
     ``bias``) and adds gated weights. A signed input of ``bits`` bits is read in offset form,
-    ``u = v + 2**(bits - 1)``, and the start value makes up for the offset. Returns two int64 arrays,
-    one value per output channel.
+    ``u = v + 2**(bits - 1)``, and the start value makes up for the offset. Returns two int64
+    arrays, one value per output channel.
     """
     weights = layer.weights.reshape(layer.out_channels, -1)
     start = -layer.thresholds if isinstance(layer, Conv2d) else layer.bias
