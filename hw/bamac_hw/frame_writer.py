@@ -37,7 +37,7 @@ class FrameWriter(wiring.Component):
     Members
     -------
     header : the program's header
-    enable : accept values
+    enable : accept values; when low, what has arrived of a clip is forgotten
     i : values of frames
     release, released : the first layer has finished with this many rows
     finish : the first layer has finished with the clip
@@ -125,4 +125,6 @@ class FrameWriter(wiring.Component):
                 col_low.eq(0), row_low.eq(0), slot.eq(header.ring_base),
                 credit.eq(header.credit),
             ]
+        with m.If(~self.enable):
+            m.d.sync += started.eq(0)
         return m
