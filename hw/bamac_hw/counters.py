@@ -10,7 +10,7 @@ from .layout import COUNTER_SLOTS, COUNTERS
 
 __all__ = ["Counters"]
 
-LOCAL_BITS = 24  # of one job; 16.7 M cycles, more than the largest legal job takes
+COUNT_BITS = 32  # counts wrap modulo 2**32, which differences of two readings survive
 
 
 class Counters(wiring.Component):
@@ -50,16 +50,16 @@ class Counters(wiring.Component):
         names = list(COUNTERS)
         direct = names.index("input_writes")
 
-        m.submodules.memory = memory = Memory(shape=32, depth=self._words, init=[])
+        m.submodules.memory = memory = Memory(shape=COUNT_BITS, depth=self._words, init=[])
         read, write = memory.read_port(), memory.write_port()
 
-        booked = [Signal(LOCAL_BITS, name=f"booked_{name}") for name in names]
+        booked = [Signal(COUNT_BITS, name=f"booked_{name}") for name in names]
         layer = Signal(4)
         index = Signal(range(COUNTER_SLOTS + 1), init=len(names))
         frames = Signal(32)
         m.d.sync += frames.eq(frames + self.add[direct])
         for k, name in enumerate(names):
-            local = Signal(LOCAL_BITS, name=f"local_{name}")
+            local = Signal(COUNT_BITS, name=f"local_{name}")
             grown = local + (self.add[k] if k != direct else 0)
             m.d.sync += local.eq(grown)
             with m.If(self.flush):
@@ -70,7 +70,7 @@ class Counters(wiring.Component):
 
         # Background addition: read in one cycle, write in the next.
         adding = Signal()
-        addend = Signal(LOCAL_BITS)
+        addend = Signal(COUNT_BITS)
         write_addr = Signal.like(self.read_addr)
         busy = Signal()
         m.d.comb += [busy.eq(index != len(names)), self.busy.eq(busy | adding)]
