@@ -1,0 +1,1 @@
+"""Training data from recorded speech that packages carry: sources, degradations, labels."""

@@ -1,0 +1,336 @@
+"""The data set: degraded clips of five seconds, their int8 features and their PESQ labels.
+
+``build`` is deterministic: clip *i* of a split depends on the seed, the split and *i* alone, so
+the number of workers, an interruption, or a later extension by more clips change nothing. (Codecs
+and resamplers come from libraries; another version of them may change samples slightly.)
+
+On disk, below ``<cache>/sets/<name>/``: shards of 40 clips, each ``<split>-<n>.npy`` (int8,
+clips x 249 x 120) and ``<split>-<n>.jsonl`` (the manifest, one line per clip: voice, language,
+licence, files, degradations with parameters, PESQ). The .jsonl is written last, by renaming, so
+a shard without it is made again. Audio is not kept: the manifest and the seed give it back
+(:func:`make_clip`).
+
+PESQ (ITU-T P.862.2, wide band) compares the degraded clip with the clean one. Its values bunch at
+the bottom if severities are drawn evenly, so each clip draws a target first, evenly over
+1.05..4.6, and its severity is corrected up to three times towards that target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import warnings
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from pathlib import Path
+
+import numpy as np
+
+from bamac.audio import WINDOW
+from bamac.data import degrade, sources
+from bamac.data.sources import SPLITS
+
+__all__ = ["DEFAULT_CACHE", "build", "load_split", "make_clip", "split_sizes"]
+
+DEFAULT_CACHE = Path(os.environ.get("BAMAC_CACHE", "~/.cache/bamac")).expanduser()
+SHARD = 40
+RECIPE = 1
+"""Raised whenever the same seed would give other clips."""
+ROOMS = 20
+TARGETS = (1.05, 4.6)
+
+
+def split_sizes(clips):
+    """Clips per split for that many training clips: a twelfth for validation, a sixth for test."""
+    return {"train": clips, "val": math.ceil(clips / 12), "test": math.ceil(clips / 6)}
+
+
+def _rooms(folder, split):
+    """Room responses of one split, the driest first, computed once."""
+    path = folder / f"rooms-{split}.npy"
+    if not path.exists():
+        import pyroomacoustics as pra
+
+        rng = np.random.default_rng([77, SPLITS.index(split)])
+        responses = []
+        for i in range(ROOMS):
+            size = rng.uniform([3, 2.5, 2.3], [9, 7, 3.5])
+            rt60 = 0.12 + 0.75 * (i + rng.random()) / ROOMS
+            absorption, _ = pra.inverse_sabine(rt60, size)
+            room = pra.ShoeBox(size, fs=16000, materials=pra.Material(min(absorption, 0.99)),
+                               max_order=int(8 + 14 * i / ROOMS))
+            room.add_source(rng.uniform(0.5, size - 0.5))
+            room.add_microphone(rng.uniform(0.5, size - 0.5))
+            room.compute_rir()
+            response = np.zeros(12800, np.float64)
+            tail = np.asarray(room.rir[0][0])
+            tail = tail[int(np.argmax(np.abs(tail))) :]  # direct sound first: no delay
+            response[:min(tail.size, 12800)] = tail[:12800]
+            responses.append(response / np.sqrt((response**2).sum()))
+        temporary = path.with_suffix(".partial.npy")
+        np.save(temporary, np.stack(responses))
+        os.replace(temporary, path)
+    return list(np.load(path))
+
+
+def _utterance(voice, index):
+    low, high = voice["bounds"][index:index + 2]
+    return np.asarray(voice["samples"][low:high], np.float64) / 32768
+
+
+def _reference(voice, rng):
+    """Five seconds of one voice: utterances in random order with short pauses."""
+    parts, files, size = [], [], 0
+    while size < WINDOW:
+        index = int(rng.integers(len(voice["files"])))
+        utterance = _utterance(voice, index)
+        utterance = utterance * 10 ** ((degrade.TARGET_DB - degrade.power_db(utterance)) / 20)
+        pause = np.zeros(int(rng.uniform(0.05, 0.5) * 16000))
+        parts += [utterance, pause]
+        files.append(voice["files"][index])
+        size += utterance.size + pause.size
+    joined = np.concatenate(parts)
+    start = int(rng.integers(joined.size - WINDOW + 1))
+    clip = joined[start:start + WINDOW]
+    # A recording's own noise floor, so that "clean" is not always digital silence.
+    floor = 10 ** (rng.uniform(-95, -68) / 20)
+    return clip + floor * rng.standard_normal(WINDOW), files
+
+
+def _to_int16(samples):
+    return np.rint(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
+def _pesq(reference, degraded):
+    """Wide-band PESQ, or None where it is not defined (no utterance found)."""
+    import pesq
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(pesq.pesq(16000, reference, degraded, "wb"))
+    except pesq.PesqError:
+        return None
+
+
+class _Context:
+    """What a worker needs to make clips of one split."""
+
+    def __init__(self, folder, split):
+        voices, noises = sources.load_prepared(folder)
+        self.split = split
+        self.voices = [v for v in voices.values() if v["split"] == split]
+        if not self.voices:
+            raise sources.SourceError(f"No usable {split} voice in {folder}; "
+                                      f"PESQ needs clean speech with pauses")
+        # Much speech in a voice makes it likelier, but less than in proportion.
+        weights = np.array([v["seconds"] for v in self.voices]) ** 0.6
+        self.weights = weights / weights.sum()
+
+        def pieces(kind):
+            group = noises.get((kind, split))
+            return [_Piece(group, i) for i in range(len(group["files"]))] if group else []
+
+        self.material = degrade.Material(
+            talkers=[_Talker(v) for v in self.voices],
+            effects=pieces("effects"), music=pieces("music"), rooms=_rooms(folder, split))
+
+
+class _Piece:
+    """A noise recording, read when it becomes an array."""
+
+    def __init__(self, group, index):
+        self._group, self._index = group, index
+
+    def __array__(self, dtype=None, copy=None):
+        return _utterance(self._group, self._index).astype(dtype or np.float64)
+
+
+class _Talker:
+    def __init__(self, voice):
+        self._voice = voice
+
+    def __call__(self, rng):
+        return _reference(self._voice, rng)[0]
+
+
+_contexts = {}
+
+
+def _context(folder, split):
+    if (folder, split) not in _contexts:
+        _contexts[folder, split] = _Context(folder, split)
+    return _contexts[folder, split]
+
+
+def make_clip(folder, split, index, seed):
+    """Clip ``index`` of a split: (degraded int16, reference int16, manifest entry)."""
+    context = _context(Path(folder), split)
+    rng = np.random.default_rng([RECIPE, seed, SPLITS.index(split), index])
+    while True:
+        voice = context.voices[int(rng.choice(len(context.voices), p=context.weights))]
+        reference, files = _reference(voice, rng)
+        clean = _to_int16(reference)
+        target = float(rng.uniform(*TARGETS))
+        chain = [] if target > 4.52 else degrade.draw_chain(rng)
+        inner = int(rng.integers(2**31))
+        severity = float(np.clip(((4.6 - target) / 3.6) ** 1.3, 0, 1)) * 0.8
+        best = None
+        low, high = 0.0, 1.0
+        for _ in range(4):
+            # The same draws at every severity: only the strength changes.
+            degraded, steps = degrade.degrade(reference, chain, severity,
+                                              np.random.default_rng(inner), context.material)
+            degraded = _level(degraded, np.random.default_rng(inner + 1))
+            score = _pesq(clean, _to_int16(degraded))
+            if score is None:
+                break
+            if best is None or abs(score - target) < abs(best[0] - target):
+                best = score, degraded, steps, severity
+            if abs(score - target) < 0.35 or not chain:
+                break
+            if score > target:
+                low = severity
+            else:
+                high = severity
+            severity = (low + high) / 2
+        if best is not None:
+            break
+    score, degraded, steps, severity = best
+    return _to_int16(degraded), clean, {
+        "split": split, "index": index, "voice": voice["name"], "family": voice["family"],
+        "language": voice["language"], "package": voice["package"], "licence": voice["licence"],
+        "files": files, "degradations": steps, "severity": round(severity, 4),
+        "pesq": round(score, 4)}
+
+
+def _level(samples, rng):
+    """Set a random level, kept clear of full scale: recordings are not all at -26 dB."""
+    wanted = rng.uniform(-38, -18)
+    samples = samples * 10 ** ((wanted - degrade.power_db(samples)) / 20)
+    peak = np.abs(samples).max()
+    return samples * min(1.0, 0.98 / max(peak, 1e-9))
+
+
+def _make_shard(folder, out, split, number, count, seed):
+    from bamac.features import features_int8
+
+    features, lines = [], []
+    for index in range(number * SHARD, number * SHARD + count):
+        degraded, _, entry = make_clip(folder, split, index, seed)
+        features.append(features_int8(degraded / 32768.0))
+        lines.append(json.dumps(entry, ensure_ascii=False))
+    stem = f"{split}-{number:04d}"
+    np.save(out / f"{stem}.partial.npy", np.stack(features))
+    os.replace(out / f"{stem}.partial.npy", out / f"{stem}.npy")
+    temporary = out / f"{stem}.jsonl.partial"
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(temporary, out / f"{stem}.jsonl")
+    return count
+
+
+def _limit_threads():
+    # Two workers on two cores: FFT and linear algebra threads would only get in the way.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def set_folder(cache, seed, speech_folder=None):
+    """Where the data set of a seed and of a source of speech lives."""
+    tag = "packages"
+    if speech_folder is not None:
+        tag = "folder-" + hashlib.sha256(
+            str(Path(speech_folder).resolve()).encode()).hexdigest()[:12]
+    return Path(cache) / "sets" / f"{tag}-r{RECIPE}-s{seed}"
+
+
+def _shards(split, clips):
+    return [(n, min(SHARD, clips - n * SHARD)) for n in range(math.ceil(clips / SHARD))]
+
+
+def _complete(out, split, number, count):
+    path = out / f"{split}-{number:04d}.jsonl"
+    if not path.exists():
+        return False
+    with path.open(encoding="utf-8") as lines:
+        return sum(1 for _ in lines) >= count
+
+
+def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=None,
+          splits=SPLITS, progress=None):
+    """Make the data set, or what is missing of it; return the folder that holds it.
+
+    Parameters
+    ----------
+    cache : folder for packages, decoded speech and data sets
+    clips : training clips; validation and test follow (:func:`split_sizes`)
+    seed : decides every clip
+    workers : processes
+    speech_folder : a folder of clean wav/flac/ogg speech, one subfolder per talker, to use instead
+        of the packages
+    splits : which of ``train``, ``val``, ``test`` to make
+    progress : called with (done, total, text)
+    """
+    if not isinstance(clips, int) or clips < 1:
+        raise TypeError(f"Clips must be a positive integer, not {clips!r}")
+    if not isinstance(workers, int) or workers < 1:
+        raise TypeError(f"Workers must be a positive integer, not {workers!r}")
+    folder = sources.prepare(cache, speech_folder, progress)
+    out = set_folder(cache, seed, speech_folder)
+    out.mkdir(parents=True, exist_ok=True)
+    for split in splits:
+        _rooms(folder, split)
+    sizes = split_sizes(clips)
+    total = sum(sizes[split] for split in splits)
+    missing = [(split, n, count) for split in sorted(splits, key=("val", "train", "test").index)
+               for n, count in _shards(split, sizes[split]) if not _complete(out, split, n, count)]
+    done = total - sum(count for *_, count in missing)
+    if progress:
+        progress(done, total, "degrade and label")
+    if not missing:
+        return out
+    _limit_threads()
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        running = set()
+        queue = iter(missing)
+        while True:
+            while len(running) < 2 * workers and (job := next(queue, None)):
+                split, n, count = job
+                running.add(pool.submit(_make_shard, folder, out, split, n, count, seed))
+            if not running:
+                break
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                done += future.result()
+                if progress:
+                    progress(done, total, "degrade and label")
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return out
+
+
+def load_split(folder, split, clips=None):
+    """``(features int8 (n, 249, 120), labels float64 (n,), manifest entries)`` of one split."""
+    folder = Path(folder)
+    manifests = sorted(folder.glob(f"{split}-*.jsonl"))
+    if not manifests:
+        raise FileNotFoundError(f"No {split} clips in {folder}; make them with `bamac train`")
+    features, entries, want = [], [], clips or 10**9
+    for path in manifests:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        array = np.load(path.with_suffix(".npy"))
+        if len(lines) != len(array):
+            raise ValueError(f"{path} and its .npy must have as many clips, "
+                             f"not {len(lines)} and {len(array)}")
+        keep = min(len(lines), want - len(entries))
+        entries += lines[:keep]
+        features.append(array[:keep])
+        if len(entries) >= want:
+            break
+    if clips is not None and len(entries) < clips:
+        raise FileNotFoundError(f"{folder} holds {len(entries)} {split} clips, not {clips}; "
+                                f"make the rest with `bamac train --clips`")
+    return np.concatenate(features), np.array([e["pesq"] for e in entries]), entries

@@ -1,0 +1,45 @@
+"""Agreement between scores and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["agreement", "pcc", "rmse", "srcc"]
+
+
+def _pair(scores, labels):
+    scores = np.asarray(scores, np.float64).ravel()
+    labels = np.asarray(labels, np.float64).ravel()
+    if scores.shape != labels.shape or scores.size < 2:
+        raise ValueError(f"Scores and labels must be two or more each and as many, "
+                         f"not {scores.size} and {labels.size}")
+    return scores, labels
+
+
+def pcc(scores, labels):
+    """Pearson's linear correlation; NaN if either side is constant."""
+    scores, labels = _pair(scores, labels)
+    scores, labels = scores - scores.mean(), labels - labels.mean()
+    norm = np.sqrt((scores**2).sum() * (labels**2).sum())
+    return float((scores * labels).sum() / norm) if norm else float("nan")
+
+
+def srcc(scores, labels):
+    """Spearman's rank correlation; ties share their mean rank."""
+    from scipy.stats import rankdata
+
+    scores, labels = _pair(scores, labels)
+    return pcc(rankdata(scores), rankdata(labels))
+
+
+def rmse(scores, labels):
+    """Root of the mean squared difference."""
+    scores, labels = _pair(scores, labels)
+    return float(np.sqrt(((scores - labels) ** 2).mean()))
+
+
+def agreement(scores, labels):
+    """All three, with the number of clips and the spread of the labels that RMSE is to beat."""
+    return {"clips": int(np.size(labels)), "pcc": round(pcc(scores, labels), 4),
+            "srcc": round(srcc(scores, labels), 4), "rmse": round(rmse(scores, labels), 4),
+            "label_std": round(float(np.std(labels)), 4)}

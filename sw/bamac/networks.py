@@ -1,0 +1,400 @@
+"""Networks with binary activation maps in PyTorch, and their fp32 ReLU twin.
+
+A network is a chain of convolutions, a global pool and a dense head, described by a
+:class:`NetConfig`; :data:`PAPER` is the speech quality network of arXiv:2407.04578 and
+:data:`P808` the shape of DNSMOS P.808. Input: ``(N, 1, rows, cols)`` float tensors that hold the
+int8 features as they are (rows = frames, cols = mel bands).
+
+Three variants: ``fp32`` (ReLU), ``bam`` (binary maps, float weights) and ``bam-w8`` (binary maps,
+int8 weights and an integer head). Training order within a stage is convolution, max pool, batch
+norm, activation: for a positive batch norm gain this equals pooling the activations (a 2x2 max
+pool of bits is their OR), costs a quarter of the elementwise work, and gives one gradient per
+pooled value. The gain is therefore kept positive (:meth:`Network.constrain`).
+
+The integer grid
+----------------
+In evaluation mode, ``bam-w8`` computes what hardware computes, integer for integer, in float32
+tensors that hold integers below 2^24:
+
+* convolution: ``acc = sum(q * x)`` with int8 weights q (scale per output channel) and x the int8
+  input or bits; ``bit = acc >= T``. T comes from batch norm in float64 (:func:`thresholds`):
+  ``gain * (acc * scale - mean) / std + bias > 0`` holds exactly from
+  ``T = floor((mean - bias * std / gain) / scale) + 1`` on.
+* global pool: the number of ones per channel (``"sum"``), or their OR (``"max"``).
+* hidden dense layer: ``h = clamp((q @ x + b) >> shift, 0, 255)``, ``b`` an integer that includes
+  the rounding constant 2^(shift-1). One weight scale per layer; the scale of h follows from
+  it, so no multiplication is needed. Scales and shifts are fixed when int8 training begins
+  (:meth:`Network.start_int8`), and the weights learn around them.
+* last dense layer: ``raw = q @ x + b``; ``score = raw * score_scale + score_offset``.
+
+Accumulators in hardware have :data:`ACC_BITS` bits. Rows of the head whose largest possible sum
+would not fit are scaled down after every training step (:meth:`Network.constrain`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bamac.quantise import channel_scales, floor_ste, quantise_weights, round_ste
+from bamac.surrogate import binary_step
+
+__all__ = ["ACC_BITS", "ConvSpec", "NetConfig", "Network", "P808", "PAPER", "VARIANTS",
+           "config_from_dict", "make_config", "thresholds"]
+
+ACC_BITS = 20
+VARIANTS = ("fp32", "bam", "bam-w8")
+HEAD_MAX = 255  # the head's activations are unsigned bytes
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """One convolution with its pool. ``padding`` None keeps the size (at stride 1)."""
+
+    out_channels: int
+    kernel: tuple = (3, 3)
+    stride: int = 1
+    pool: tuple = (2, 2)
+    padding: tuple | None = None  # top, bottom, left, right
+
+    def pads(self):
+        if self.padding is not None:
+            return tuple(self.padding)
+        kh, kw = self.kernel
+        return ((kh - 1) // 2, kh // 2, (kw - 1) // 2, kw // 2)
+
+    def out_shape(self, rows, cols):
+        top, bottom, left, right = self.pads()
+        rows = (rows + top + bottom - self.kernel[0]) // self.stride + 1
+        cols = (cols + left + right - self.kernel[1]) // self.stride + 1
+        return rows // self.pool[0], cols // self.pool[1]
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """What a network is made of.
+
+    Parameters
+    ----------
+    rows, cols : size of the input, frames x mel bands
+    convs : :class:`ConvSpec` per stage
+    dense : sizes of the hidden dense layers
+    outputs : scores
+    global_pool : ``"sum"`` (ones per channel) or ``"max"``
+    variant : ``"fp32"``, ``"bam"`` or ``"bam-w8"``
+    dropout : after every convolution stage, in training
+    start_bias : start of batch norm's bias; it sets the density of ones, Phi(start_bias)
+    beta : width parameter of the surrogate gradient
+    """
+
+    name: str = "paper"
+    rows: int = 249
+    cols: int = 120
+    convs: tuple = ()
+    dense: tuple = (64, 64)
+    outputs: int = 1
+    global_pool: str = "sum"
+    variant: str = "bam-w8"
+    dropout: float = 0.0
+    start_bias: float = -1.0
+    beta: float = 2.0
+
+    def __post_init__(self):
+        if self.variant not in VARIANTS:
+            raise ValueError(f"Variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}")
+        if self.global_pool not in ("sum", "max"):
+            raise ValueError(f"Global pool must be 'sum' or 'max', not {self.global_pool!r}")
+        if not self.convs:
+            raise ValueError("Network must have at least one convolution, not ()")
+        rows, cols = self.map_shape()
+        if rows < 1 or cols < 1:
+            raise ValueError(f"Input must be large enough for every kernel and pool, "
+                             f"not {self.rows} x {self.cols}")
+
+    def map_shape(self):
+        """Rows and columns of the last map, before the global pool."""
+        rows, cols = self.rows, self.cols
+        for conv in self.convs:
+            rows, cols = conv.out_shape(rows, cols)
+        return rows, cols
+
+    def as_dict(self):
+        return asdict(self)
+
+
+PAPER = NetConfig("paper", 249, 120, (ConvSpec(32), ConvSpec(32), ConvSpec(32),
+                                      ConvSpec(64, pool=(1, 1))))
+P808 = NetConfig("p808", 900, 120, (ConvSpec(32), ConvSpec(32), ConvSpec(32, pool=(1, 1)),
+                                    ConvSpec(32), ConvSpec(64, pool=(1, 1))))
+
+
+def make_config(name="paper", variant="bam-w8", **changes):
+    """A named network in one of its variants; the fp32 twin gets dropout and a global max."""
+    base = {"paper": PAPER, "p808": P808}.get(name)
+    if base is None:
+        raise ValueError(f"Network must be paper or p808, not {name!r}")
+    if variant == "fp32":
+        changes = {"dropout": 0.15, "global_pool": "max", "start_bias": 0.0, **changes}
+    return replace(base, variant=variant, **changes)
+
+
+def config_from_dict(values):
+    """The inverse of :meth:`NetConfig.as_dict`, from plain lists and numbers."""
+    convs = tuple(ConvSpec(c["out_channels"], tuple(c["kernel"]), c["stride"], tuple(c["pool"]),
+                           None if c["padding"] is None else tuple(c["padding"]))
+                  for c in values["convs"])
+    return NetConfig(**{**values, "convs": convs, "dense": tuple(values["dense"])})
+
+
+def thresholds(stage):
+    """Integer thresholds (int64) of a convolution stage: ``bit = acc >= T[channel]``."""
+    norm = stage.norm
+    std = (norm.running_var.double() + norm.eps).sqrt()
+    z_zero = norm.running_mean.double() - norm.bias.double() * std / norm.weight.double()
+    scale = channel_scales(stage.weight).double() * stage.in_scale
+    return (torch.floor(z_zero / scale) + 1).to(torch.int64).detach()
+
+
+class ConvStage(nn.Module):
+    """Convolution, max pool, batch norm, activation.
+
+    ``in_scale`` is the real value of one input step; batch norm makes it immaterial to the
+    result, and it keeps the weights' gradients in a usual range.
+    """
+
+    def __init__(self, spec, in_channels, config, in_scale):
+        super().__init__()
+        self.spec = spec
+        self.binary = config.variant != "fp32"
+        self.beta = config.beta
+        self.in_scale = in_scale
+        self.weight = nn.Parameter(torch.empty(spec.out_channels, in_channels, *spec.kernel))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        self.norm = nn.BatchNorm2d(spec.out_channels)
+        nn.init.constant_(self.norm.bias, config.start_bias)
+        self.drop = nn.Dropout2d(config.dropout) if config.dropout else nn.Identity()
+        self.int8 = False
+
+    def convolve(self, x, weight):
+        top, bottom, left, right = self.spec.pads()
+        padding = (top, left)
+        if (top, left) != (bottom, right):
+            x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
+        y = F.conv2d(x, weight, stride=self.spec.stride, padding=padding)
+        return F.max_pool2d(y, self.spec.pool) if self.spec.pool != (1, 1) else y
+
+    def forward(self, x):
+        if self.int8:
+            scales = channel_scales(self.weight)
+            q = quantise_weights(self.weight, scales)
+            if not self.training:
+                acc = self.convolve(x, q)
+                return (acc >= thresholds(self).to(acc.dtype)[:, None, None]).to(acc.dtype)
+            weight = q * (scales * self.in_scale).reshape(-1, 1, 1, 1)
+        else:
+            weight = self.weight * self.in_scale
+        z = self.norm(self.convolve(x, weight))
+        return self.drop(binary_step(z, self.beta) if self.binary else F.relu(z))
+
+
+class DenseStage(nn.Module):
+    """Fully connected layer of the head; see the module's text for its integer form."""
+
+    def __init__(self, in_features, out_features, input_max, last):
+        super().__init__()
+        self.last = last
+        self.input_max = input_max
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.int8 = False
+        self.register_buffer("in_scale", torch.ones((), dtype=torch.float64))
+        self.register_buffer("weight_scale", torch.ones((), dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def out_scale(self):
+        """Real value of one step of the output."""
+        return self.in_scale * self.weight_scale * 2.0 ** int(self.shift)
+
+    def integers(self):
+        """Integer-valued weights and bias (with the rounding constant), differentiable."""
+        q = quantise_weights(self.weight, self.weight_scale.to(self.weight.dtype))
+        step = float(self.in_scale * self.weight_scale)
+        b = round_ste(self.bias / step)
+        if not self.last and int(self.shift) > 0:
+            b = b + 2.0 ** (int(self.shift) - 1)
+        return q, b
+
+    def accumulate(self, x):
+        q, b = self.integers()
+        return F.linear(x, q, b)
+
+    def forward(self, x):
+        if not self.int8:
+            y = F.linear(x, self.weight, self.bias)
+            return y if self.last else F.relu(y)
+        acc = self.accumulate(x)
+        if self.last:
+            return acc
+        return floor_ste((acc / 2.0 ** int(self.shift)).clamp(0, HEAD_MAX))
+
+    def bounds(self):
+        """Smallest and largest accumulator that any legal input can cause, per row."""
+        q, b = self.integers()
+        q, b = q.detach().double(), b.detach().double()
+        return (b + q.clamp(max=0).sum(1) * self.input_max,
+                b + q.clamp(min=0).sum(1) * self.input_max)
+
+    @torch.no_grad()
+    def fix_scale(self, in_scale):
+        """Choose the weight scale: as fine as int8 and the accumulator allow."""
+        self.in_scale.fill_(float(in_scale))
+        room = 0.8 * 2 ** (ACC_BITS - 1)
+        w = self.weight.double()
+        rows = torch.maximum(w.clamp(min=0).sum(1), -w.clamp(max=0).sum(1)).max()
+        finest = max(float(w.abs().max()) / 127, float(rows) * self.input_max / room, 1e-9)
+        self.weight_scale.fill_(finest)
+
+    @torch.no_grad()
+    def constrain(self):
+        """Scale down the rows whose largest possible sum leaves the accumulator."""
+        if not self.int8:
+            return
+        low, high = self.bounds()
+        worst = torch.maximum(-low, high) / (0.97 * 2 ** (ACC_BITS - 1))
+        factor = worst.clamp(min=1.0).to(self.weight.dtype)
+        self.weight.div_(factor[:, None])
+        self.bias.div_(factor)
+
+
+class Network(nn.Module):
+    """A chain of :class:`ConvStage`, a global pool, and :class:`DenseStage` layers.
+
+    ``forward`` maps ``(N, 1, rows, cols)`` integer-valued features to scores ``(N, outputs)``.
+    """
+
+    INPUT_SCALE = 1 / 64
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        channels, scale = 1, self.INPUT_SCALE
+        stages = []
+        for spec in config.convs:
+            stages.append(ConvStage(spec, channels, config, scale))
+            channels, scale = spec.out_channels, 1.0
+        self.convs = nn.ModuleList(stages)
+        rows, cols = config.map_shape()
+        area = rows * cols if config.global_pool == "sum" and config.variant != "fp32" else 1
+        # Popcounts are a few percent of the map: bring them to about 1 for the first dense layer.
+        self.pool_scale = 8.0 / area if area > 1 else 1.0
+        sizes = [channels, *config.dense, config.outputs]
+        maxima = [area] + [HEAD_MAX] * len(config.dense)
+        self.head = nn.ModuleList(
+            DenseStage(n_in, n_out, top, last=i == len(config.dense))
+            for i, (n_in, n_out, top) in enumerate(zip(sizes[:-1], sizes[1:], maxima,
+                                                       strict=True)))
+        self.register_buffer("score_offset", torch.tensor(2.5, dtype=torch.float64))
+        self.norm_frozen = False
+        self.int8 = False
+
+    @property
+    def score_scale(self):
+        """Real value of one step of the raw score."""
+        last = self.head[-1]
+        return float(last.in_scale * last.weight_scale)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if self.norm_frozen:
+            for stage in self.convs:
+                stage.norm.eval()
+        return self
+
+    def maps(self, x):
+        """The activation maps after every convolution stage."""
+        maps = []
+        for stage in self.convs:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def pooled(self, x):
+        """The vector that the head reads: integers for binary maps."""
+        x = self.maps(x)[-1]
+        if self.config.variant == "fp32":
+            return x.mean((2, 3)) if self.config.global_pool == "sum" else x.amax((2, 3))
+        return x.sum((2, 3)) if self.config.global_pool == "sum" else x.amax((2, 3))
+
+    def raw(self, x):
+        """The head's last accumulators; only of an int8 network."""
+        x = self.pooled(x)
+        for stage in self.head:
+            x = stage(x)
+        return x
+
+    def forward(self, x):
+        if self.int8:
+            raw = self.raw(x)
+            if self.training:
+                return raw * self.score_scale + float(self.score_offset)
+            return raw.double() * self.score_scale + self.score_offset
+        x = self.pooled(x) * self.pool_scale
+        for stage in self.head:
+            x = stage(x)
+        return x + float(self.score_offset)
+
+    @torch.no_grad()
+    def constrain(self):
+        """Keep what the integer form needs; call it after every optimiser step."""
+        for stage in self.convs:
+            stage.norm.weight.clamp_(min=1e-3)
+        for stage in self.head:
+            stage.constrain()
+
+    def freeze_norm(self):
+        """Use the batch norm statistics as they are from here on, in training too."""
+        self.norm_frozen = True
+        self.train(self.training)
+
+    def set_int8(self):
+        """Switch to int8 weights and the integer head, whose scales must be set already."""
+        if self.config.variant != "bam-w8":
+            raise ValueError(f"Variant must be bam-w8 for int8 weights, "
+                             f"not {self.config.variant!r}")
+        self.int8 = True
+        for stage in [*self.convs, *self.head]:
+            stage.int8 = True
+
+    @torch.no_grad()
+    def start_int8(self, batches):
+        """Fix the head's scales and shifts from ``batches`` of features and switch to int8.
+
+        Batch norm statistics must have been estimated before. The shift of each layer is the
+        smallest with which no batch saturates: percentiles would clip the loudest votes.
+        """
+        if self.config.variant != "bam-w8":
+            raise ValueError(f"Variant must be bam-w8 for int8 weights, "
+                             f"not {self.config.variant!r}")
+        self.eval()
+        for stage in self.convs:
+            stage.int8 = True
+        x = torch.cat([self.pooled(batch) for batch in batches])
+        scale = self.pool_scale
+        for stage in self.head:
+            stage.int8 = True
+            stage.fix_scale(scale)
+            stage.constrain()
+            if not stage.last:
+                peak = float(stage.accumulate(x).amax())
+                shift = 0
+                while peak / 2.0**shift > HEAD_MAX:
+                    shift += 1
+                stage.shift.fill_(shift)
+            x = stage(x)
+            scale = stage.out_scale
+        self.int8 = True
