@@ -14,7 +14,14 @@ import numpy as np
 from bamac import reference
 from bamac.graph import WEIGHT_MAX, Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
 
-__all__ = ["Case", "accumulator_range", "corner_cases", "paper_network", "random_case"]
+__all__ = [
+    "Case",
+    "accumulator_range",
+    "corner_cases",
+    "p808_network",
+    "paper_network",
+    "random_case",
+]
 
 CHANNELS = (1, 2, 3, 5, 8, 32, 33, 70)
 KERNELS = ((1, 1), (3, 3), (5, 3), (2, 4), (3, 1), (1, 5), (7, 7), (4, 4))
@@ -138,7 +145,7 @@ def _frames(rng, spec, windows):
     return frames.astype(np.int16)
 
 
-def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels):
+def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels, pools):
     signed = bool(rng.integers(2))
     spec = InputSpec(int(rng.integers(5, max_rows + 1)), int(rng.integers(5, max_cols + 1)),
                      bits=int(rng.integers(2, 9)), signed=signed)
@@ -155,7 +162,7 @@ def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels):
         padding = tuple(min(p, k - 1) for p, k in
                         zip(padding, (kernel[0], kernel[0], kernel[1], kernel[1]), strict=True))
         builder.conv(int(rng.choice(channels)), kernel, int(rng.integers(1, 3)), padding,
-                     POOLS[rng.integers(len(POOLS))],
+                     pools[rng.integers(len(pools))],
                      ("max", "sum")[rng.integers(2)] if last else None)
     n_denses = int(rng.integers(1, 4))
     for i in range(n_denses):
@@ -169,7 +176,8 @@ def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels):
     return Case(name, network, builder.frames)
 
 
-def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, channels=CHANNELS):
+def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, channels=CHANNELS,
+                pools=POOLS):
     """A random :class:`Case`; the same arguments always give the same one.
 
     Parameters
@@ -182,13 +190,15 @@ def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, chann
         Largest size of the input.
     channels : sequence of int
         What channel counts are drawn from.
+    pools : sequence of (rows, cols)
+        What pools are drawn from; no geometry maps all of the default ones.
     """
     rng = np.random.default_rng([0xBA3AC, seed])
     # Some draws shrink a map to nothing or outgrow the accumulator: draw again
     for _ in range(1000):
         try:
             return _try_random(rng, f"random-{seed}", acc_bits, windows, max_rows, max_cols,
-                               channels)
+                               channels, pools)
         except GraphError:
             continue
     raise ValueError(f"Accumulator bits must leave room for a network, not {acc_bits}")
@@ -238,16 +248,29 @@ def corner_cases():
     return cases
 
 
-def paper_network(seed=0, *, rows=249, cols=120, global_pool="max", quantile=0.88):
-    """A :class:`Case` of the paper's shape with random weights and about 12 % ones in every map."""
+def _speech_network(name, spec, seed, convs, global_pool, quantile):
+    """3x3 convolutions of (channels, pool), then the dense head of the paper, 64-64-1."""
     rng = np.random.default_rng([0x9A9E5, seed])
-    spec = InputSpec(rows, cols)
     builder = _Builder(rng, spec, _frames(rng, spec, 1), 20, quantile)
-    for channels, pool, last in ((32, (2, 2), None), (32, (2, 2), None), (32, (2, 2), None),
-                                 (64, (1, 1), global_pool)):
+    for index, (channels, pool) in enumerate(convs):
+        last = global_pool if index == len(convs) - 1 else None
         builder.conv(channels, (3, 3), 1, (1, 1, 1, 1), pool, last)
     builder.dense(1, 64, "unsigned", 8)
     builder.dense(2, 64, "unsigned", 8)
     builder.dense(3, 1, "raw", 8)
-    network = IntegerNetwork("paper-shape", spec, builder.layers, 2.0 ** -14, 2.5)
-    return Case("paper-shape", network, builder.frames)
+    network = IntegerNetwork(name, spec, builder.layers, 2.0 ** -14, 2.5)
+    return Case(name, network, builder.frames)
+
+
+def paper_network(seed=0, *, rows=249, cols=120, global_pool="max", quantile=0.88):
+    """A :class:`Case` of the paper's shape with random weights and about 12 % ones in every map."""
+    convs = ((32, (2, 2)), (32, (2, 2)), (32, (2, 2)), (64, (1, 1)))
+    return _speech_network("paper-shape", InputSpec(rows, cols), seed, convs, global_pool,
+                           quantile)
+
+
+def p808_network(seed=0, *, rows=900, cols=120, global_pool="max", quantile=0.88):
+    """A :class:`Case` of the shape of DNSMOS P.808 (model_v8), with random weights."""
+    convs = ((32, (2, 2)), (32, (2, 2)), (32, (1, 1)), (32, (2, 2)), (64, (1, 1)))
+    return _speech_network("p808-shape", InputSpec(rows, cols), seed, convs, global_pool,
+                           quantile)
