@@ -39,7 +39,13 @@ def rmse(scores, labels):
 
 
 def agreement(scores, labels):
-    """All three, with the number of clips and the spread of the labels that RMSE is to beat."""
-    return {"clips": int(np.size(labels)), "pcc": round(pcc(scores, labels), 4),
-            "srcc": round(srcc(scores, labels), 4), "rmse": round(rmse(scores, labels), 4),
+    """All three, with the number of clips and the spread of the labels that RMSE is to beat.
+
+    Correlations that are undefined (a side is constant) are None.
+    """
+    linear, rank = pcc(scores, labels), srcc(scores, labels)
+    return {"clips": int(np.size(labels)),
+            "pcc": None if np.isnan(linear) else round(linear, 4),
+            "srcc": None if np.isnan(rank) else round(rank, 4),
+            "rmse": round(rmse(scores, labels), 4),
             "label_std": round(float(np.std(labels)), 4)}

@@ -32,7 +32,11 @@ from bamac.features import FRONT_END, OFFSET, STEPS
 from bamac.metrics import agreement, pcc
 from bamac.networks import VARIANTS, Network, make_config
 
-__all__ = ["TrainConfig", "train"]
+__all__ = ["TrainConfig", "TrainError", "predict", "report_text", "train"]
+
+
+class TrainError(ValueError):
+    """A training run cannot start, continue or finish."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class TrainConfig:
     network: str = "paper"
     variant: str = "bam-w8"
     clips: int = 5000
-    epochs: int = 30
+    epochs: int = 36
     int8_share: float = 1 / 3
     batch: int = 32
     rate: float = 3e-3
@@ -75,7 +79,7 @@ class TrainConfig:
         if self.variant not in VARIANTS:
             raise ValueError(f"Variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}")
         if self.network != "paper":
-            raise ValueError(f"Network must be 'paper' to train on 5 s clips, "
+            raise TrainError(f"Network must be 'paper' to train on 5 s clips, "
                              f"not {self.network!r}")
         for name in ("clips", "epochs", "batch", "threads", "workers"):
             value = getattr(self, name)
@@ -205,8 +209,9 @@ class _Run:
             return
         content = load_checkpoint(self.path)
         if content["decides"] != self.config.decides():
-            changed = [k for k, v in self.config.decides().items() if content["decides"].get(k) != v]
-            raise ValueError(f"{self.out} holds a run with another configuration "
+            changed = [name for name, value in self.config.decides().items()
+                       if content["decides"].get(name) != value]
+            raise TrainError(f"{self.out} holds a run with another configuration "
                              f"({', '.join(changed)} differ); give another --out or the same "
                              f"values")
         self.network = restore_network(content)
@@ -335,7 +340,7 @@ def train(config, out_dir, progress=None):
         if progress:
             progress.epoch(line, run.seconds / run.epoch * (config.epochs - run.epoch))
     if run.best is None:
-        raise ValueError("Training gave a constant score in every epoch; use more clips or epochs")
+        raise TrainError("Training gave a constant score in every epoch; use more clips or epochs")
     _, epoch, content = run.best
     run.network = restore_network(content)
     folder = data_build.build(config.cache, clips=config.clips, seed=config.seed,
@@ -363,7 +368,9 @@ def report_text(report):
         rows = [(title, report[split]["all"])]
         rows += [(f"  {name}", row) for name, row in report[split].get("family", {}).items()]
         for name, row in rows:
-            lines.append(f"{name:24}{row['clips']:6}{row['pcc']:8.3f}{row['srcc']:8.3f}"
+            pcc_srcc = "".join("    none" if row[key] is None else f"{row[key]:8.3f}"
+                               for key in ("pcc", "srcc"))
+            lines.append(f"{name:24}{row['clips']:6}{pcc_srcc}"
                          f"{row['rmse']:8.3f}{row['label_std']:11.3f}")
     lines += ["", "Share of ones per activation map: "
               + ", ".join(f"{d:.1%}" for d in report["density"])]
