@@ -1,0 +1,43 @@
+"""BAMAC: networks with binary activation maps, from PyTorch to FPGA hardware, bit for bit.
+
+The main calls are here; everything else is in the modules. Nothing heavy is imported before it
+is used::
+
+    import bamac
+
+    result = bamac.run("speech.wav")            # score on the simulated hardware
+    network = bamac.load_model("net.onnx")      # QONNX or checkpoint -> integer network
+    trace = bamac.run_reference(network, frames)
+    program = bamac.compile_network(network, bamac.Geometry.preset("small"))
+"""
+
+from importlib import import_module
+
+_LAZY = {
+    "Geometry": ("bamac_hw.geometry", "Geometry"),
+    "GraphError": ("bamac.graph", "GraphError"),
+    "IntegerNetwork": ("bamac.graph", "IntegerNetwork"),
+    "Program": ("bamac_hw.program", "Program"),
+    "compile_network": ("bamac.compiler", "compile_network"),
+    "export_qonnx": ("bamac.qonnx_export", "export"),
+    "first_divergence": ("bamac.trace", "first_divergence"),
+    "load_model": ("bamac.pipeline", "load_model"),
+    "load_qonnx": ("bamac.qonnx_import", "load"),
+    "predict": ("bamac.model", "predict"),
+    "run": ("bamac.pipeline", "run"),
+    "run_reference": ("bamac.reference", "run"),
+    "write_report": ("bamac.report", "write_report"),
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bamac' has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__():
+    return sorted([*globals(), *_LAZY])

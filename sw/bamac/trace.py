@@ -175,6 +175,9 @@ def load(path):
 
 
 def _compare(layer, kind, a, b, tile, accs):
+    if a.ndim == b.ndim == 3:
+        rows, cols = (min(a.shape[axis], b.shape[axis]) for axis in (1, 2))
+        a, b = a[:, :rows, :cols], b[:, :rows, :cols]
     if a.shape != b.shape:
         raise TraceError(f"Layer {layer}: {kind} must have the same shape in both traces, "
                          f"not {a.shape} and {b.shape}")
@@ -200,9 +203,11 @@ def _compare(layer, kind, a, b, tile, accs):
 def first_divergence(a, b, *, tile=None):
     """The first :class:`Divergence` of two traces, or None if they are equal.
 
-    Layers are compared in execution order, so a difference is named where it arises and not in the
-    layers that inherit it; inside a layer row by row, column by column, channel by channel. Within
-    a layer, accumulators are compared (where both kept them) only if the bits or outputs agree.
+    The hardware leaves out rows and columns of a map that no later layer looks at; the part that
+    both traces hold is compared. Layers are compared in execution order, so a difference is named
+    where it arises and not in the layers that inherit it; inside a layer row by row, column by
+    column, channel by channel. Within a layer, accumulators are compared (where both kept them)
+    only if the bits or outputs agree.
 
     Parameters
     ----------

