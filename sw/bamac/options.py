@@ -1,0 +1,33 @@
+"""Command-line options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True,
+                           help="Print one JSON object and nothing else.")
+model_option = click.option("--model", metavar="FILE", default=None,
+                            help="QONNX file (.onnx) or checkpoint (.pt); default: the model that "
+                                 "ships with bamac.")
+array_option = click.option("--array", metavar="NAME|FILE.toml", default="small",
+                            show_default=True,
+                            help="Array preset (tiny, small, large) or a geometry file.")
+clock_option = click.option("--clock-mhz", type=click.FloatRange(min=0, min_open=True),
+                            default=25.0, show_default=True,
+                            help="Clock for which times are stated.")
+
+
+def check_output(path):
+    """Refuse an output file that cannot be written, before any long work."""
+    import os
+    from pathlib import Path
+
+    if path is None:
+        return
+    parent = Path(path).absolute().parent
+    if not parent.is_dir():
+        raise click.UsageError(f"Output folder {parent} does not exist")
+    if Path(path).is_dir():
+        raise click.UsageError(f"Output file must not be a folder: {path}")
+    if not os.access(parent, os.W_OK):
+        raise click.UsageError(f"Output folder {parent} is not writable")
