@@ -1,0 +1,64 @@
+"""Rendering of ``report.html`` from the result object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bamac import files
+from bamac.report import plots
+
+__all__ = ["ReportError", "render", "write_report"]
+
+HERE = Path(__file__).parent
+NEEDED = ("score", "reference_score", "bit_exact", "differences", "windows", "cycles",
+          "predicted_cycles", "utilisation", "clock_mhz", "time_s", "layers", "traffic",
+          "memory_bytes", "memory_count", "energy", "geometry", "versions", "network")
+
+
+class ReportError(ValueError):
+    """A result lacks what a report needs."""
+
+
+def _bytes(count):
+    return f"{count:,.0f} B" if count < 10_000 else f"{count / 1000:,.1f} kB"
+
+
+def render(result):
+    """The report of ``result`` (what :func:`bamac.pipeline.run` returns) as HTML text.
+
+    Raises
+    ------
+    ReportError
+        If the result lacks an entry.
+    """
+    import jinja2
+
+    if not isinstance(result, dict):
+        raise ReportError(f"Result must be an object, not {type(result).__name__}")
+    missing = [name for name in NEEDED if name not in result]
+    if missing:
+        raise ReportError(f"Result must hold {', '.join(missing)}; make it with "
+                          "'bamac run CLIP.wav --json'")
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True,
+                                     undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    environment.filters["size"] = _bytes
+    energy = result["energy"]["tables"]
+    ratios = {name: {variant: table[variant]["total_uj"] / table["binary"]["total_uj"]
+                     if table["binary"]["total_uj"] else 0.0 for variant in ("int8", "fp32")}
+              for name, table in energy.items()}
+    return environment.get_template("report.html.j2").render(
+        result=result, css=(HERE / "report.css").read_text(encoding="utf-8"), ratios=ratios,
+        used=sum(result["memory_bytes"].values()),
+        exact_layers=sum(bool(layer["bit_exact"]) for layer in result["layers"]),
+        compared=sum(layer.get("compared", 0) for layer in result["layers"]),
+        plots={"cycles": plots.cycles_plot(result["layers"]),
+               "density": plots.density_plot(result["layers"]),
+               "traffic": plots.traffic_plot(result["traffic"]),
+               "memory": plots.memory_plot(result["memory_bytes"], result["memory_count"]),
+               "energy": plots.energy_plot(energy)})
+
+
+def write_report(result, path):
+    """Write :func:`render` of ``result`` to ``path``, whole or not at all."""
+    files.write_text(path, render(result))
