@@ -138,3 +138,7 @@ def main(args=None):
                        "BAMAC_DEBUG=1 to see where)", err=True)
             code = EXIT_FAULT
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

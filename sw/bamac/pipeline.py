@@ -333,6 +333,8 @@ def save_program(program, network, folder):
     folder = Path(folder)
     if folder.exists() and not (folder / "manifest.json").is_file():
         raise InputError(f"{folder} exists and is not a program, so it is not overwritten")
+    if not folder.absolute().parent.is_dir():
+        raise InputError(f"Output folder {folder.absolute().parent} does not exist")
     with files.new_folder(folder) as temporary:
         inner = temporary / "program"
         program.save(inner)

@@ -27,24 +27,26 @@ def _bytes(count):
 
 def print_summary(result, *, brief=False):
     """The main message of a result first, then its layers and its traffic."""
+    from rich.markup import escape
+
     console = _console()
     exact = result["bit_exact"]
     verdict = "[bold green]bit-exact[/]" if exact else "[bold red]NOT bit-exact[/]"
-    title = result.get("clip", result["network"])
+    title = escape(result.get("clip", result["network"]))
     console.print(f"\n[bold]{title}[/]  score [bold]{result['score']:.4f}[/] from the hardware, "
-                  f"{result['reference_score']:.4f} from the reference: {verdict}")
+                  f"{result['reference_score']:.4f} from the reference: {verdict}", soft_wrap=True)
     geometry = result["geometry"]
     line = (f"{result['cycles']:,} cycles ({result['predicted_cycles']:,} predicted), "
             f"{result['utilisation']:.1%} of {geometry['lanes']} lanes used")
     if "real_time_factor" in result:
         line += f"; {result['real_time_factor']:.1f} x real time at {result['clock_mhz']:g} MHz"
-    console.print(line)
+    console.print(line, soft_wrap=True)
     used = sum(result["memory_bytes"].values())
     console.print(f"{_bytes(used)} on chip ({_bytes(result['memory_count']['binary'])} with whole "
                   f"maps by the paper's count, {_bytes(result['memory_count']['fp32'])} in fp32); "
-                  f"about {result['energy_uj']:.1f} uJ (estimate, 45 nm)")
+                  f"about {result['energy_uj']:.1f} uJ (estimate, 45 nm)", soft_wrap=True)
     for text in result["differences"][:5]:
-        console.print(f"[red]differs:[/] {text}")
+        console.print(f"[red]differs:[/] {escape(text)}", soft_wrap=True)
     if len(result["differences"]) > 5:
         console.print(f"[red]and {len(result['differences']) - 5} more differences[/]")
     if brief:
