@@ -28,28 +28,11 @@ import numpy as np
 
 from bamac.graph import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
 from bamac.qonnx_export import METADATA_KEY, METADATA_SCHEMA
+from bamac.qonnx_graph import QUANT_OPS, Graph, check_quant, refuse
 
 __all__ = ["from_model", "load"]
 
-_QUANT_OPS = ("Quant", "IntQuant")
-_PASS_THROUGH = ("Identity", "Dropout")
 _SQRT_BITS = 256  # of the fraction of an irrational square root: far beyond any float32 input
-
-
-def _where(node):
-    return f"{node.op_type} node {node.name or repr(node.output[0])}"
-
-
-def _refuse(node, message):
-    raise GraphError(f"{_where(node)}: {message}")
-
-
-def _fractions(array):
-    """An object array of exact fractions."""
-    flat = [Fraction(float(value)) for value in np.asarray(array).reshape(-1)]
-    out = np.empty(len(flat), object)
-    out[:] = flat
-    return out.reshape(np.shape(array))
 
 
 def _sqrt(value):
@@ -72,29 +55,6 @@ def _ceil(value):
 def _text(number):
     """A fraction as a person would write it."""
     return str(number) if number.denominator == 1 else f"{float(number):.9g}"
-
-
-@dataclass(eq=False)
-class _Constant:
-    """A constant tensor: ``ints * scale`` where it came through a ``Quant``, else ``real`` only."""
-
-    real: np.ndarray  # float64 as stored
-    ints: np.ndarray | None = None
-    scale: np.ndarray | None = None  # fractions, broadcastable to ints
-
-    def fractions(self):
-        if self.ints is None:
-            return _fractions(self.real)
-        out = np.empty(self.ints.shape, object)
-        out[...] = self.ints
-        return out * self.scale if out.ndim else _fractions(self.real)
-
-    def moved(self, change):
-        """The constant after ``change`` of its axes."""
-        if self.ints is None:
-            return _Constant(change(self.real))
-        scale = np.broadcast_to(self.scale, self.ints.shape)
-        return _Constant(change(self.real), change(self.ints), change(scale))
 
 
 @dataclass(eq=False)
@@ -127,177 +87,6 @@ class _Real:
     shape: tuple
 
 
-class _Graph:
-    """The parts of an ONNX graph that the walk needs: constants, and the chain of nodes."""
-
-    def __init__(self, graph):
-        from onnx import helper, numpy_helper
-
-        self._helper, self._numpy_helper = helper, numpy_helper
-        self.graph = graph
-        self.initializers = {}
-        for tensor in graph.initializer:
-            self.initializers[tensor.name] = self._array(tensor, tensor.name)
-        self.producers = {out: node for node in graph.node for out in node.output if out}
-        self._constants = {}
-        inputs = [i for i in graph.input if i.name not in self.initializers]
-        if len(inputs) != 1:
-            raise GraphError(f"Graph must have one input, not {len(inputs)}: "
-                             f"{[i.name for i in inputs]}")
-        if len(graph.output) != 1:
-            raise GraphError(f"Graph must have one output, not {len(graph.output)}: "
-                             f"{[o.name for o in graph.output]}")
-        self.input, self.output = inputs[0], graph.output[0].name
-
-    def _array(self, tensor, name):
-        try:
-            return np.asarray(self._numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, OSError, KeyError) as error:
-            raise GraphError(f"Constant {name!r} cannot be read: {error}") from error
-
-    def attributes(self, node):
-        values = {}
-        for attribute in node.attribute:
-            value = self._helper.get_attribute_value(attribute)
-            if isinstance(value, bytes):
-                value = value.decode(errors="replace")
-            values[attribute.name] = value
-        return values
-
-    def constant(self, name):
-        """The :class:`_Constant` of a tensor, or None if it depends on the input."""
-        if name not in self._constants:
-            self._constants[name] = None  # a cycle ends here
-            self._constants[name] = self._evaluate(name)
-        return self._constants[name]
-
-    def _evaluate(self, name):
-        if name in self.initializers:
-            return self._plain(self.initializers[name])
-        node = self.producers.get(name)
-        if node is None:
-            return None
-        attributes = self.attributes(node)
-        if node.op_type == "Constant":
-            for key in ("value_float", "value_int", "value_floats", "value_ints"):
-                if key in attributes:
-                    return self._plain(np.asarray(attributes[key]))
-            if "value" in attributes:
-                return self._plain(self._array(attributes["value"], name))
-            _refuse(node, "constant must be numbers")
-        if not node.input:
-            return None
-        source = self.constant(node.input[0])
-        if source is None:
-            return None
-        if node.op_type in _QUANT_OPS:
-            return self._quant(node, attributes, source)
-        if node.op_type == "BipolarQuant":
-            scale = self.parameter(node, 1, "scale")
-            ints = np.where(source.real >= 0, 1, -1).astype(np.int64)
-            exact = _fractions(scale.real)
-            return _Constant(ints * scale.real, ints, exact)
-        if node.op_type in _PASS_THROUGH:
-            return source
-        try:
-            if node.op_type == "Transpose":
-                order = attributes.get("perm", list(range(source.real.ndim))[::-1])
-                return source.moved(lambda a: np.transpose(a, order))
-            if node.op_type == "Reshape":
-                target = [int(size) for size in self.parameter(node, 1, "shape").real]
-                target = [source.real.shape[i] if size == 0 else size
-                          for i, size in enumerate(target)]
-                return source.moved(lambda a: np.reshape(a, target))
-        except (ValueError, IndexError) as error:
-            if isinstance(error, GraphError):
-                raise
-            _refuse(node, f"shapes do not fit: {error}")
-        return None
-
-    @staticmethod
-    def _plain(array):
-        if array.dtype.kind not in "fiub":
-            return _Constant(np.asarray(array))
-        return _Constant(array.astype(np.float64))
-
-    def _quant(self, node, attributes, source):
-        from qonnx.custom_op.general.intquant import int_quant, resolve_rounding_mode
-
-        scale, zero, bits = (self.parameter(node, i, what).real
-                             for i, what in ((1, "scale"), (2, "zero point"), (3, "bit width")))
-        _check_scale(node, scale, zero, bits)
-        mode = attributes.get("rounding_mode", "ROUND")
-        try:
-            resolve_rounding_mode(mode)
-        except ValueError:
-            _refuse(node, f"rounding mode must be one that qonnx defines, not {mode!r}")
-        if source.real.dtype.kind != "f" or not np.isfinite(source.real).all():
-            _refuse(node, "weights must be finite numbers")
-        try:
-            fits = np.broadcast_shapes(scale.shape, source.real.shape) == source.real.shape
-        except ValueError:
-            fits = False
-        if not fits:
-            _refuse(node, f"scale must fit the weights' shape {source.real.shape}, "
-                          f"not be of shape {scale.shape}")
-        # In float32, as the executor divides: a weight that lies between two steps must fall on
-        # the same side
-        ratio = source.real.astype(np.float32) / scale.astype(np.float32)
-        one = np.float32(1)
-        ints = int_quant(ratio, one, np.float32(0), np.float32(bits.item()),
-                         attributes.get("signed", 1), attributes.get("narrow", 1), mode)
-        ints = np.asarray(ints).astype(np.int64)
-        return _Constant(ints * scale, ints, _fractions(scale))
-
-    def parameter(self, node, index, what):
-        """Input ``index`` of ``node``, which must be a constant."""
-        if index >= len(node.input) or not node.input[index]:
-            _refuse(node, f"{what} is missing")
-        constant = self.constant(node.input[index])
-        if constant is None:
-            _refuse(node, f"{what} must be a constant, not computed from the input")
-        if constant.real.dtype.kind != "f":
-            _refuse(node, f"{what} must be numbers, not {constant.real.dtype}")
-        if not np.isfinite(constant.real).all():
-            _refuse(node, f"{what} must be finite numbers")
-        return constant
-
-    def chain(self):
-        """The nodes from the input to the output, each the only reader of the one before."""
-        tensor, nodes = self.input.name, []
-        while tensor != self.output:
-            readers = [node for node in self.graph.node if tensor in node.input]
-            if not readers:
-                raise GraphError(f"Tensor {tensor!r} leads to no output: graph must be one chain")
-            if len(readers) > 1 or list(readers[0].input).count(tensor) > 1:
-                names = " and ".join(node.name or node.output[0] for node in readers)
-                names += " twice" if len(readers) == 1 else ""
-                raise GraphError(f"Tensor {tensor!r} is read by {names}: graph must be one chain, "
-                                 f"without branches")
-            node = readers[0]
-            for name in node.input:
-                if name and name != tensor and self.constant(name) is None:
-                    _refuse(node, f"inputs {tensor!r} and {name!r} both depend on the frames: "
-                                  f"graph must be one chain, without branches")
-            if len(nodes) > len(self.graph.node):
-                raise GraphError("Graph must not have a cycle")
-            nodes.append((node, tensor))
-            tensor = node.output[0]
-        if any(self.output in node.input for node in self.graph.node):
-            raise GraphError(f"Output {self.output!r} must not be read inside the graph")
-        return nodes
-
-
-def _check_scale(node, scale, zero, bits):
-    if np.any(zero != 0):
-        _refuse(node, f"zero point must be 0, not {zero.reshape(-1)[zero.reshape(-1) != 0][0]:g}: "
-                      f"quantise symmetrically")
-    if np.any(scale == 0):
-        _refuse(node, "scale must not be 0")
-    if bits.size != 1 or bits.item() != int(bits.item()) or not 1 <= bits.item() <= 32:
-        _refuse(node, f"bit width must be one integer in 1..32, not {bits.tolist()}")
-
-
 class _Importer:
     """Walks the chain and collects layers; one method per operation."""
 
@@ -323,7 +112,7 @@ class _Importer:
             self.attributes = self.graph.attributes(node)
             handler = getattr(self, f"_{node.op_type.lower()}", None)
             custom = node.domain not in ("", "ai.onnx")
-            if handler is None or custom != (node.op_type in (*_QUANT_OPS, "BipolarQuant")):
+            if handler is None or custom != (node.op_type in (*QUANT_OPS, "BipolarQuant")):
                 self.refuse(f"operation is not supported; use {', '.join(SUPPORTED)}")
             if isinstance(self.state, _Integers) and any(self.state.padding) \
                     and node.op_type != "Conv":
@@ -332,7 +121,7 @@ class _Importer:
         return self._finish()
 
     def refuse(self, message):
-        _refuse(self.node, message)
+        refuse(self.node, message)
 
     def need(self, kind, message):
         if not isinstance(self.state, kind):
@@ -349,7 +138,7 @@ class _Importer:
         self.first_input()
         scale, zero, bits = (self.graph.parameter(self.node, i, what).real
                              for i, what in ((1, "scale"), (2, "zero point"), (3, "bit width")))
-        _check_scale(self.node, scale, zero, bits)
+        check_quant(self.node, scale, zero, bits)
         if np.unique(scale).size != 1:
             self.refuse("scale of activations must be one number, not one per channel")
         scale = Fraction(float(scale.reshape(-1)[0]))
@@ -881,7 +670,7 @@ class _Importer:
             raise GraphError(f"Output {self.graph.output!r} must be the unquantised result of a "
                              "dense layer")
         if "relu" in state.layer:
-            _refuse(state.layer["relu"], "scores must be the last dense layer's plain result")
+            refuse(state.layer["relu"], "scores must be the last dense layer's plain result")
         if not any(layer["kind"] == "conv" for layer in self.layers):
             raise GraphError("Network must have at least one convolution before its dense layers")
         self.layers.append(state.layer)
@@ -975,7 +764,7 @@ def _names(layers, metadata):
 
 def from_model(model, name="network"):
     """The :class:`IntegerNetwork` of an ``onnx.ModelProto``; see :func:`load`."""
-    importer = _Importer(_Graph(model.graph))
+    importer = _Importer(Graph(model.graph))
     state = importer.run()
     metadata = _metadata(model)
     weights, bias, scale, offset = _scores(state, metadata)
