@@ -17,7 +17,8 @@ def _table(title, *columns):
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="left" if name in ("layer", "memory", "group") else "right")
+        table.add_column(name, no_wrap=True,
+                         justify="left" if name in ("layer", "memory", "group") else "right")
     return table
 
 
@@ -75,12 +76,14 @@ def print_program(program, predicted):
                   f"[bold]{geometry.name}[/] ({geometry.lanes} lanes): "
                   f"{predicted['cycles']:,} cycles per window")
     table = _table(None, "layer", "inputs", "outputs", "map", "passes", "weight rows",
-                   "accumulator", "cycles")
+                   "sum bits", "cycles")
     for row, costs in zip(program.layers, predicted["layers"], strict=True):
         cycles = sum(v for k, v in costs.items() if k.startswith("cycles_"))
         table.add_row(row["name"], str(row["in_channels"]), str(row["out_channels"]),
                       f"{row['conv_rows']} x {row['conv_cols']}", str(row["passes"]),
-                      str(row["weight_rows"]), f"{row['acc_min']}..{row['acc_max']}",
+                      str(row["weight_rows"]),
+                      str(1 + max((-1 - row["acc_min"]).bit_length(),
+                                  row["acc_max"].bit_length())),
                       f"{cycles:,}")
     console.print(table)
     memory = program.manifest["memory"]
