@@ -229,6 +229,16 @@ def test_negative_and_zero_gains_by_hand(tmp_path):
     assert conv.thresholds.tolist() == [-9, 0, 1]
 
 
+def test_batch_norm_by_hand(tmp_path):
+    b = Builder()
+    b.quant()
+    b.conv(2, 1)
+    # Standard deviation sqrt(0.75 + 0.25) = 1: (acc - 3) * 2 - 10 > 0, acc > 8
+    b.batch_norm([2, 2], [-10, -9], [3, 3], [0.75, 0.75], epsilon=0.25)
+    b.step()
+    assert b.head(2).load(tmp_path).convs[0].thresholds.tolist() == [9, 8]
+
+
 @pytest.mark.parametrize("mode, bias", [("FLOOR", [5, 5, -6]), ("DOWN", [5, 5, -6]),
                                         ("HALF_UP", [7, 7, -4]), ("CEIL", [8, 9, -3]),
                                         ("UP", [8, 9, -3]), ("HALF_DOWN", [6, 7, -5])])
