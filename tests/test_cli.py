@@ -453,6 +453,19 @@ def test_missing_tool(program, frames, run, monkeypatch):
             "No C++ compiler found; install one, such as Debian's package g++")
 
 
+def test_broken_rule_of_the_hardware_is_a_failed_check(program, frames, run, simulator):
+    class CheckError(AssertionError):
+        __module__ = "bamac_sim.testbench"
+
+    def broken(_result):
+        raise CheckError("a payload changed while it was stalled")
+
+    simulator(broken)
+    ran = run("simulate", program, "--input", frames, "--json")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "check failed: a payload changed while it was stalled\n"
+
+
 def test_unwritable_places(model, clip, program, frames, run, simulator, tmp_path):
     none = tmp_path / "none"
     for command in (("export", model, "-o", none / "x.onnx"), ("verilog", "-o", none / "x.v"),

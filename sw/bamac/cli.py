@@ -130,7 +130,11 @@ def main(args=None):
         expected = isinstance(error, (click.ClickException, OSError, MemoryError))
         if os.environ.get("BAMAC_DEBUG"):
             raise
-        if expected or _is_ours(error):
+        if _is_ours(error) and isinstance(error, AssertionError):
+            # The simulated hardware broke one of its own rules
+            click.echo(f"check failed: {_sentence(error)}", err=True)
+            code = EXIT_CHECK
+        elif expected or _is_ours(error):
             click.echo(f"error: {_sentence(error)}", err=True)
             code = EXIT_INPUT
         else:
