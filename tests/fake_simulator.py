@@ -3,40 +3,40 @@
 import types
 
 import numpy as np
-from bamac import pipeline, reference
+from bamac import reference
 from bamac.model import predict, predict_events
-from bamac_hw.program import Program
 
 
-def module(change=None):
+def module(networks, change=None):
     """A module whose ``simulate`` answers from the reference and the model.
 
-    ``change(result)`` may spoil the answer.
+    ``networks`` maps digests to the networks that programs may be of; ``change(result)`` may spoil
+    the answer.
     """
-    def simulate(program_dir, frames, build_dir=None, waves=None, trace=None, **_options):
-        program = Program.load(program_dir)
-        network = pipeline.load_model(f"{program_dir}/{pipeline.NETWORK_FILE}")
+    def simulate(program, frames, **_options):
+        network = networks[program.manifest["network"]["digest"]]
         predicted = predict(program, clips=len(frames))
         counters = [dict(layer) for layer in predicted["layers"]]
         for layer in counters:
             layer["events"] = 0
-        traces, outputs = {}, []
+        traces, outputs = [], []
         for window in frames:
             result = reference.run(network, window)
             outputs.append(result.outputs)
+            traces.append({})
             for layer, events in zip(counters, predict_events(program, network, window),
                                      strict=True):
                 layer["events"] += events
             for row in program.layers:
                 layer = result.layers[row["name"]]
                 if hasattr(layer, "bits"):
-                    values = layer.bits[:, :row["tiled_rows"], :row["tiled_cols"]]
-                    traces.setdefault(f"{row['name']}/bits", []).append(values)
+                    values = {"bits": layer.bits[:, :row["tiled_rows"], :row["tiled_cols"]]}
                 else:
-                    traces.setdefault(f"{row['name']}/outputs", []).append(layer.outputs)
+                    values = {"outputs": layer.outputs}
+                traces[-1][row["name"]] = values
         answer = types.SimpleNamespace(
             outputs=np.stack(outputs), cycles=predicted["cycles"], counters=counters,
-            trace={key: np.stack(values) for key, values in traces.items()})
+            trace=traces)
         if change is not None:
             change(answer)
         return answer

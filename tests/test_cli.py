@@ -79,7 +79,9 @@ def run(capfd):
 @pytest.fixture
 def simulator(monkeypatch):
     def install(change=None):
-        monkeypatch.setitem(sys.modules, "bamac_sim.simulate", fake_simulator.module(change))
+        network = small_network()
+        monkeypatch.setitem(sys.modules, "bamac_sim.simulate",
+                            fake_simulator.module({network.digest(): network}, change))
     install()
     return install
 
@@ -192,7 +194,7 @@ def test_trace_and_diff(program, frames, run, simulator, tmp_path):
 
 
 def spoil_bit(result):
-    result.trace["conv2/bits"][0, 1, 2, 3] ^= 1
+    result.trace[0]["conv2"]["bits"][1, 2, 3] ^= 1
 
 
 def spoil_score(result):
@@ -207,10 +209,14 @@ def spoil_counter(result):
     result.counters[1]["line_reads"] += 1
 
 
+def spoil_events(result):
+    result.counters[0]["events"] -= 1
+
+
 @pytest.mark.parametrize("change, sentence", [
     (spoil_bit, "window 0, layer conv2, row 2, col 3, channel 1 (tile 1, 1): bits "),
     (spoil_score, "window 0: raw outputs "), (spoil_cycles, " cycles counted, "),
-    (spoil_counter, "layer conv2: line_reads ")])
+    (spoil_counter, "layer conv2: line_reads "), (spoil_events, "layer conv1: events ")])
 def test_any_difference_fails_the_check(change, sentence, program, frames, run, simulator):
     simulator(change)
     ran = run("simulate", program, "--input", frames, "--json")
@@ -381,6 +387,18 @@ def test_too_large_network_names_size_and_preset(run, tmp_path):
     assert not output.exists()
 
 
+def test_waves_of_an_unknown_kind(program, frames, run, simulator, tmp_path):
+    refused(run("simulate", program, "--input", frames, "--waves", tmp_path / "w.txt"),
+            f"Waves must be a .fst, .vcd, .saif file, not {tmp_path / 'w.txt'}")
+
+
+def test_array_without_counters_is_not_checked(model, clip, run, simulator, tmp_path):
+    path = tmp_path / "g.toml"
+    path.write_text("counters = false\n")
+    refused(run("run", clip, "--model", model, "--array", path, "--json"),
+            "Array g must have counters to be checked cycle by cycle; they never change the timing")
+
+
 def test_network_without_front_end_takes_no_audio(clip, run, simulator, tmp_path):
     path = tmp_path / "net.onnx"
     qonnx_export.export(small_network(front_end=FrontEnd()), path)
@@ -454,11 +472,11 @@ def test_missing_tool(program, frames, run, monkeypatch):
 
 
 def test_broken_rule_of_the_hardware_is_a_failed_check(program, frames, run, simulator):
-    class CheckError(AssertionError):
-        __module__ = "bamac_sim.testbench"
+    class SimulationError(RuntimeError):
+        __module__ = "bamac_sim.simulate"
 
     def broken(_result):
-        raise CheckError("a payload changed while it was stalled")
+        raise SimulationError("a payload changed while it was stalled")
 
     simulator(broken)
     ran = run("simulate", program, "--input", frames, "--json")

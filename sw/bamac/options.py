@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import click
 
 json_option = click.option("--json", "as_json", is_flag=True,
@@ -31,3 +33,25 @@ def check_output(path):
         raise click.UsageError(f"Output file must not be a folder: {path}")
     if not os.access(parent, os.W_OK):
         raise click.UsageError(f"Output folder {parent} is not writable")
+
+
+@contextmanager
+def simulation_bar(quiet):
+    """A callable for the simulation's progress; it draws a bar on stderr if that is a terminal."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    with Progress(TextColumn("simulating"), BarColumn(), TaskProgressColumn(),
+                  TextColumn("{task.description}"), TimeElapsedColumn(),
+                  console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def update(fraction, cycles):
+            bar.update(task, completed=fraction, description=f"{cycles:,} cycles")
+
+        yield update

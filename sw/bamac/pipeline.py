@@ -172,13 +172,6 @@ def tools_print_to_stderr():
 # --- counters, traffic, density
 
 
-def _by_layer(counters, program):
-    """Counters as one dict per layer in the program's order."""
-    if isinstance(counters, dict):
-        return [counters[row["name"]] for row in program.layers]
-    return list(counters)
-
-
 def _traffic(counted, predicted, program, windows):
     from bamac.model import MEMORY_COUNTERS, access_bytes, lower_bounds
 
@@ -260,25 +253,11 @@ class Simulated:
     traces: list = field(default_factory=list)
 
 
-def _window_arrays(recorded, windows):
-    """The simulation's trace as one ``{layer: {kind: array}}`` per window."""
-    if recorded is None:
-        return [None] * windows
-    if isinstance(recorded, (list, tuple)):
-        return [getattr(entry, "layers", entry) for entry in recorded]
-    recorded = getattr(recorded, "layers", recorded)
-    out = [{} for _ in range(windows)]
-    for key, value in recorded.items():
-        entries = value.items() if isinstance(value, dict) else None
-        layer, kind = (key, None) if entries is not None else key.rsplit("/", 1)
-        for name, array in entries if entries is not None else [(kind, value)]:
-            for window in range(windows):
-                out[window].setdefault(layer, {})[name] = np.asarray(array)[window]
-    return out
-
-
 def _compare(network, program, frames, simulated, recorded):
-    """Fill in which layers are equal, with a sentence for the first divergence of each window."""
+    """Fill in which layers are equal, with a sentence for the first divergence of each window.
+
+    ``recorded`` is the simulation's trace: per window ``{layer: {"bits" or "outputs": array}}``.
+    """
     tile = (program.geometry.tile_rows, program.geometry.tile_cols)
     digest = network.digest()
     table = {row["name"]: row for row in program.layers}
@@ -287,29 +266,28 @@ def _compare(network, program, frames, simulated, recorded):
     for index, (window, arrays) in enumerate(zip(frames, recorded, strict=True)):
         result = simulated.references[index]
         expected = trace.from_reference(network, window, result)
-        if arrays is not None:
-            for layer in network.layers:
-                if isinstance(layer, Conv2d):
-                    row = table[layer.name]
-                    # The hardware leaves out rows and columns that no later layer looks at
-                    shape = (layer.out_channels, row["tiled_rows"], row["tiled_cols"])
-                    bits = np.asarray(arrays[layer.name]["bits"])
-                    if bits.shape != shape:
-                        raise trace.TraceError(f"Layer {layer.name}: the simulation must trace "
-                                               f"bits of shape {shape}, not {bits.shape}")
-                    wanted = expected.layers[layer.name]["bits"][:, :shape[1], :shape[2]]
-                    equal = np.array_equal(bits, wanted)
-                else:
-                    wanted = expected.layers[layer.name]["outputs"]
-                    equal = np.array_equal(arrays[layer.name]["outputs"], wanted)
-                simulated.exact[layer.name] &= equal
-                simulated.compared[layer.name] += wanted.size
-            actual = trace.Trace({name: {kind: np.asarray(a) for kind, a in arrays[name].items()}
-                                  for name in expected.layers}, "rtl", digest, expected.input)
-            simulated.traces.append(actual)
-            found = trace.first_divergence(expected, actual, tile=tile)
-            if found is not None:
-                simulated.differences.append(f"window {index}, {found}")
+        for layer in network.layers:
+            if isinstance(layer, Conv2d):
+                row = table[layer.name]
+                # The hardware leaves out rows and columns that no later layer looks at
+                shape = (layer.out_channels, row["tiled_rows"], row["tiled_cols"])
+                bits = np.asarray(arrays[layer.name]["bits"])
+                if bits.shape != shape:
+                    raise trace.TraceError(f"Layer {layer.name}: the simulation must trace "
+                                           f"bits of shape {shape}, not {bits.shape}")
+                wanted = expected.layers[layer.name]["bits"][:, :shape[1], :shape[2]]
+                equal = np.array_equal(bits, wanted)
+            else:
+                wanted = expected.layers[layer.name]["outputs"]
+                equal = np.array_equal(arrays[layer.name]["outputs"], wanted)
+            simulated.exact[layer.name] &= equal
+            simulated.compared[layer.name] += wanted.size
+        actual = trace.Trace({name: {kind: np.asarray(a) for kind, a in arrays[name].items()}
+                              for name in expected.layers}, "rtl", digest, expected.input)
+        simulated.traces.append(actual)
+        found = trace.first_divergence(expected, actual, tile=tile)
+        if found is not None:
+            simulated.differences.append(f"window {index}, {found}")
         outputs = simulated.outputs[index]
         if not np.array_equal(outputs, result.outputs):
             simulated.exact[network.layers[-1].name] = False
@@ -396,40 +374,46 @@ def describe_network(network):
             "memory_count": memory_count(network), "layers": layers}
 
 
-def simulate_program(program_dir, program, network, frames, *, build_dir=None, waves=None,
-                     record=True):
-    """Run windows on the simulated RTL and compare every layer, score and cycle.
+def simulate_program(program, network, frames, *, build_dir=None, waves=None, progress=None):
+    """Run windows on the simulated RTL and compare every layer, score, cycle and access.
 
     Parameters
     ----------
-    program_dir : folder of the program
-    network : the :class:`IntegerNetwork` it was compiled from
+    network : the :class:`IntegerNetwork` that ``program`` was compiled from
     frames : int array (windows, rows, cols)
-    record : compare every layer's bits, not only the scores
+    build_dir : folder that keeps builds; None is the simulation's own choice
+    waves : path of a ``.fst``, ``.vcd`` or ``.saif`` file to write
+    progress : called with the fraction done and the cycles so far
+
+    Returns
+    -------
+    Simulated
     """
     from bamac_sim.simulate import simulate
 
-    from bamac.model import predict
+    from bamac.model import predict, predict_events
 
     if network.digest() != program.manifest["network"]["digest"]:
         raise InputError("Program must be compiled from this network, not from another: "
                          "compile the network again")
+    if not program.geometry.counters:
+        raise InputError(f"Array {program.geometry.name} must have counters to be checked cycle by "
+                         "cycle; they never change the timing")
     with tools_print_to_stderr():
-        result = simulate(program_dir, frames, build_dir=build_dir, waves=waves, trace=record)
+        result = simulate(program, frames, build_dir=build_dir, waves=waves, trace=True,
+                          progress=progress)
     simulated = Simulated(np.asarray(result.outputs, np.int64), int(result.cycles),
-                          _by_layer(result.counters, program),
-                          predict(program, clips=len(frames)))
+                          list(result.counters), predict(program, clips=len(frames)))
     simulated.references = [reference.run(network, window) for window in frames]
-    _compare(network, program, frames, simulated,
-             _window_arrays(result.trace if record else None, len(frames)))
+    _compare(network, program, frames, simulated, result.trace)
     if simulated.cycles != simulated.predicted["cycles"]:
         simulated.differences.append(f"{simulated.cycles} cycles counted, "
                                      f"{simulated.predicted['cycles']} predicted")
-    for row, counted, predicted in zip(program.layers, simulated.counters,
-                                       simulated.predicted["layers"], strict=True):
-        for name, value in predicted.items():
-            # What depends on the bits themselves is compared through the bits
-            if name not in ("name", "events") and int(counted[name]) != value:
+    events = np.sum([predict_events(program, network, window) for window in frames], axis=0)
+    for row, counted, predicted, ones in zip(program.layers, simulated.counters,
+                                             simulated.predicted["layers"], events, strict=True):
+        for name, value in {**predicted, "events": int(ones)}.items():
+            if name != "name" and int(counted[name]) != value:
                 simulated.differences.append(f"layer {row['name']}: {name} {int(counted[name])} "
                                              f"counted, {value} predicted")
     return simulated
@@ -511,7 +495,7 @@ def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, au
 
 
 def run(clip, *, model=None, array="small", clock_mhz=25.0, build_dir=None, warn=None,
-        progress=None):
+        progress=None, simulation_progress=None):
     """Score an audio clip on the simulated hardware and compare it with the reference.
 
     Parameters
@@ -522,14 +506,13 @@ def run(clip, *, model=None, array="small", clock_mhz=25.0, build_dir=None, warn
     clock_mhz : float
         Clock for which times and the real-time factor are stated. The simulation counts cycles.
     warn, progress : called with a sentence, or None
+    simulation_progress : called with the fraction simulated and the cycles so far, or None
 
     Returns
     -------
     dict
         The result object; ``bit_exact`` says whether every compared value, cycle and access agreed.
     """
-    import tempfile
-
     from bamac_hw.geometry import Geometry
 
     from bamac.compiler import compile_network
@@ -541,11 +524,9 @@ def run(clip, *, model=None, array="small", clock_mhz=25.0, build_dir=None, warn
     frames, seconds = frames_of_clip(network.input, network.name, network.front_end, clip, warn)
     say(f"compiling {network.name} for array {geometry.name}")
     program = compile_network(network, geometry)
-    with tempfile.TemporaryDirectory(prefix="bamac-") as folder:
-        path = Path(folder) / "clip.bamac"
-        save_program(program, network, path)
-        say(f"simulating {len(frames)} window{'s' if len(frames) > 1 else ''} in Verilator")
-        simulated = simulate_program(path, program, network, frames, build_dir=build_dir)
+    say(f"simulating {len(frames)} window{'s' if len(frames) > 1 else ''} in Verilator")
+    simulated = simulate_program(program, network, frames, build_dir=build_dir,
+                                 progress=simulation_progress)
     result = describe(network, program, frames, simulated, clock_mhz=clock_mhz, seconds=seconds,
                       audio=True)
     return {"clip": Path(clip).name} | result

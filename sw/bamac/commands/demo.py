@@ -5,7 +5,7 @@ import sys
 import click
 
 from bamac.cli import EXIT_CHECK, emit, say, warn
-from bamac.options import array_option, clock_option, json_option, model_option
+from bamac.options import array_option, clock_option, json_option, model_option, simulation_bar
 
 
 @click.command()
@@ -30,8 +30,9 @@ def command(model, array, clock_mhz, as_json):
     for clip in clips:
         if not as_json:
             say(f"scoring {clip.name}")
-        results.append(pipeline.run(clip, model=model, array=array, clock_mhz=clock_mhz,
-                                    warn=warn))
+        with simulation_bar(as_json) as bar:
+            results.append(pipeline.run(clip, model=model, array=array, clock_mhz=clock_mhz,
+                                        warn=warn, simulation_progress=bar))
         if not as_json:
             print_summary(results[-1], brief=len(results) > 1)
     exact = all(result["bit_exact"] for result in results)

@@ -6,7 +6,14 @@ from pathlib import Path
 import click
 
 from bamac.cli import EXIT_CHECK, emit, say, warn
-from bamac.options import array_option, check_output, clock_option, json_option, model_option
+from bamac.options import (
+    array_option,
+    check_output,
+    clock_option,
+    json_option,
+    model_option,
+    simulation_bar,
+)
 
 
 @click.command()
@@ -31,8 +38,10 @@ def command(clip, model, array, clock_mhz, report, build_dir, as_json):
     from bamac import pipeline
 
     check_output(report)
-    result = pipeline.run(clip, model=model, array=array, clock_mhz=clock_mhz,
-                          build_dir=build_dir, warn=warn, progress=None if as_json else say)
+    with simulation_bar(as_json) as bar:
+        result = pipeline.run(clip, model=model, array=array, clock_mhz=clock_mhz,
+                              build_dir=build_dir, warn=warn, progress=None if as_json else say,
+                              simulation_progress=bar)
     if report:
         from bamac.report import write_report
 

@@ -6,7 +6,18 @@ from pathlib import Path
 import click
 
 from bamac.cli import EXIT_CHECK, emit, say, warn
-from bamac.options import check_output, clock_option, json_option
+from bamac.options import check_output, clock_option, json_option, simulation_bar
+
+WAVES = (".fst", ".vcd", ".saif")
+
+
+def _whole(path):
+    """The temporary name under which the simulator writes ``path``, as a context."""
+    from contextlib import nullcontext
+
+    from bamac import files
+
+    return nullcontext() if path is None else files.new_file(path)
 
 
 @click.command()
@@ -16,7 +27,8 @@ from bamac.options import check_output, clock_option, json_option
                    "type.")
 @click.option("--model", metavar="FILE", default=None,
               help="The network the program was compiled from; default: the copy in the program.")
-@click.option("--waves", metavar="FILE.fst", default=None, help="Write waveforms (slow).")
+@click.option("--waves", metavar="FILE.fst", default=None,
+              help="Write waveforms (slow); .vcd and .saif work too.")
 @click.option("--trace", "trace_file", metavar="FILE.npz", default=None,
               help="Write what every layer of the hardware computed (one window only).")
 @clock_option
@@ -33,6 +45,8 @@ def command(program_dir, source, model, waves, trace_file, clock_mhz, build_dir,
 
     from bamac import pipeline, trace
 
+    if waves and Path(waves).suffix.lower() not in WAVES:
+        raise pipeline.InputError(f"Waves must be a {', '.join(WAVES)} file, not {waves}")
     check_output(waves)
     check_output(trace_file)
     program = Program.load(program_dir)
@@ -49,8 +63,9 @@ def command(program_dir, source, model, waves, trace_file, clock_mhz, build_dir,
                                   ".npy file with one")
     if not as_json:
         say(f"simulating {len(frames)} window{'s' if len(frames) > 1 else ''} in Verilator")
-    simulated = pipeline.simulate_program(program_dir, program, network, frames,
-                                          build_dir=build_dir, waves=waves)
+    with simulation_bar(as_json) as bar, _whole(waves) as waves_file:
+        simulated = pipeline.simulate_program(program, network, frames, build_dir=build_dir,
+                                              waves=waves_file, progress=bar)
     result = pipeline.describe(network, program, frames, simulated, clock_mhz=clock_mhz,
                                seconds=seconds, audio=audio)
     if trace_file:
