@@ -1,0 +1,1 @@
+"""Simulation of the gateware: builds, testbench pieces, and runs as plain Python calls."""

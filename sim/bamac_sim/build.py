@@ -86,11 +86,12 @@ class Runner(Verilator):
     The methods that it overrides are private, which is why cocotb is bounded below 2.2.
     """
 
-    def __init__(self, toolchain, *, watch=None):
+    def __init__(self, toolchain, *, watch=None, objects=()):
         super().__init__()
         self.log.setLevel(logging.WARNING)
         self._toolchain = toolchain
         self._watch = watch
+        self._objects = objects
 
     def _simulator_in_path_build_only(self):
         self.executable = str(self._toolchain.verilator)
@@ -100,8 +101,10 @@ class Runner(Verilator):
         self.env.update(self._toolchain.environment)
 
     def _build_command(self):
-        verilate, *others = super()._build_command()
-        return [[arg for arg in verilate if arg != "--public-flat-rw"], *others]
+        verilate, make = super()._build_command()
+        verilate = [arg for arg in verilate if arg != "--public-flat-rw"]
+        # -o: these objects are there already, whatever their dates say
+        return [verilate, make + [arg for name in self._objects for arg in ("-o", name)]]
 
     def _execute_cmds(self, cmds, cwd, stdout=None):
         # The original waits without end and leaves the simulator running when it is interrupted.
@@ -263,8 +266,14 @@ def _build(toolchain, text, options, waves, folder, failed_log):
     control.write_text("`verilator_config\n" + "".join(
         f'public_flat_rw -module "{TOP}" -var "{name}"\n' for name in _ports(text)))
     log.info("Building the simulator in %s", folder.parent)
+    # Verilator's own library takes longer to compile than most models, and is the same for all.
+    library = folder.parent / ("library-" + _hash(
+        toolchain.identity, toolchain.environment["MAKEFLAGS"], options)[:32])
+    objects = [item.name for item in library.glob("*.o")]
+    for name in objects:
+        shutil.copyfile(library / name, model / name)
     try:
-        Runner(toolchain).build(
+        Runner(toolchain, objects=objects).build(
             sources=[control, verilog], hdl_toplevel=TOP, build_dir=model, build_args=options,
             timescale=TIMESCALE, waves=waves, log_file=build_log)
     except RuntimeError as error:
@@ -272,4 +281,13 @@ def _build(toolchain, text, options, waves, folder, failed_log):
             shutil.copyfile(build_log, failed_log)
         raise BuildError(f"The simulator could not be built; see {failed_log}") from error
     (model / TOP).rename(folder / TOP)
+    if not library.is_dir():
+        kept = folder / "library"
+        kept.mkdir()
+        for item in model.glob("verilated*.o"):
+            item.rename(kept / item.name)
+        try:
+            kept.rename(library)
+        except OSError:  # another build was faster
+            shutil.rmtree(kept)
     shutil.rmtree(model)
