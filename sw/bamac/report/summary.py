@@ -75,8 +75,8 @@ def print_program(program, predicted):
     console.print(f"\n[bold]{about['name']}[/] {about['rows']} x {about['cols']} on array "
                   f"[bold]{geometry.name}[/] ({geometry.lanes} lanes): "
                   f"{predicted['cycles']:,} cycles per window")
-    table = _table(None, "layer", "inputs", "outputs", "map", "passes", "weight rows",
-                   "sum bits", "cycles")
+    table = _table(None, "layer", "in", "out", "map", "passes", "weight rows", "sum bits",
+                   "cycles")
     for row, costs in zip(program.layers, predicted["layers"], strict=True):
         cycles = sum(v for k, v in costs.items() if k.startswith("cycles_"))
         table.add_row(row["name"], str(row["in_channels"]), str(row["out_channels"]),
