@@ -9,7 +9,8 @@ Every frame of 640 samples (40 ms, hop 320) becomes one vector of 120 values::
 ``OFFSET`` and ``STEPS`` are chosen so that nothing is lost at either end: digital silence,
 ln(1e-9), is -128 and the loudest signal within full scale stays below 127.5 (every Slaney filter
 sums to at most 0.0446, and |X[k]| under the Hann window is at most 640/pi: 126.2). One step is
-1/9 neper of power, or 0.48 dB. Only samples beyond full scale can saturate; that is counted and warned about.
+1/9 neper of power, or 0.48 dB. Only samples beyond full scale can saturate; that is counted and
+warned about.
 
 Arithmetic is float64 and one frame at a time, in batch and in streaming alike: a batched FFT or
 matrix product may round differently from a single one, and the two forms must agree exactly.
