@@ -32,13 +32,17 @@ class _Progress:
         if time.monotonic() - self._at < 0.4:
             return
         self._at = time.monotonic()
-        done = (self._done + bench.source.sent) / self._total
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps({"done": done, "cycles": int(bench.now())}))
-        partial.replace(self._path)
+        self._write(bench, self._done + bench.source.sent)
 
-    def finished(self, beats):
+    def finished(self, bench, beats):
+        """A job of so many beats is done."""
         self._done += beats
+        self._write(bench, self._done)
+
+    def _write(self, bench, done):
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps({"done": done / self._total, "cycles": int(bench.now())}))
+        partial.replace(self._path)
 
 
 def _beats(frames):
@@ -80,7 +84,8 @@ async def _run(dut, folder, job, common, progress, clock):
     counters = await bench.finish(clips, outputs)
     if bench.source.sent != len(beats):
         raise CheckError(f"All {len(beats)} values must be taken, not {bench.source.sent}")
-    progress.finished(len(beats))
+    bench.stop()
+    progress.finished(bench, len(beats))
 
     arrays = {"outputs": np.array([value for value, _ in bench.sink.received],
                                   np.int64).reshape(clips, outputs)}

@@ -247,6 +247,8 @@ def _run(folder, jobs, built, waves, progress):
             timescale=TIMESCALE, extra_env={"BAMAC_JOBS": str(folder), "COCOTB_ANSI_OUTPUT": "0"})
     except (RuntimeError, SystemExit) as error:
         failure = error
+    if progress:
+        watch()
     try:
         tests, failed = get_results(results)
     except Exception as error:  # absent, or cut off in the middle

@@ -75,11 +75,15 @@ class AcceleratorTestbench:
         """Clock cycles since the simulation began."""
         return get_sim_time("ns") / CLOCK_NS
 
-    async def reset(self):
-        """Stop everything and reset; the collectors and monitors begin anew."""
+    def stop(self):
+        """End every task, so that the next testbench is alone with the design."""
         for task in self._tasks:
             task.cancel()
         self._tasks = []
+
+    async def reset(self):
+        """Stop everything and reset; the collectors and monitors begin anew."""
+        self.stop()
         self.host.clear()
         self.source, self.sink = self._source(), self._sink()
         self.dut.rst.value = 1
