@@ -20,11 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import bamac_hw
 import cocotb_tools.config
+from cocotb_tools.runner import Verilator
+
+import bamac_hw
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import TOP, write_verilog
-from cocotb_tools.runner import Verilator
 
 from .toolchain import Toolchain, default_build_dir, find_toolchain
 

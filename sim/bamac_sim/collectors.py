@@ -2,8 +2,9 @@
 
 import cocotb
 import numpy as np
-from bamac_hw.layout import COUNTERS
 from cocotb.triggers import RisingEdge, ValueChange
+
+from bamac_hw.layout import COUNTERS
 
 __all__ = ["TileCollector", "TrafficMonitor", "WordCollector"]
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
-from bamac_hw.geometry import Geometry
 from cocotb.triggers import ClockCycles, Timer
+
+from bamac_hw.geometry import Geometry
 
 from .testbench import AcceleratorTestbench, CheckError
 

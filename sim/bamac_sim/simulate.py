@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from cocotb_tools.check_results import get_results
+
 from bamac_hw.program import Program
 from bamac_hw.verilog import TOP
-from cocotb_tools.check_results import get_results
 
 from .build import TIMESCALE, Runner, build
 

@@ -3,6 +3,10 @@
 import logging
 
 import cocotb
+from cocotb.clock import Clock
+from cocotb.simtime import get_sim_time
+from cocotb.triggers import ClockCycles, Timer, gather, select
+
 from bamac_hw.layout import (
     COUNTER_SLOTS,
     COUNTER_WINDOW,
@@ -13,9 +17,6 @@ from bamac_hw.layout import (
     WEIGHT_WINDOW,
     Register,
 )
-from cocotb.clock import Clock
-from cocotb.simtime import get_sim_time
-from cocotb.triggers import ClockCycles, Timer, gather, select
 
 from .axi_lite import AxiLiteMaster
 from .collectors import TileCollector, TrafficMonitor, WordCollector
