@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from bamac import reference
 from bamac.compiler import CompileError, compile_network
 from bamac.model import predict, predict_events
