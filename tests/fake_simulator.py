@@ -3,6 +3,7 @@
 import types
 
 import numpy as np
+
 from bamac import reference
 from bamac.model import predict, predict_events
 

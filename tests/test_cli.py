@@ -9,6 +9,7 @@ import fake_simulator
 import numpy as np
 import pytest
 import soundfile
+
 from bamac import cli, features, pipeline, qonnx_export, random_networks, trace
 from bamac.graph import Conv2d, Dense, FrontEnd, InputSpec, IntegerNetwork
 

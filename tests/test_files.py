@@ -1,4 +1,5 @@
 import pytest
+
 from bamac import files
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from bamac.graph import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
 
 

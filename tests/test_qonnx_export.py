@@ -3,6 +3,7 @@ import json
 import numpy as np
 import onnx
 import pytest
+
 from bamac import qonnx_export, qonnx_oracle, random_networks, reference
 from bamac.graph import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
 

@@ -3,9 +3,10 @@ from fractions import Fraction
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from bamac import qonnx_export, qonnx_import, qonnx_oracle, random_networks, reference
 from bamac.graph import FrontEnd, GraphError, IntegerNetwork
-from onnx import TensorProto, helper, numpy_helper
 
 QUANT_DOMAIN = "qonnx.custom_op.general"
 

@@ -2,6 +2,7 @@ import time
 
 import numpy as np
 import pytest
+
 from bamac import random_networks, reference
 from bamac.graph import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
 

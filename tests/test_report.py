@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+
 from bamac import energy, report
 from bamac.report import html, summary
 

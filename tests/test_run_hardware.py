@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+
 from bamac import qonnx_export, reference, trace
 from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
 

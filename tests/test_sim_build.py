@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import TOP
 from bamac_sim import build as build_module

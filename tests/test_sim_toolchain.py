@@ -5,6 +5,7 @@ import shutil
 import stat
 
 import pytest
+
 from bamac_sim import toolchain
 from bamac_sim.toolchain import ToolError, default_build_dir, find_toolchain, parse_version
 

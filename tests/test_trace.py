@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from bamac import random_networks, reference, trace
 
 

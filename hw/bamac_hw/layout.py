@@ -57,8 +57,8 @@ HEADER = (
 LAYER = (
     {"source": Source, "emit": Emit, "stride2": unsigned(1), "pool_rows_log2": unsigned(2),
      "pool_cols_log2": unsigned(2), "shift": unsigned(5), "bits": unsigned(5)},
-    {"kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3), "word_bits_last": unsigned(6),
-     "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
+    {"kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3),
+     "word_bits_last": unsigned(6), "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
     {"rows": unsigned(16), "cols": unsigned(16)},
     {"pad": unsigned(8), "span": unsigned(8), "pass_channels_last": unsigned(6),
      "end_channels_last": unsigned(6)},
@@ -160,7 +160,7 @@ class Register(enum.IntEnum):
     GEOMETRY = 0x08       # read: low 32 bits of the geometry digest
     CONTROL = 0x0C        # bit 0 run, bit 1 clear counters (self-clearing), bit 2 interrupt enable
     STATUS = 0x10         # bit 0 running, bit 1 waiting for a frame, bit 2 score pending
-    ERROR = 0x14          # bit 0 frame too short, bit 1 too long, bit 2 value too large; write 1 to clear
+    ERROR = 0x14          # bit 0 frame short, bit 1 long, bit 2 value too large; write 1 to clear
     CLIPS = 0x18          # read: clips scored since reset
     INTERRUPT = 0x1C      # bit 0 a clip was scored; write 1 to clear
 

@@ -199,7 +199,8 @@ def predict_events(program: Program, network, frames) -> list:
             ones = trace.layers[network.convs[index - 1].name].pooled.sum(axis=0)
             pad = 0
         events.append(row["passes"] * _offered(
-            ones[:row["in_rows"]], pad, conv, row["jobs"] * geometry.tile_rows, row["tiles"] * geometry.tile_cols))
+            ones[:row["in_rows"]], pad, conv,
+            row["jobs"] * geometry.tile_rows, row["tiles"] * geometry.tile_cols))
     vector = trace.vector
     for dense, row in zip(network.denses, program.layers[len(network.convs):], strict=True):
         events.append(row["passes"] * int(_popcount(np.asarray(vector)).sum()))

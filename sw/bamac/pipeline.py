@@ -389,9 +389,8 @@ def simulate_program(program, network, frames, *, build_dir=None, waves=None, pr
     -------
     Simulated
     """
-    from bamac_sim.simulate import simulate
-
     from bamac.model import predict, predict_events
+    from bamac_sim.simulate import simulate
 
     if network.digest() != program.manifest["network"]["digest"]:
         raise InputError("Program must be compiled from this network, not from another: "
@@ -513,9 +512,8 @@ def run(clip, *, model=None, array="small", clock_mhz=25.0, build_dir=None, warn
     dict
         The result object; ``bit_exact`` says whether every compared value, cycle and access agreed.
     """
-    from bamac_hw.geometry import Geometry
-
     from bamac.compiler import compile_network
+    from bamac_hw.geometry import Geometry
 
     say = progress or (lambda text: None)
     geometry = Geometry.named(array)

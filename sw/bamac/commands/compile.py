@@ -23,11 +23,10 @@ def command(model, array, output, as_json):
     \b
     Example: bamac compile paper.onnx --array small -o paper.bamac
     """
-    from bamac_hw.geometry import Geometry
-
     from bamac import pipeline
     from bamac.compiler import compile_network
     from bamac.model import predict
+    from bamac_hw.geometry import Geometry
 
     output = Path(output or f"{Path(model).stem}.bamac")
     geometry = Geometry.named(array)

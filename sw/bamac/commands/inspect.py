@@ -29,9 +29,8 @@ def command(path, listing, as_json):
                   "digest": about.digest()}
         text = None
     elif Path(path).is_dir():
-        from bamac_hw.program import Program
-
         from bamac.model import predict
+        from bamac_hw.program import Program
 
         program = Program.load(path)
         predicted = predict(program)

@@ -41,9 +41,8 @@ def command(program_dir, source, model, waves, trace_file, clock_mhz, build_dir,
     \b
     Example: bamac simulate paper.bamac --input frames.npy --json
     """
-    from bamac_hw.program import Program
-
     from bamac import pipeline, trace
+    from bamac_hw.program import Program
 
     if waves and Path(waves).suffix.lower() not in WAVES:
         raise pipeline.InputError(f"Waves must be a {', '.join(WAVES)} file, not {waves}")

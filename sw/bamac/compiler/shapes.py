@@ -15,9 +15,10 @@ class Walk:
     """Loop bounds of a layer.
 
     ``rows`` and ``out_rows`` count the rows of the input and (pooled) output that are used: a pool
-    or a stride may leave out the last ones. A *job* is one row of tiles; ``tiles`` per job and pass; ``words`` activation words per kernel
-    tap, of ``word_bits`` bits and a last one of ``end_bits``. ``span`` input rows are under a
-    job, which begins at ``job * advance - padding top``.
+    or a stride may leave out the last ones. A *job* is one row of tiles; ``tiles`` per job and
+    pass; ``words`` activation words per kernel tap, of ``word_bits`` bits and a last one of
+    ``end_bits``. ``span`` input rows are under a job, which begins at ``job * advance - padding
+    top``.
     """
 
     index: int
