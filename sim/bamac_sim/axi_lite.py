@@ -1,7 +1,7 @@
 """AXI4-Lite master: loads programs and reads registers.
 
-cocotbext-axi's master is driven against the same port in ``tests/test_sim_accelerator.py``; this
-one loads the thousands of words of a program several times faster, a word per cycle.
+cocotbext-axi's master hands every word through queues between tasks, and logs the whole burst; a
+program is tens of thousands of words. This one writes a word per cycle from a single task.
 """
 
 import logging

@@ -1,9 +1,8 @@
 """Source and sink of an AXI4-Stream.
 
-cocotbext-axi drives the same interfaces in ``tests/test_sim_accelerator.py``, as a second opinion
-on the protocol. For whole clips it is too slow: its source wakes Python in every clock cycle of a
-frame, most of which the accelerator spends with ``tready`` low. These sleep until ``tready`` or
-``tvalid`` changes.
+cocotbext-axi has both, but its source wakes Python in every clock cycle of a frame, most of which
+the accelerator spends with ``tready`` low; that costs more than the simulation of the design. These
+sleep until ``tready`` or ``tvalid`` changes.
 """
 
 import logging
