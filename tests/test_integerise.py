@@ -1,0 +1,54 @@
+"""What was trained is what is exported: the shipped network at three levels, on real clips."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bamac
+from bamac import qonnx_import, qonnx_oracle, reference
+from bamac.audio import load_audio, windows
+from bamac.checkpoint import load_network
+from bamac.features import features_int8
+from bamac.integerise import integerise
+
+ASSETS = Path(bamac.__file__).parent / "assets"
+CLIPS = sorted((ASSETS / "clips").glob("*.wav"))
+
+
+@pytest.fixture(scope="module")
+def levels():
+    module, metadata = load_network(ASSETS / "models" / "paper-bam-w8.pt")
+    return module.eval(), integerise(module, metadata)
+
+
+def test_shipped_export_is_of_the_shipped_checkpoint(levels):
+    exported = qonnx_import.load(ASSETS / "models" / "paper-bam-w8.onnx")
+    assert exported.digest() == levels[1].digest()
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda path: path.stem)
+def test_every_level_computes_the_same(levels, clip):
+    module, network = levels
+    frames = features_int8(windows(load_audio(clip))[0])
+    with torch.no_grad():
+        x = torch.from_numpy(frames[None, None].astype(np.float32))
+        maps = [m[0].numpy() for m in module.maps(x)]
+        raw = module.raw(x)[0]
+    expected = reference.run(network, frames)
+    assert len(maps) == len(network.convs) == 4
+    for conv, actual in zip(network.convs, maps, strict=True):
+        np.testing.assert_array_equal(actual, expected.layers[conv.name].pooled, conv.name)
+    assert int(raw) == int(expected.outputs[0])
+
+    oracle = qonnx_oracle.run(network, ASSETS / "models" / "paper-bam-w8.onnx", frames)
+    for conv in network.convs:
+        np.testing.assert_array_equal(oracle.bits[conv.name], expected.layers[conv.name].bits)
+    for dense in network.denses:
+        np.testing.assert_array_equal(oracle.outputs[dense.name],
+                                      expected.layers[dense.name].outputs)
+
+
+def test_clips_were_found():
+    assert len(CLIPS) >= 3
