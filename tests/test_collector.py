@@ -1,0 +1,171 @@
+# amaranth: UnusedElaboratable=no
+"""Global pooling and dense outputs against numpy, with the latencies that are promised."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib.memory import Memory
+from amaranth.sim import Simulator
+
+from bamac_hw.collector import Collector
+from bamac_hw.geometry import Geometry
+from bamac_hw.layout import Emit
+
+G = Geometry("four", channels=4, acc_bits=18, weight_rows=16, vector_words=64)
+
+
+def simulate(testbench):
+    """Run with a vector memory; ``written`` is its content by address."""
+    m = Module()
+    m.submodules.dut = dut = Collector(G)
+    m.submodules.memory = memory = Memory(shape=16, depth=64, init=[999] * 64)
+    read, write = memory.read_port(), memory.write_port()
+    m.d.comb += [
+        read.en.eq(dut.read_en), read.addr.eq(dut.read_addr), dut.read_data.eq(read.data),
+        write.en.eq(dut.write_en), write.addr.eq(dut.write_addr), write.data.eq(dut.write_data),
+    ]
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    finished = []
+
+    async def run(ctx):
+        await testbench(ctx, dut, memory)
+        finished.append(True)
+
+    simulator.add_testbench(run)
+    simulator.run()
+    assert finished
+
+
+async def until_free(ctx, dut):
+    """Cycles until the collector is free, counted from the current one."""
+    cycles = 0
+    while ctx.get(dut.busy):
+        assert cycles < 100
+        await ctx.tick()
+        cycles += 1
+    return cycles
+
+
+@pytest.mark.parametrize("emit", [Emit.GLOBAL_MAX, Emit.GLOBAL_SUM])
+@pytest.mark.parametrize("channels", [8, 7, 5])
+def test_global_pool(emit, channels):
+    rng = np.random.default_rng(channels)
+    tiles = rng.integers(0, 16, (2, 5, 2, 4))         # clip, tile, pass, pixel: bits by channel
+    tiles[1] &= tiles[1] >> 1                          # the second clip has fewer ones
+    masks = rng.integers(0, 16, (2, 5))
+
+    async def testbench(ctx, dut, memory):
+        ctx.set(dut.layer, {"emit": emit, "passes_last": 1, "pass_channels_last": 3,
+                            "end_channels_last": channels - 5, "out_base": 10})
+        for clip in range(2):
+            for number in range(2):
+                for tile in range(5):
+                    ctx.set(dut.reserve, 1)
+                    await ctx.tick()
+                    ctx.set(dut.reserve, 0)
+                    assert ctx.get(dut.busy), "busy from the cycle after the reservation"
+                    await ctx.tick().repeat(3)
+                    assert ctx.get(dut.busy)
+                    ctx.set(dut.load, 1)
+                    ctx.set(dut.first, int(tile == 0))
+                    ctx.set(dut.pass_, number)
+                    ctx.set(dut.mask, int(masks[clip, tile]))
+                    for port, bits in zip(dut.data, tiles[clip, tile, number].tolist(),
+                                          strict=True):
+                        ctx.set(port, bits)
+                    await ctx.tick()
+                    ctx.set(dut.load, 0)
+                    count = 4 if number == 0 else channels - 4
+                    assert await until_free(ctx, dut) == count + 1
+            pixel_on = masks[clip][:, None] >> np.arange(4) & 1         # tile, pixel
+            bits = tiles[clip][..., None] >> np.arange(4) & 1           # tile, pass, pixel, channel
+            on = (bits * pixel_on[:, None, :, None]).transpose(0, 2, 1, 3).reshape(20, 8)
+            expected = on.max(axis=0) if emit == Emit.GLOBAL_MAX else on.sum(axis=0)
+            actual = [ctx.get(memory.data[10 + k]) for k in range(channels)]
+            assert actual == expected[:channels].tolist(), f"clip {clip}"
+            assert ctx.get(memory.data[10 + channels]) == 999 and ctx.get(memory.data[9]) == 999
+    simulate(testbench)
+
+
+def reference(emit, acc, shift, bits):
+    if emit == Emit.BIT:
+        return int(acc >= 0)
+    return min(max(acc // 2 ** shift, 0), 2 ** bits - 1)
+
+
+@pytest.mark.parametrize("emit, shift, bits", [
+    (Emit.UNSIGNED, 0, 1), (Emit.UNSIGNED, 3, 4), (Emit.UNSIGNED, 0, 16), (Emit.UNSIGNED, 31, 8),
+    (Emit.UNSIGNED, 1, 8), (Emit.BIT, 0, 1),
+])
+def test_dense_outputs_go_to_the_vector_memory(emit, shift, bits):
+    low, high = -(1 << 17), (1 << 17) - 1
+    limit = (2 ** bits << min(shift, 8)) % high
+    corners = [low, high, 0, -1, 1, limit - 1, limit, limit + 1, 255, 256, -256]
+
+    async def testbench(ctx, dut, memory):
+        ctx.set(dut.layer, {"emit": emit, "passes_last": 2, "pass_channels_last": 3,
+                            "end_channels_last": 2, "out_base": 20, "shift": shift, "bits": bits})
+        expected = [reference(emit, acc, shift, bits) for acc in corners]
+        for _ in range(2):  # the counts begin anew with each clip
+            words = []
+            for number in range(3):
+                chosen = corners[4 * number:4 * number + 4]
+                for port, acc in zip(dut.acc, chosen, strict=False):
+                    ctx.set(port, acc)
+                ctx.set(dut.start, 1)
+                await ctx.tick()
+                ctx.set(dut.start, 0)
+                cycles = 0
+                while ctx.get(dut.busy):
+                    if ctx.get(dut.word_valid):
+                        words.append((ctx.get(dut.word_index), ctx.get(dut.word_value)))
+                    assert not ctx.get(dut.scores.valid)
+                    await ctx.tick()
+                    cycles += 1
+                assert cycles == len(chosen) + 2
+            assert words == list(enumerate(expected))
+            assert [ctx.get(memory.data[20 + k]) for k in range(12)] == [*expected, 999]
+    simulate(testbench)
+
+
+@pytest.mark.parametrize("stall", [0, 1, 3])
+def test_raw_scores_wait_to_be_taken(stall):
+    accs = [-(1 << 17), (1 << 17) - 1, 0, -1, 12345]
+
+    async def testbench(ctx, dut, memory):
+        ctx.set(dut.layer, {"emit": Emit.RAW, "passes_last": 1, "pass_channels_last": 3,
+                            "end_channels_last": 0, "out_base": 0})
+        for _ in range(2):
+            taken = []
+            for number in range(2):
+                chosen = accs[4 * number:4 * number + 4]
+                for port, acc in zip(dut.acc, chosen, strict=False):
+                    ctx.set(port, acc)
+                ctx.set(dut.start, 1)
+                await ctx.tick()
+                ctx.set(dut.start, 0)
+                cycles = 0
+                waited = 0
+                held = None
+                while ctx.get(dut.busy):
+                    assert cycles < 100
+                    valid = ctx.get(dut.scores.valid)
+                    ready = int(not valid or waited == stall)
+                    ctx.set(dut.scores.ready, ready)
+                    assert ctx.get(dut.stalled) == (valid and not ready)
+                    beat = (ctx.get(dut.scores.payload.value), ctx.get(dut.scores.payload.last))
+                    if held is not None:
+                        assert valid and beat == held, "held while it is not taken"
+                    held = beat if valid and not ready else None
+                    if valid and ready:
+                        taken.append(beat)
+                        waited = 0
+                    elif valid:
+                        waited += 1
+                    await ctx.tick()
+                    cycles += 1
+                assert cycles == len(chosen) * (1 + stall) + 2
+            assert taken == [(acc, int(k == 4)) for k, acc in enumerate(accs)]
+            assert ctx.get(memory.data[0]) == 999, "raw scores are not written"
+    simulate(testbench)

@@ -1,0 +1,93 @@
+# amaranth: UnusedElaboratable=no
+"""Start values, weights and doubled planes, in the order and at the time of the walk."""
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from bamac_hw.geometry import Geometry
+from bamac_hw.weight_feed import WeightFeed
+
+CHANNELS = 8
+# Steps of two passes with two tiles each, as the walker makes them: two taps of three planes.
+TAP = [{"load": 1, "compute": 1, "row": 1}, {"shift": 1, "compute": 1}, {"shift": 1, "compute": 1}]
+
+
+def steps_of(start_bytes, passes=2, tiles=2, taps=2):
+    steps = []
+    for _ in range(passes):
+        steps += [{"byte": 1}] * start_bytes
+        for tile in range(tiles):
+            steps += [{"start": 1, "pass_": int(tile == 0)}, *(TAP * taps),
+                      {"clear": 1, "capture": 1}]
+    return steps
+
+
+def expected_operands(starts, weights):
+    """The operands of the steps above that matter, by hand."""
+    for number in range(2):
+        for _ in range(2):
+            yield starts[number]
+            for tap in range(2):
+                for plane in range(3):
+                    yield weights[number][tap] << plane
+
+
+@pytest.mark.parametrize("acc_bits", [16, 20, 24, 32])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_operands(acc_bits, loaded):
+    """Whether the rows come from the init or were loaded in words, every operand is right."""
+    geometry = Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=20)
+    size, base = -(-acc_bits // 8), 3
+    rng = np.random.default_rng(acc_bits)
+    starts = rng.integers(-1 << (acc_bits - 1), 1 << (acc_bits - 1), (2, CHANNELS))
+    starts[0, :3] = -1 << (acc_bits - 1), (1 << (acc_bits - 1)) - 1, -1
+    weights = rng.integers(-127, 128, (2, 2, CHANNELS))
+    weights[0, 0, :2] = -127, 127
+    rows = [bytes(rng.integers(0, 256, CHANNELS).tolist()) for _ in range(base)]
+    for number in range(2):
+        for byte in range(size):
+            rows.append(bytes(int(s) >> 8 * byte & 0xFF for s in starts[number]))
+        rows += [bytes(int(w) & 0xFF for w in row) for row in weights[number]]
+    init = () if loaded else [int.from_bytes(row, "little") for row in rows]
+    dut = WeightFeed(geometry, init=init)
+    steps = steps_of(size)
+    operands, reads = [], []
+
+    async def testbench(ctx):
+        if loaded:
+            words = np.frombuffer(b"".join(rows), "<u4").tolist()
+            for address in rng.permutation(len(words)).tolist():
+                ctx.set(dut.write_en, 1)
+                ctx.set(dut.write_addr, address)
+                ctx.set(dut.write_data, words[address])
+                await ctx.tick()
+            ctx.set(dut.write_en, 0)
+        for _ in range(2):  # a second job gives the same again
+            ctx.set(dut.base_stb, 1)
+            ctx.set(dut.base, base)
+            await ctx.tick()
+            ctx.set(dut.base_stb, 0)
+            # A step is at stage 3, two cycles later at stage 5, and its operand is out at 6.
+            for cycle in range(len(steps) + 3):
+                if cycle >= 3:
+                    step = steps[cycle - 3]
+                    if step.get("start") or step.get("compute"):
+                        operands.append([ctx.get(port) for port in dut.operand])
+                read = steps[cycle] if cycle < len(steps) else {}
+                ctx.set(dut.step_read, {"byte": 0} | read)
+                ctx.set(dut.step_operand, {"byte": 0} | (
+                    steps[cycle - 2] if 2 <= cycle < len(steps) + 2 else {}))
+                reads.append(ctx.get(dut.reading))
+                await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    expected = [row.tolist() for row in expected_operands(starts, weights)] * 2
+    assert len(operands) == len(expected) == 2 * 28
+    for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
+        assert actual == wanted, position
+    # Rows read: start bytes once per pass, each tap once per tile.
+    assert sum(reads) == 2 * (2 * size + 2 * 2 * 2)
