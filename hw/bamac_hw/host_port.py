@@ -29,7 +29,7 @@ class HostPort(wiring.Component):
     Writes with partial strobes, to unknown addresses, or into the program while it runs answer
     SLVERR and change nothing; so do reads of unknown addresses (the program is write only).
 
-    A write takes 1 cycle to the answer, a read 2, and a read of the counter window up to 24 more
+    A write takes 1 cycle to the answer, a read 3, and a read of the counter window up to 24 more
     while a job's counts are being booked.
 
     Parameters
