@@ -110,28 +110,34 @@ class Program:
         if not (folder / "manifest.json").is_file():
             raise FileNotFoundError(
                 f"No program at {folder}; make one with 'bamac compile MODEL.onnx -o {folder}'")
+        damaged = f"Program {folder} has a damaged manifest"
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             version = manifest.pop("format")
-            images = manifest.pop("images")
-            digest = manifest.pop("geometry_digest")
-            geometry = Geometry.from_dict(manifest.pop("geometry"))
-            manifest["layers"], manifest["network"]
-        except (ValueError, KeyError, TypeError, AttributeError, GeometryError) as error:
-            raise ProgramError(f"Program {folder} has a damaged manifest: {error}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ProgramError(f"{damaged}: {error}") from None
+        # Before anything else is looked at: another format may have other fields.
         if version != FORMAT_VERSION:
             raise ProgramError(
                 f"Program {folder} has format {version}, this version reads {FORMAT_VERSION}; "
                 f"compile the network again")
+        try:
+            digest = manifest.pop("geometry_digest")
+            geometry = Geometry.from_dict(manifest.pop("geometry"))
+            checksums = {name: manifest["images"][name]["sha256"] for name in _FILES}
+            del manifest["images"]
+            manifest["layers"], manifest["network"]
+        except (ValueError, KeyError, TypeError, AttributeError, GeometryError) as error:
+            raise ProgramError(f"{damaged}: {error}") from None
         if geometry.digest() != digest:
-            raise ProgramError(f"Program {folder} has a damaged manifest: its geometry has changed")
+            raise ProgramError(f"{damaged}: its geometry has changed")
         raw = {}
         for name in _FILES:
             path = folder / name
             if not path.is_file():
                 raise ProgramError(f"Program {folder} lacks {name}; compile the network again")
             raw[name] = path.read_bytes()
-            if images.get(name, {}).get("sha256") != hashlib.sha256(raw[name]).hexdigest():
+            if checksums[name] != hashlib.sha256(raw[name]).hexdigest():
                 raise ProgramError(
                     f"Program {folder} is damaged: {name} does not match its checksum; "
                     f"compile the network again")
