@@ -95,6 +95,8 @@ def pack_descriptor(words, values):
         layout = word_layout(fields)
         word = {}
         for name, shape in fields.items():
+            if name not in values:
+                raise ValueError(f"Descriptor field {name} is missing")
             value = values.pop(name)
             if isinstance(shape, type):
                 word[name] = shape(value)

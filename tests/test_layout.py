@@ -1,0 +1,105 @@
+"""Descriptor words: packed and back, and nothing that does not fit its field."""
+
+import random
+
+import pytest
+from amaranth.lib import enum
+
+from bamac_hw.layout import (
+    COUNTER_SLOTS,
+    COUNTERS,
+    HEADER,
+    LAYER,
+    Emit,
+    Register,
+    Source,
+    counter_index,
+    layer_layout,
+    pack_descriptor,
+    unpack_descriptor,
+)
+
+
+def limits(shape):
+    if isinstance(shape, enum.EnumMeta):
+        values = [member.value for member in shape]
+        return min(values), max(values)
+    if shape.signed:
+        return -(2 ** (shape.width - 1)), 2 ** (shape.width - 1) - 1
+    return 0, 2 ** shape.width - 1
+
+
+def width(shape):
+    return {Source: 2, Emit: 3}[shape] if isinstance(shape, enum.EnumMeta) else shape.width
+
+
+def fields_of(words):
+    return {name: shape for word in words for name, shape in word.items()}
+
+
+@pytest.mark.parametrize("words", [HEADER, LAYER])
+def test_every_word_fits_32_bits_and_names_are_unique(words):
+    assert len(words) <= 16
+    assert all(sum(map(width, word.values())) <= 32 for word in words)
+    assert sum(map(len, words)) == len(fields_of(words))
+
+
+def test_layer_layout_is_all_fields():
+    assert layer_layout().size == sum(map(width, fields_of(LAYER).values()))
+
+
+@pytest.mark.parametrize("words", [HEADER, LAYER])
+@pytest.mark.parametrize("seed", range(5))
+def test_round_trip(words, seed):
+    rng = random.Random(seed)
+    values = {}
+    for name, shape in fields_of(words).items():
+        low, high = limits(shape)
+        values[name] = (low, high, rng.randint(low, high))[min(seed, 2)]
+    packed = pack_descriptor(words, values)
+    assert len(packed) == 16 and all(0 <= word < 1 << 32 for word in packed)
+    assert unpack_descriptor(words, packed) == values
+
+
+def test_bits_by_hand():
+    values = dict.fromkeys(fields_of(LAYER), 0)
+    values |= {"source": Source.VECTOR, "emit": Emit.RAW, "stride2": 1, "shift": 3, "bits": 16,
+               "row_start": -6, "row_low": 2, "col_low": 1, "col_start": -1, "group_start": -2}
+    packed = pack_descriptor(LAYER, values)
+    assert packed[0] == 2 | 5 << 2 | 1 << 5 | 3 << 10 | 16 << 15
+    assert packed[6] == 0b11010 | 2 << 5 | 1 << 7 | 0b11111 << 9 | 0xFFFE << 14 & 0xFFFFFFFF
+    assert sum(word != 0 for word in packed) == 2
+
+
+@pytest.mark.parametrize("words", [HEADER, LAYER])
+def test_values_beyond_their_field_are_refused(words):
+    good = {name: max(0, limits(shape)[0]) for name, shape in fields_of(words).items()}
+    refused = 0
+    for name, shape in fields_of(words).items():
+        if isinstance(shape, enum.EnumMeta):
+            continue
+        low, high = limits(shape)
+        for value in (low - 1, high + 1):
+            with pytest.raises(ValueError) as caught:
+                pack_descriptor(words, good | {name: value})
+            assert str(caught.value) == (
+                f"Descriptor field {name} must be in {low}..{high}, not {value}")
+            refused += 1
+    assert refused >= 18
+
+
+def test_unknown_and_missing_fields_are_refused():
+    good = dict.fromkeys(fields_of(HEADER), 0)
+    with pytest.raises(ValueError, match="^Unknown descriptor field 'colour'$"):
+        pack_descriptor(HEADER, good | {"colour": 1})
+    del good["pitch"]
+    with pytest.raises(ValueError, match="^Descriptor field pitch is missing$"):
+        pack_descriptor(HEADER, good)
+
+
+def test_counters_and_registers_do_not_overlap():
+    assert len(COUNTERS) <= COUNTER_SLOTS
+    assert counter_index(0, "cycles_compute") == 0
+    assert counter_index(2, "events") == 2 * 32 + 8
+    offsets = sorted(int(register) for register in Register)
+    assert offsets == list(range(0, 4 * len(offsets), 4))
