@@ -1,0 +1,133 @@
+# amaranth: UnusedElaboratable=no
+"""The walk's steps and windows against nested loops, and its cycles against the formula."""
+
+from itertools import product
+
+import pytest
+from amaranth.sim import Simulator
+
+from bamac_hw.dense_walker import DenseWalker
+from bamac_hw.geometry import Geometry
+from bamac_hw.layout import Emit, Source
+
+START_BYTES = 3  # 20-bit accumulators
+
+
+def geometry(tile):
+    return Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16)
+
+
+def run(tile, layer, *, slot=0, row=0, busy=lambda cycle: 0):
+    """Record each cycle of one job: steps that are set, windows of loads, cause, starts."""
+    dut = DenseWalker(geometry(tile))
+    cycles = []
+
+    async def testbench(ctx):
+        ctx.set(dut.layer, layer)
+        ctx.set(dut.slot, slot)
+        ctx.set(dut.row, row)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        for cycle in range(5000):
+            ctx.set(dut.collector_busy, busy(cycle))
+            step = ctx.get(dut.step)
+            window = ctx.get(dut.window)
+            names = {name for name in ("byte", "start", "pass_", "load", "shift", "compute",
+                                       "row", "clear", "capture") if getattr(step, name)}
+            causes = [name for name in ("fetching", "tiling", "collecting", "loading")
+                      if ctx.get(getattr(dut, name))]
+            assert len(causes) + ("compute" in names) == 1, "every cycle has one cause"
+            done = ctx.get(dut.done)
+            place = (window.row, window.col, window.slot_low, window.slot_high,
+                     window.group_low, window.group_high)
+            cycles.append((names, place if "load" in names else None,
+                           causes[0] if causes else "compute", ctx.get(dut.collector_start),
+                           ctx.get(dut.next_slot)))
+            await ctx.tick()
+            if done:
+                break
+        else:
+            raise AssertionError("the walk does not end")
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    return cycles
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (2, 2), (4, 2), (2, 4)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("source", [Source.INPUT, Source.LINE])
+def test_steps_and_windows(tile, stride, source):
+    tile_rows, tile_cols = tile
+    kernel, passes, tiles, left, row = (3, 2), 2, 3, 1, 2
+    words, word_bits, end_bits = (1, 5, 5) if source == Source.INPUT else (2, 4, 3)
+    slots, pitch, base = 5, 40, 100
+    first_slot = 3  # so that the ring wraps under the kernel
+    layer = {
+        "source": source, "emit": Emit.MAP, "stride2": stride - 1,
+        "kernel_rows_last": kernel[0] - 1, "kernel_cols_last": kernel[1] - 1,
+        "word_bits_last": word_bits - 1, "end_bits_last": end_bits - 1, "groups_last": words - 1,
+        "ring_base": base, "ring_end": base + (slots - 1) * pitch, "pitch": pitch,
+        "row_low": row % tile_rows, "col_low": -left % tile_cols, "col_start": -left,
+        "group_start": (-left // tile_cols) * words,
+        "tiles_last": tiles - 1, "passes_last": passes - 1,
+    }
+    phases = list(product(range(stride if tile_rows > 1 else 1),
+                          range(stride if tile_cols > 1 else 1)))
+
+    def address(r, c, word, above):
+        """Ring slot and group of the window's first row and column, or one tile behind."""
+        slot = base + (first_slot + (r // tile_rows - row // tile_rows) + above) % slots * pitch
+        return slot, ((c // tile_cols + above) * words + word) % (1 << 16)
+
+    expected = []
+    for _ in range(passes):
+        expected += [({"byte"}, None)] * START_BYTES
+        for t in range(tiles):
+            expected.append(({"start"} | ({"pass_"} if t == 0 else set()), None))
+            for i, j, word in product(*map(range, kernel), range(words)):
+                for phase_row, phase_col in phases:
+                    r = row + i + phase_row * tile_rows
+                    c = -left + t * tile_cols * stride + j + phase_col * tile_cols
+                    (low, group_low), (high, group_high) = (
+                        address(r, c, word, above) for above in (0, 1))
+                    expected.append(({"load"}, (r, c, low, high, group_low, group_high)))
+                expected[-1][0].update({"compute", "row"})
+                for _ in range(1, end_bits if word == words - 1 else word_bits):
+                    expected.append(({"shift", "compute"} | (
+                        {"row"} if source == Source.LINE else set()), None))
+            expected.append(({"clear", "capture"}, None))
+    cycles = run(tile, layer, slot=base + first_slot * pitch, row=row)
+    for number, (actual, wanted) in enumerate(zip(cycles, expected, strict=False)):
+        assert actual[:2] == wanted, f"cycle {number}"
+    taps = kernel[0] * kernel[1]
+    steps = taps * ((words - 1) * word_bits + end_bits)
+    assert len(cycles) == len(expected) == passes * (
+        START_BYTES + tiles * (2 + steps + taps * words * (len(phases) - 1)))
+    following = base + (first_slot + stride) % slots * pitch
+    assert {cycle[4] for cycle in cycles[2:]} == {following}, "from the third cycle on"
+
+
+def test_global_tiles_wait_for_the_collector():
+    layer = {"source": Source.LINE, "emit": Emit.GLOBAL_MAX, "tiles_last": 1,
+             "word_bits_last": 3, "end_bits_last": 3}
+    free = run((2, 2), layer)
+    assert [cycle[2] for cycle in free] == ["loading"] * 3 + (
+        ["tiling"] + ["compute"] * 4 + ["tiling"]) * 2
+    late = run((2, 2), layer, busy=lambda cycle: 5 <= cycle < 15)
+    assert [cycle[2] for cycle in late] == ["loading"] * 3 + ["tiling"] + ["compute"] * 4 + [
+        "collecting"] * 7 + ["tiling"] * 2 + ["compute"] * 4 + ["tiling"]
+
+
+def test_dense_layers_wait_for_the_lanes_and_the_read_out():
+    layer = {"source": Source.VECTOR, "emit": Emit.UNSIGNED, "groups_last": 2,
+             "word_bits_last": 1, "end_bits_last": 1}
+    # Bytes 0-2, start 3, six steps 4-9, six cycles until the lanes have added: 10-15.
+    cycles = run((2, 2), layer, busy=lambda cycle: 16 <= cycle < 20)
+    assert [cycle[2] for cycle in cycles] == ["loading"] * 3 + ["tiling"] + ["compute"] * 6 + [
+        "collecting"] * 10 + ["tiling"]
+    assert [n for n, cycle in enumerate(cycles) if cycle[3]] == [15]
+    assert cycles[-1][0] == {"clear"}, "a dense layer writes no tile"
