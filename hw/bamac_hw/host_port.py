@@ -27,7 +27,8 @@ class HostPort(wiring.Component):
     """Registers (see ``Register``) and windows, 32-bit accesses only.
 
     Writes with partial strobes, to unknown addresses, or into the program while it runs answer
-    SLVERR and change nothing; so do reads of unknown addresses (the program is write only).
+    SLVERR and change nothing; so do reads of unknown addresses (the program is write only). Reads
+    of the counter window ignore the two low address bits.
 
     A write takes 1 cycle to the answer, a read 3, and a read of the counter window up to 24 more
     while a job's counts are being booked.

@@ -13,6 +13,8 @@ __all__ = [
     "DESCRIPTOR_WORDS",
     "HEADER",
     "LAYER",
+    "REGISTERS",
+    "WINDOWS",
     "Emit",
     "Register",
     "Source",
@@ -155,23 +157,50 @@ def counter_index(layer, name):
 
 
 class Register(enum.IntEnum):
-    """Byte offsets of the AXI4-Lite registers; 32 bits each. See docs/registers.md."""
+    """Byte offsets of the AXI4-Lite registers, 32 bits each; :data:`REGISTERS` describes them."""
 
-    ID = 0x00             # read: 0x434D4142, "BAMC" in memory order
-    VERSION = 0x04        # read: format version of program and registers
-    GEOMETRY = 0x08       # read: low 32 bits of the geometry digest
-    CONTROL = 0x0C        # bit 0 run, bit 1 clear counters (self-clearing), bit 2 interrupt enable
-    STATUS = 0x10         # bit 0 running, bit 1 waiting for a frame, bit 2 score pending
-    ERROR = 0x14          # bit 0 frame short, bit 1 long, bit 2 value too large; write 1 to clear
-    CLIPS = 0x18          # read: clips scored since reset
-    INTERRUPT = 0x1C      # bit 0 a clip was scored; write 1 to clear
+    ID = 0x00
+    VERSION = 0x04
+    GEOMETRY = 0x08
+    CONTROL = 0x0C
+    STATUS = 0x10
+    ERROR = 0x14
+    CLIPS = 0x18
+    INTERRUPT = 0x1C
+
+
+# Access, meaning, and the bits by name: what docs/registers.md and the C header are made from.
+REGISTERS = {
+    Register.ID: ("read", '0x434D4142, "BAMC" in memory order', ()),
+    Register.VERSION: ("read", "format version of program and registers", ()),
+    Register.GEOMETRY: ("read", "first 32 bits of the geometry digest", ()),
+    Register.CONTROL: ("read, write", "", (
+        ("RUN", "run"), ("CLEAR_COUNTERS", "clear counters (self-clearing)"),
+        ("INTERRUPT_ENABLE", "interrupt enable"))),
+    Register.STATUS: ("read", "", (
+        ("RUNNING", "running"), ("WAITING", "waiting for a frame"),
+        ("SCORE_PENDING", "a score is pending"))),
+    Register.ERROR: ("read, write 1 to clear", "", (
+        ("SHORT", "frame too short"), ("LONG", "frame too long"),
+        ("RANGE", "value with too many bits"))),
+    Register.CLIPS: ("read", "clips scored since reset", ()),
+    Register.INTERRUPT: ("read, write 1 to clear", "", (("CLIP", "a clip was scored"),)),
+}
 
 
 FORMAT_VERSION = 1
 ID_VALUE = int.from_bytes(b"BAMC", "little")
-DESCRIPTOR_WINDOW = 0x01000  # (max_layers + 1) * 64 bytes, write only
-COUNTER_WINDOW = 0x02000     # max_layers * 128 bytes, read only
-WEIGHT_WINDOW = 0x80000      # weight_rows * channels bytes, write only
+DESCRIPTOR_WINDOW = 0x01000
+COUNTER_WINDOW = 0x02000
+WEIGHT_WINDOW = 0x80000
+# Name, first byte, access, content.
+WINDOWS = (
+    ("descriptors", DESCRIPTOR_WINDOW, "write, while not running",
+     f"{4 * DESCRIPTOR_WORDS} bytes for the header and for each layer"),
+    ("counters", COUNTER_WINDOW, "read",
+     f"{4 * COUNTER_SLOTS} bytes for each layer, counters in the order of `COUNTERS`"),
+    ("weights", WEIGHT_WINDOW, "write, while not running", "`channels` bytes for each row"),
+)
 ADDRESS_BITS = 20
 
 
