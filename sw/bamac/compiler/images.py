@@ -53,10 +53,10 @@ def weight_image(walk, geometry):
     if low < geometry.acc_min or high > geometry.acc_max:
         bits = max(low.bit_length() if low >= 0 else (-low - 1).bit_length(),
                    high.bit_length()) + 1
+        wider = f", or a geometry with acc_bits = {bits}" if bits <= 32 else ""
         raise CompileError(
             f"{walk.layer.name}: sums reach {low}..{high} and need {bits}-bit accumulators, "
-            f"array {geometry.name} has {geometry.acc_bits}; use smaller weights or inputs, "
-            f"or a geometry with acc_bits = {bits}")
+            f"array {geometry.name} has {geometry.acc_bits}; use smaller weights or inputs{wider}")
     layer = walk.layer
     starts = start_values(walk)
     if walk.source == Source.VECTOR:

@@ -163,6 +163,8 @@ def _dense(network, geometry, index):
     if passes > 256:
         raise CompileError(f"{dense.name}: {dense.out_channels} outputs are more than "
                            f"{256 * geometry.channels}")
+    if dense.out_channels > 4096:
+        raise CompileError(f"{dense.name}: {dense.out_channels} outputs are more than 4096")
     emit = {"raw": Emit.RAW, "unsigned": Emit.UNSIGNED, "bit": Emit.BIT}[dense.emit]
     return Walk(
         index=len(network.convs) + index, layer=dense, source=Source.VECTOR, emit=emit,
