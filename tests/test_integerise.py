@@ -10,6 +10,7 @@ import bamac
 from bamac import qonnx_import, qonnx_oracle, reference
 from bamac.audio import load_audio, windows
 from bamac.checkpoint import load_network
+from bamac.evaluate import evaluate_clip
 from bamac.features import features_int8
 from bamac.integerise import integerise
 
@@ -52,3 +53,10 @@ def test_every_level_computes_the_same(levels, clip):
 
 def test_clips_were_found():
     assert len(CLIPS) >= 3
+
+
+@pytest.mark.parametrize("level", ["qat", "qonnx"])
+def test_evaluation_of_a_clip_is_the_same_at_every_exact_level(level):
+    model = ASSETS / "models" / "paper-bam-w8.pt"
+    expected = evaluate_clip(model, CLIPS[0], "integer")
+    assert evaluate_clip(model, CLIPS[0], level)["scores"] == expected["scores"]

@@ -8,26 +8,52 @@ import numpy as np
 
 from bamac.metrics import agreement
 
-__all__ = ["LEVELS", "evaluate_dataset", "evaluate_features", "scores_at"]
+__all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "evaluate_features", "scores_at"]
 
-LEVELS = ("float", "qat", "integer")
+LEVELS = ("float", "qat", "integer", "qonnx", "rtl")
 """``float``: fp32 arithmetic and float weights; ``qat``: the fake-quantised PyTorch network in
-evaluation mode; ``integer``: the integer network that the compiler maps."""
+evaluation mode; ``integer``: the integer network that the compiler maps; ``qonnx``: its export, run
+by the ``qonnx`` package's own executor; ``rtl``: the simulated hardware."""
 
 
-def scores_at(level, network, metadata, features):
-    """Scores (n,) of int8 features (n, rows, cols) at one level of the chain."""
-    from bamac.train import predict
+def _raw_outputs(level, network, features, array):
+    """Raw integer score (n,) of features (n, rows, cols) from one of the integer levels."""
+    if level == "rtl":
+        from bamac.compiler import compile_network
+        from bamac_hw.geometry import Geometry
+        from bamac_sim.simulate import simulate
 
-    if level not in LEVELS:
-        raise ValueError(f"Level must be one of {', '.join(LEVELS)}, not {level!r}")
+        program = compile_network(network, Geometry.named(array))
+        return simulate(program, features, trace=False).outputs[:, 0]
     if level == "integer":
         from bamac import reference
+
+        return np.array([reference.run(network, frames).outputs[0] for frames in features])
+    import tempfile
+
+    from bamac import qonnx_export, qonnx_oracle
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        qonnx_export.export(network, path)
+        return np.array([qonnx_oracle.run(network, path, frames).raw[0] for frames in features])
+
+
+def scores_at(level, network, metadata, features, array="small"):
+    """Scores (n,) of int8 features (n, rows, cols) at one level of the chain.
+
+    ``array`` is the preset or geometry file of the level ``rtl``.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"Level must be one of {', '.join(LEVELS)}, not {level!r}")
+    if level in ("integer", "qonnx", "rtl"):
         from bamac.integerise import integerise
 
         integer = integerise(network, metadata)
-        return np.array([float(np.ravel(reference.run(integer, frames).scores)[0])
-                         for frames in features])
+        raw = _raw_outputs(level, integer, features, array)
+        return raw * integer.score_scale + integer.score_offset
+    from bamac.train import predict
+
     if level == "qat":
         if not network.int8:
             raise ValueError("Model must have int8 weights for the level qat, not float weights")
@@ -49,11 +75,12 @@ def _with_float_weights(network):
     return twin.eval().to(memory_format=torch.channels_last)
 
 
-def evaluate_features(network, features, labels, manifest, level=None, metadata=None):
+def evaluate_features(network, features, labels, manifest, level=None, metadata=None,
+                      array="small"):
     """PCC, SRCC and RMSE over all clips, per family of voices, per voice and per degradation."""
     if level is None:
         level = "qat" if network.int8 else "float"
-    scores = scores_at(level, network, metadata or {}, features)
+    scores = scores_at(level, network, metadata or {}, features, array)
     result = {"level": level, "all": agreement(scores, labels)}
     groups = {"family": [e["family"] for e in manifest],
               "voice": [e["voice"] for e in manifest],
@@ -72,7 +99,8 @@ def evaluate_features(network, features, labels, manifest, level=None, metadata=
     return result
 
 
-def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips=None):
+def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips=None,
+                     array="small"):
     """Evaluate a checkpoint on a split of a data set that ``bamac train`` built.
 
     ``data_dir`` is the folder that :func:`bamac.data.build.build` returns; None stands for the
@@ -89,5 +117,19 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
                                          training["speech_folder"])
         clips = clips or data_build.split_sizes(training["clips"])[split]
     features, labels, manifest = data_build.load_split(Path(data_dir), split, clips)
-    result = evaluate_features(network, features, labels, manifest, level, metadata)
+    result = evaluate_features(network, features, labels, manifest, level, metadata, array)
     return {"model": str(model_path), "split": split, **result}
+
+
+def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
+    """Scores of an audio file at one level: each 5 s window's, and their mean."""
+    from bamac.checkpoint import load_network
+    from bamac.integerise import integerise
+    from bamac.pipeline import frames_of_clip
+
+    network, metadata = load_network(model_path)
+    integer = integerise(network, metadata)
+    frames, _ = frames_of_clip(integer.input, integer.name, integer.front_end, clip, warn)
+    scores = scores_at(level, network, metadata, frames, array)
+    return {"model": str(model_path), "clip": str(clip), "level": level,
+            "score": float(np.mean(scores)), "scores": [float(score) for score in scores]}

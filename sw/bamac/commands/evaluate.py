@@ -2,31 +2,47 @@
 
 import click
 
-from bamac.cli import emit
-from bamac.options import json_option
+from bamac.cli import emit, warn
+from bamac.options import array_option, json_option
 
 
 @click.command()
+@click.argument("clip", required=False)
 @click.option("--model", metavar="FILE.pt", default=None,
               help="Checkpoint; default: the shipped one.")
-@click.option("--level", type=click.Choice(["float", "qat", "integer"]), default="integer",
-              show_default=True, help="Which level of the chain computes the scores.")
+@click.option("--level", type=click.Choice(["float", "qat", "integer", "qonnx", "rtl"]),
+              default="integer", show_default=True,
+              help="Which level of the chain computes the scores.")
 @click.option("--data", metavar="FOLDER", default=None,
               help="Data set; default: the cache that 'bamac train' built.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test",
               show_default=True)
 @click.option("--clips", type=click.IntRange(min=1), default=None, help="Only the first clips.")
+@array_option
 @json_option
-def command(model, level, data, split, clips, as_json):
-    """Evaluate a checkpoint: correlation and error against PESQ, per family of voices.
+def command(clip, model, level, data, split, clips, array, as_json):
+    """Evaluate a checkpoint at any level of the chain, on audio CLIP or on a data set.
+
+    With CLIP, print its score at that level; without, correlation and error against PESQ, per
+    family of voices. The array is that of level rtl.
 
     \b
     Example: bamac evaluate --model runs/paper/best.pt --level integer
+    Example: bamac evaluate speech.wav --level qonnx
     """
     from bamac.checkpoint import DEFAULT_MODEL
-    from bamac.evaluate import evaluate_dataset
+    from bamac.evaluate import evaluate_clip, evaluate_dataset
 
-    result = evaluate_dataset(model or DEFAULT_MODEL, level, data, split, clips)
+    if clip is not None:
+        result = evaluate_clip(model or DEFAULT_MODEL, clip, level, array, warn)
+        if as_json:
+            emit(result)
+        else:
+            windows = len(result["scores"])
+            click.echo(f"{clip}  score {result['score']:.4f} at level {level}, "
+                       f"{windows} window{'' if windows == 1 else 's'}")
+        return
+    result = evaluate_dataset(model or DEFAULT_MODEL, level, data, split, clips, array)
     if as_json:
         emit(result)
         return
