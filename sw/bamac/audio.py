@@ -1,4 +1,4 @@
-"""Audio files in, windows of five seconds out.
+"""Audio files in, windows of equal length out.
 
 Everything after this module sees one form only: mono, 16 kHz, float32 in about -1..1. A file that
 cannot give that is refused with one sentence that says what, which file, and what to do.
@@ -83,8 +83,8 @@ def load_audio(path):
     return _check(np.ascontiguousarray(samples, dtype=np.float32), str(path))
 
 
-def windows(samples):
-    """Windows of 80,000 samples (5 s), as an array (n, 80000).
+def windows(samples, length=WINDOW):
+    """Windows of ``length`` samples (80,000 or 5 s by default), as an array (n, length).
 
     A clip shorter than one window is repeated until it fills it. A longer one is cut into windows
     that follow each other; if a rest remains, one more window is taken that ends with the clip (it
@@ -94,9 +94,9 @@ def windows(samples):
     if samples.ndim != 1:
         raise AudioError(f"Samples must have one dimension, not shape {samples.shape}")
     _check(samples, "The clip")
-    if samples.size < WINDOW:
-        return np.resize(samples, WINDOW)[None]  # np.resize repeats
-    starts = list(range(0, samples.size - WINDOW + 1, WINDOW))
-    if starts[-1] + WINDOW < samples.size:
-        starts.append(samples.size - WINDOW)
-    return np.stack([samples[start:start + WINDOW] for start in starts])
+    if samples.size < length:
+        return np.resize(samples, length)[None]  # np.resize repeats
+    starts = list(range(0, samples.size - length + 1, length))
+    if starts[-1] + length < samples.size:
+        starts.append(samples.size - length)
+    return np.stack([samples[start:start + length] for start in starts])

@@ -122,7 +122,7 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
 
 
 def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
-    """Scores of an audio file at one level: each 5 s window's, and their mean."""
+    """Scores of an audio file at one level: each window's, and their mean."""
     from bamac.checkpoint import load_network
     from bamac.integerise import integerise
     from bamac.pipeline import frames_of_clip

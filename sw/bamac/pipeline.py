@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bamac import reference, trace
-from bamac.graph import Conv2d, FrontEnd, GraphError
+from bamac.graph import Conv2d, GraphError
 
 __all__ = ["InputError", "default_model", "frames_of_clip", "frames_of_file", "load_model",
            "memory_count", "run", "simulate_program"]
@@ -71,18 +71,21 @@ def load_model(path=None):
     raise InputError(f"Model must be an .onnx or .pt file, not {path}")
 
 
-def _check_front_end(name, front_end, rows, cols):
-    from bamac import features
+def _front_end(name, front_end, rows, cols):
+    """The :class:`bamac.front_ends.FrontEndSpec` of a network that reads ``rows`` x ``cols``."""
+    from bamac.front_ends import FRONT_ENDS
 
-    ours = FrontEnd(features.FRONT_END, features.OFFSET, features.STEPS)
     if front_end.kind is None:
         raise InputError(f"Network {name} reads integer frames and names no front end for audio; "
                          f"give it frames as an .npy file with 'bamac simulate'")
-    if front_end != ours:
-        raise InputError(f"Network {name} must have the front end {ours}, not {front_end}")
-    if (rows, cols) != (features.FRAMES, features.MELS):
-        raise InputError(f"Network {name} must read windows of {features.FRAMES} x "
-                         f"{features.MELS} for audio, not {rows} x {cols}")
+    spec = FRONT_ENDS.get(front_end.kind)
+    if spec is None or front_end != spec.front_end:
+        known = " or ".join(str(spec.front_end) for spec in FRONT_ENDS.values())
+        raise InputError(f"Network {name} must have the front end {known}, not {front_end}")
+    if (rows, cols) != (spec.rows, spec.cols):
+        raise InputError(f"Network {name} must read windows of {spec.rows} x {spec.cols} for "
+                         f"audio, not {rows} x {cols}")
+    return spec
 
 
 def frames_of_clip(spec, name, front_end, path, warn=None):
@@ -93,15 +96,15 @@ def frames_of_clip(spec, name, front_end, path, warn=None):
     """
     import warnings
 
-    _check_front_end(name, front_end, spec.rows, spec.cols)
+    source = _front_end(name, front_end, spec.rows, spec.cols)
     from bamac import audio, features
 
     samples = audio.load_audio(path)
     windows = []
-    for window in audio.windows(samples):
+    for window in audio.windows(samples, source.window):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", features.SaturationWarning)
-            windows.append(features.features_int8(window))
+            windows.append(source.compute(window))
         for entry in caught:
             if warn is not None:
                 warn(str(entry.message))
@@ -206,7 +209,8 @@ def _densities(network, frames, results):
     return densities
 
 
-def _energy(program, counted, frames, clip_is_audio):
+def _energy(program, counted, frames, source):
+    """``source`` is the front end's :class:`FrontEndSpec`, or None if the frames came as such."""
     from bamac import energy
     from bamac.model import MEMORY_COUNTERS, access_bytes
 
@@ -225,8 +229,12 @@ def _energy(program, counted, frames, clip_is_audio):
             "accesses": {memory: int(sum(counters[name] for name in names))
                          for memory, names in MEMORY_COUNTERS.items()},
         })
-    front_end = energy.front_end_counts(frames.shape[0] * frames.shape[1]) if clip_is_audio \
-        else None
+    front_end = None
+    if source is not None:
+        # 321 samples of DNSMOS have no fast transform of their own: as many as the next size up
+        n_fft = source.n_fft if source.n_fft % 64 == 0 else 1 << source.n_fft.bit_length()
+        front_end = energy.front_end_counts(frames.shape[0] * frames.shape[1], n_fft=n_fft,
+                                            mels=source.cols)
     return energy.estimate({"acc_bits": geometry.acc_bits, "memories": memories, "layers": layers,
                             "front_end": front_end})
 
@@ -459,6 +467,8 @@ def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, au
     work = sum(layer["binary_macs"] for layer in layers)
     time_s = simulated.cycles / (clock_mhz * 1e6)
     count = memory_count(network)
+    source = _front_end(network.name, network.front_end, network.input.rows,
+                        network.input.cols) if audio else None
     result = {
         "schema": RESULT_SCHEMA,
         "network": network.name,
@@ -479,17 +489,17 @@ def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, au
         "traffic": _traffic(simulated.counters, simulated.predicted["layers"], program, windows),
         "memory_bytes": dict(program.manifest["memory"]["used_bytes"]),
         "memory_count": count,
-        "energy": _energy(program, simulated.counters, frames, audio),
+        "energy": _energy(program, simulated.counters, frames, source),
         "geometry": geometry.to_dict() | {"digest": geometry.digest(), "lanes": geometry.lanes},
         "versions": versions(),
     }
     result["energy_uj"] = result["energy"]["tables"]["horowitz-45nm"]["binary"]["total_uj"]
     if seconds is not None:
         result["audio_s"] = seconds
-    if audio:
-        from bamac.audio import SAMPLE_RATE, WINDOW
+    if source is not None:
+        from bamac.audio import SAMPLE_RATE
 
-        result["real_time_factor"] = windows * WINDOW / SAMPLE_RATE / time_s
+        result["real_time_factor"] = windows * source.window / SAMPLE_RATE / time_s
     return result
 
 

@@ -29,7 +29,8 @@ def command(clip, model, array, clock_mhz, report, build_dir, as_json):
     """Score CLIP (wav, flac or ogg) on the simulated accelerator.
 
     Every layer's output, every counted cycle and every memory access is compared with the
-    reference and the model. Clips of more than 5 s are scored in windows; the score is their mean.
+    reference and the model. Clips longer than the model's window (5 s; 9 s for P.808) are scored in
+    windows; the score is their mean.
     Exit code 1 if anything differs.
 
     \b

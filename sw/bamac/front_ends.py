@@ -1,0 +1,48 @@
+"""The front ends that turn audio into a network's integer frames, by name.
+
+A network names the one it was trained with (:class:`bamac.graph.FrontEnd`). To add one, write its
+module and put it in :data:`FRONT_ENDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bamac import features, features_p808
+from bamac.audio import WINDOW
+from bamac.graph import FrontEnd
+
+__all__ = ["FRONT_ENDS", "FrontEndSpec"]
+
+
+@dataclass(frozen=True)
+class FrontEndSpec:
+    """One front end.
+
+    Parameters
+    ----------
+    front_end : what a network that reads its frames names
+    window : samples at 16 kHz that one score is computed from; shorter clips are repeated
+    rows, cols : frames and mel bands of a window
+    n_fft, hop : samples of a frame and between two frames
+    compute : window of samples -> int8 (rows, cols)
+    """
+
+    front_end: FrontEnd
+    window: int
+    rows: int
+    cols: int
+    n_fft: int
+    hop: int
+    compute: Callable
+
+
+FRONT_ENDS = {spec.front_end.kind: spec for spec in (
+    FrontEndSpec(FrontEnd(features.FRONT_END, features.OFFSET, features.STEPS), WINDOW,
+                 features.FRAMES, features.MELS, features.N_FFT, features.HOP,
+                 features.features_int8),
+    FrontEndSpec(FrontEnd(features_p808.P808_FRONT_END, 0.0, features_p808.STEPS),
+                 features_p808.CLIP_SAMPLES, features_p808.FRAMES, features_p808.MELS,
+                 features_p808.N_FFT, features_p808.HOP, features_p808.features_p808_int8),
+)}
