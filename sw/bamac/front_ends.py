@@ -13,7 +13,7 @@ from bamac import features, features_p808
 from bamac.audio import WINDOW
 from bamac.graph import FrontEnd
 
-__all__ = ["FRONT_ENDS", "FrontEndSpec"]
+__all__ = ["FRONT_ENDS", "FrontEndSpec", "PAPER_FRONT_ENDS"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class FrontEndSpec:
     rows, cols : frames and mel bands of a window
     n_fft, hop : samples of a frame and between two frames
     compute : window of samples -> int8 (rows, cols)
+    bits : of its signed integers
     """
 
     front_end: FrontEnd
@@ -36,12 +37,25 @@ class FrontEndSpec:
     n_fft: int
     hop: int
     compute: Callable
+    bits: int = 8
 
+
+def _paper_front_end(bits):
+    """The paper's features with ``bits`` bits: the int8 values without their low bits."""
+    shift = 8 - bits
+    kind = features.FRONT_END + (f"-{bits}bit" if shift else "")
+    return FrontEndSpec(
+        FrontEnd(kind, features.OFFSET, features.STEPS / (1 << shift)), WINDOW, features.FRAMES,
+        features.MELS, features.N_FFT, features.HOP,
+        (lambda samples: features.features_int8(samples) >> shift) if shift
+        else features.features_int8, bits)
+
+
+PAPER_FRONT_ENDS = {bits: _paper_front_end(bits) for bits in (4, 5, 6, 7, 8)}
+"""By bits of the input; below 8 bits, ``features_int8(samples) >> (8 - bits)``."""
 
 FRONT_ENDS = {spec.front_end.kind: spec for spec in (
-    FrontEndSpec(FrontEnd(features.FRONT_END, features.OFFSET, features.STEPS), WINDOW,
-                 features.FRAMES, features.MELS, features.N_FFT, features.HOP,
-                 features.features_int8),
+    *PAPER_FRONT_ENDS.values(),
     FrontEndSpec(FrontEnd(features_p808.P808_FRONT_END, 0.0, features_p808.STEPS),
                  features_p808.CLIP_SAMPLES, features_p808.FRAMES, features_p808.MELS,
                  features_p808.N_FFT, features_p808.HOP, features_p808.features_p808_int8),

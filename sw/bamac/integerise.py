@@ -28,7 +28,7 @@ def _ints(tensor):
 
 def _conv(stage, name, global_pool, low, high):
     """One convolution; thresholds outside what the accumulator can reach are drawn to its edge."""
-    q = _ints(quantise_weights(stage.weight, channel_scales(stage.weight)))
+    q = _ints(quantise_weights(stage.weight, channel_scales(stage.weight, stage.bits), stage.bits))
     limit = thresholds(stage).numpy()
     positive = np.clip(q, 0, None).sum((1, 2, 3))
     negative = np.clip(q, None, 0).sum((1, 2, 3))
@@ -99,12 +99,13 @@ def integerise(module, metadata=None, name=None):
         If the network has no int8 weights yet, or a layer does not fit the accumulators.
     """
     config = module.config
-    if not module.int8:
+    if not module.int8 or not config.binary:
         raise GraphError(f"{config.name}: network must have int8 weights (variant bam-w8, trained "
                          f"to its int8 phase), not variant {config.variant!r} in float")
     metadata = metadata or {}
     layers = []
-    low, high = -128, 127
+    spec = InputSpec(config.rows, config.cols, config.input_bits)
+    low, high = spec.min, spec.max
     for i, stage in enumerate(module.convs):
         last = i == len(module.convs) - 1
         layers.append(_conv(stage, f"conv{i + 1}", config.global_pool if last else None,
@@ -112,7 +113,7 @@ def integerise(module, metadata=None, name=None):
         low, high = 0, 1
     layers += [_dense(stage, f"dense{i + 1}") for i, stage in enumerate(module.head)]
     network = IntegerNetwork(
-        name or config.name, InputSpec(config.rows, config.cols), tuple(layers),
+        name or config.name, spec, tuple(layers),
         score_scale=module.score_scale, score_offset=float(module.score_offset),
         front_end=FrontEnd(metadata.get("front_end", FRONT_END), metadata.get("offset", OFFSET),
                            metadata.get("steps", STEPS)))

@@ -5,11 +5,14 @@ A network is a chain of convolutions, a global pool and a dense head, described 
 :data:`P808` the shape of DNSMOS P.808. Input: ``(N, 1, rows, cols)`` float tensors that hold the
 int8 features as they are (rows = frames, cols = mel bands).
 
-Three variants: ``fp32`` (ReLU), ``bam`` (binary maps, float weights) and ``bam-w8`` (binary maps,
-int8 weights and an integer head). Training order within a stage is convolution, max pool, batch
-norm, activation: for a positive batch norm gain this equals pooling the activations (a 2x2 max
-pool of bits is their OR), costs a quarter of the elementwise work, and gives one gradient per
-pooled value. The gain is therefore kept positive (:meth:`Network.constrain`).
+Four variants: ``fp32`` (ReLU), ``w8`` (ReLU, int8 weights, the rest in float: a row of the
+accuracy table, with no integer form), ``bam`` (binary maps, float weights) and ``bam-w8`` (binary
+maps, int8 weights and an integer head).
+
+Training order within a stage is convolution, max pool, batch norm, activation: for a positive
+batch norm gain this equals pooling the activations (a 2x2 max pool of bits is their OR), costs a
+quarter of the elementwise work, and gives one gradient per pooled value. The gain is therefore
+kept positive (:meth:`Network.constrain`).
 
 The integer grid
 ----------------
@@ -39,6 +42,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bamac.density import layer_slots, union_density
 from bamac.quantise import channel_scales, floor_ste, quantise_weights, round_ste
 from bamac.surrogate import binary_step
 
@@ -46,7 +50,8 @@ __all__ = ["ACC_BITS", "ConvSpec", "NetConfig", "Network", "P808", "PAPER", "VAR
            "config_from_dict", "make_config", "thresholds"]
 
 ACC_BITS = 20
-VARIANTS = ("fp32", "bam", "bam-w8")
+VARIANTS = ("fp32", "w8", "bam", "bam-w8")
+INPUT_BITS = (4, 5, 6, 7, 8)
 HEAD_MAX = 255  # the head's activations are unsigned bytes
 
 
@@ -84,7 +89,9 @@ class NetConfig:
     dense : sizes of the hidden dense layers
     outputs : scores
     global_pool : ``"sum"`` (ones per channel) or ``"max"``
-    variant : ``"fp32"``, ``"bam"`` or ``"bam-w8"``
+    variant : ``"fp32"``, ``"w8"``, ``"bam"`` or ``"bam-w8"``
+    input_bits : bits of the input's integers; below 8 the low bits of the int8 features are cut
+    weight_bits : bits of each convolution's weights, in order; empty for 8 everywhere
     dropout : after every convolution stage, in training
     start_bias : start of batch norm's bias; it sets the density of ones, Phi(start_bias)
     beta : width parameter of the surrogate gradient
@@ -101,12 +108,20 @@ class NetConfig:
     dropout: float = 0.0
     start_bias: float = -1.0
     beta: float = 2.0
+    input_bits: int = 8
+    weight_bits: tuple = ()
 
     def __post_init__(self):
         if self.variant not in VARIANTS:
             raise ValueError(f"Variant must be one of {', '.join(VARIANTS)}, not {self.variant!r}")
         if self.global_pool not in ("sum", "max"):
             raise ValueError(f"Global pool must be 'sum' or 'max', not {self.global_pool!r}")
+        if self.input_bits not in INPUT_BITS:
+            raise ValueError(f"Input bits must be in 4..8, not {self.input_bits!r}")
+        if self.weight_bits and (len(self.weight_bits) != len(self.convs)
+                                 or not all(2 <= b <= 8 for b in self.weight_bits)):
+            raise ValueError(f"Weight bits must be one number in 2..8 for each of "
+                             f"{len(self.convs)} convolutions, not {self.weight_bits}")
         if not self.convs:
             raise ValueError("Network must have at least one convolution, not ()")
         rows, cols = self.map_shape()
@@ -120,6 +135,16 @@ class NetConfig:
         for conv in self.convs:
             rows, cols = conv.out_shape(rows, cols)
         return rows, cols
+
+    @property
+    def binary(self):
+        """Whether the activation maps are bits."""
+        return self.variant.startswith("bam")
+
+    @property
+    def conv_bits(self):
+        """Weight bits of every convolution."""
+        return tuple(self.weight_bits) or (8,) * len(self.convs)
 
     def as_dict(self):
         return asdict(self)
@@ -136,7 +161,7 @@ def make_config(name="paper", variant="bam-w8", **changes):
     base = {"paper": PAPER, "p808": P808}.get(name)
     if base is None:
         raise ValueError(f"Network must be paper or p808, not {name!r}")
-    if variant == "fp32":
+    if variant in ("fp32", "w8"):
         changes = {"dropout": 0.15, "global_pool": "max", "start_bias": 0.0, **changes}
     return replace(base, variant=variant, **changes)
 
@@ -146,7 +171,8 @@ def config_from_dict(values):
     convs = tuple(ConvSpec(c["out_channels"], tuple(c["kernel"]), c["stride"], tuple(c["pool"]),
                            None if c["padding"] is None else tuple(c["padding"]))
                   for c in values["convs"])
-    return NetConfig(**{**values, "convs": convs, "dense": tuple(values["dense"])})
+    return NetConfig(**{**values, "convs": convs, "dense": tuple(values["dense"]),
+                        "weight_bits": tuple(values.get("weight_bits", ()))})
 
 
 def thresholds(stage):
@@ -154,7 +180,7 @@ def thresholds(stage):
     norm = stage.norm
     std = (norm.running_var.double() + norm.eps).sqrt()
     z_zero = norm.running_mean.double() - norm.bias.double() * std / norm.weight.double()
-    scale = channel_scales(stage.weight).double() * stage.in_scale
+    scale = channel_scales(stage.weight, stage.bits).double() * stage.in_scale
     return (torch.floor(z_zero / scale) + 1).to(torch.int64).detach()
 
 
@@ -165,10 +191,11 @@ class ConvStage(nn.Module):
     result, and it keeps the weights' gradients in a usual range.
     """
 
-    def __init__(self, spec, in_channels, config, in_scale):
+    def __init__(self, spec, in_channels, config, in_scale, bits):
         super().__init__()
         self.spec = spec
-        self.binary = config.variant != "fp32"
+        self.bits = bits
+        self.binary = config.binary
         self.beta = config.beta
         self.in_scale = in_scale
         self.weight = nn.Parameter(torch.empty(spec.out_channels, in_channels, *spec.kernel))
@@ -188,9 +215,9 @@ class ConvStage(nn.Module):
 
     def forward(self, x):
         if self.int8:
-            scales = channel_scales(self.weight)
-            q = quantise_weights(self.weight, scales)
-            if not self.training:
+            scales = channel_scales(self.weight, self.bits)
+            q = quantise_weights(self.weight, scales, self.bits)
+            if self.binary and not self.training:
                 acc = self.convolve(x, q)
                 return (acc >= thresholds(self).to(acc.dtype)[:, None, None]).to(acc.dtype)
             weight = q * (scales * self.in_scale).reshape(-1, 1, 1, 1)
@@ -207,6 +234,7 @@ class DenseStage(nn.Module):
         super().__init__()
         self.last = last
         self.input_max = input_max
+        self.rounded = False  # float arithmetic on int8 weights: the variant w8
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         self.bias = nn.Parameter(torch.zeros(out_features))
@@ -235,7 +263,11 @@ class DenseStage(nn.Module):
 
     def forward(self, x):
         if not self.int8:
-            y = F.linear(x, self.weight, self.bias)
+            weight = self.weight
+            if self.rounded:
+                scale = channel_scales(weight)
+                weight = quantise_weights(weight, scale) * scale[:, None]
+            y = F.linear(x, weight, self.bias)
             return y if self.last else F.relu(y)
         acc = self.accumulate(x)
         if self.last:
@@ -274,7 +306,8 @@ class DenseStage(nn.Module):
 class Network(nn.Module):
     """A chain of :class:`ConvStage`, a global pool, and :class:`DenseStage` layers.
 
-    ``forward`` maps ``(N, 1, rows, cols)`` integer-valued features to scores ``(N, outputs)``.
+    ``forward`` maps ``(N, 1, rows, cols)`` integer-valued features of ``config.input_bits`` bits
+    to scores ``(N, outputs)``. Before int8 training, clips of any number of rows are accepted.
     """
 
     INPUT_SCALE = 1 / 64
@@ -282,14 +315,14 @@ class Network(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        channels, scale = 1, self.INPUT_SCALE
+        channels, scale = 1, self.INPUT_SCALE * 2 ** (8 - config.input_bits)
         stages = []
-        for spec in config.convs:
-            stages.append(ConvStage(spec, channels, config, scale))
+        for spec, bits in zip(config.convs, config.conv_bits, strict=True):
+            stages.append(ConvStage(spec, channels, config, scale, bits))
             channels, scale = spec.out_channels, 1.0
         self.convs = nn.ModuleList(stages)
         rows, cols = config.map_shape()
-        area = rows * cols if config.global_pool == "sum" and config.variant != "fp32" else 1
+        area = rows * cols if config.global_pool == "sum" and config.binary else 1
         # Popcounts are a few percent of the map: bring them to about 1 for the first dense layer.
         self.pool_scale = 8.0 / area if area > 1 else 1.0
         sizes = [channels, *config.dense, config.outputs]
@@ -323,30 +356,51 @@ class Network(nn.Module):
             maps.append(x)
         return maps
 
-    def pooled(self, x):
-        """The vector that the head reads: integers for binary maps."""
-        x = self.maps(x)[-1]
-        if self.config.variant == "fp32":
-            return x.mean((2, 3)) if self.config.global_pool == "sum" else x.amax((2, 3))
-        return x.sum((2, 3)) if self.config.global_pool == "sum" else x.amax((2, 3))
+    def _pool(self, last):
+        if self.config.global_pool == "max":
+            return last.amax((2, 3))
+        return last.sum((2, 3)) if self.config.binary else last.mean((2, 3))
 
-    def raw(self, x):
-        """The head's last accumulators; only of an int8 network."""
-        x = self.pooled(x)
+    def _head(self, x):
         for stage in self.head:
             x = stage(x)
         return x
 
+    def pooled(self, x):
+        """The vector that the head reads: integers for binary maps."""
+        return self._pool(self.maps(x)[-1])
+
+    def raw(self, x):
+        """The head's last accumulators; only of a network with an integer head."""
+        return self._head(self.pooled(x))
+
+    def score_and_union(self, x):
+        """``(scores, union)``: the scores and the mean 2x2 union density of all binary maps.
+
+        The densities are weighted by the dense cycles of the layers that read the maps, so that
+        ``union`` is the share of those cycles that an array which skips zeros still spends
+        (:mod:`bamac.density`). Gradients reach the maps through the surrogate.
+        """
+        slots = layer_slots(self.config)[1:]
+        maps = self.maps(x)
+        spent = sum(n * union_density(bits.float(), stage.spec).mean()
+                    for n, bits, stage in zip(slots, maps, self.convs[1:], strict=False))
+        return self._score(maps[-1], x), spent / sum(slots)
+
     def forward(self, x):
-        if self.int8:
-            raw = self.raw(x)
+        return self._score(self.maps(x)[-1], x)
+
+    def _score(self, last, x):
+        """Scores from the last activation map of the input ``x``."""
+        pooled = self._pool(last)
+        if self.int8 and self.config.binary:
+            raw = self._head(pooled)
             if self.training:
                 return raw * self.score_scale + float(self.score_offset)
             return raw.double() * self.score_scale + self.score_offset
-        x = self.pooled(x) * self.pool_scale
-        for stage in self.head:
-            x = stage(x)
-        return x + float(self.score_offset)
+        # Counts of a clip that is shorter than the network's window are scaled up to it.
+        window = self.config.rows / x.shape[2] if self.pool_scale != 1.0 else 1.0
+        return self._head(pooled.float() * (self.pool_scale * window)) + float(self.score_offset)
 
     @torch.no_grad()
     def constrain(self):
@@ -363,12 +417,17 @@ class Network(nn.Module):
 
     def set_int8(self):
         """Switch to int8 weights and the integer head, whose scales must be set already."""
-        if self.config.variant != "bam-w8":
-            raise ValueError(f"Variant must be bam-w8 for int8 weights, "
-                             f"not {self.config.variant!r}")
+        self._require_w8()
         self.int8 = True
-        for stage in [*self.convs, *self.head]:
+        for stage in self.convs:
             stage.int8 = True
+        for stage in self.head:
+            stage.int8, stage.rounded = self.config.binary, not self.config.binary
+
+    def _require_w8(self):
+        if not self.config.variant.endswith("w8"):
+            raise ValueError(f"Variant must be w8 or bam-w8 for int8 weights, "
+                             f"not {self.config.variant!r}")
 
     @torch.no_grad()
     def start_int8(self, batches):
@@ -377,9 +436,10 @@ class Network(nn.Module):
         Batch norm statistics must have been estimated before. The shift of each layer is the
         smallest with which no batch saturates: percentiles would clip the loudest votes.
         """
-        if self.config.variant != "bam-w8":
-            raise ValueError(f"Variant must be bam-w8 for int8 weights, "
-                             f"not {self.config.variant!r}")
+        self._require_w8()
+        if not self.config.binary:
+            self.set_int8()
+            return
         self.eval()
         for stage in self.convs:
             stage.int8 = True

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["WEIGHT_MAX", "channel_scales", "floor_ste", "quantise_weights", "round_ste"]
-
-WEIGHT_MAX = 127  # symmetric: -128 is left out so that a weight can change its sign
+__all__ = ["channel_scales", "floor_ste", "largest", "quantise_weights", "round_ste"]
 
 
 def round_ste(x):
@@ -19,16 +17,22 @@ def floor_ste(x):
     return x + (torch.floor(x) - x).detach()
 
 
-def channel_scales(weights):
-    """One positive scale per output channel: its largest magnitude becomes 127."""
-    largest = weights.detach().abs().flatten(1).amax(1)
-    return (largest / WEIGHT_MAX).clamp_min(1e-12)
+def largest(bits):
+    """The largest magnitude of a symmetric signed weight of that many bits: 127 for 8."""
+    return (1 << (bits - 1)) - 1
 
 
-def quantise_weights(weights, scales):
-    """Integer-valued floats in -127..127: ``clamp(round(weights / scale))``.
+def channel_scales(weights, bits=8):
+    """One positive scale per output channel: its largest magnitude becomes ``largest(bits)``."""
+    peak = weights.detach().abs().flatten(1).amax(1)
+    return (peak / largest(bits)).clamp_min(1e-12)
 
-    ``scales`` has one value per output channel (the first axis), or one for all.
+
+def quantise_weights(weights, scales, bits=8):
+    """Integer-valued floats, ``clamp(round(weights / scale))``, within ``largest(bits)``.
+
+    ``scales`` has one value per output channel (the first axis), or one for all. The range is
+    symmetric: the most negative value is left out so that a weight can change its sign.
     """
     scales = scales.reshape(-1, *[1] * (weights.dim() - 1))
-    return round_ste((weights / scales).clamp(-WEIGHT_MAX, WEIGHT_MAX))
+    return round_ste((weights / scales).clamp(-largest(bits), largest(bits)))

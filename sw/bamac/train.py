@@ -1,14 +1,18 @@
-"""Training: binary maps with float weights first, then int8 weights on the integer grid.
+"""Training: crops with float weights first, then whole clips on the integer grid.
 
-Two phases. In the first, the network trains with float weights and AdamW under a cosine schedule.
-Then batch norm's statistics are measured again over the training set and frozen, the head's
-integer scales are fixed, and the second phase fine-tunes with int8 weights (``bam-w8``) at a
-lower rate; the ``fp32`` and ``bam`` variants stop after the first phase, with all epochs in it.
-The network kept is the one with the best validation PCC of the last phase. Test clips are looked
-at once, at the end.
+Two phases. In the first, the network trains with float weights on random crops in bfloat16, with
+AdamW under a cosine schedule. Then batch norm's statistics are measured again over whole clips and
+frozen, and the second phase fine-tunes on whole clips in float32 with everything that the hardware
+will do: int8 weights and the integer head (variants ``w8`` and ``bam-w8``), fewer input bits,
+fewer weight bits, pruned weights. The network kept is the one with the best validation PCC of the
+last phase. Test clips are looked at once, at the end.
+
+A run may start from another run's network (``start``) and then does the second phase alone: the
+rows of the accuracy table that differ in the second phase share their first.
 
 ``out_dir`` holds ``checkpoint.pt`` (everything a resumed run needs, written after every epoch),
-``model.pt`` (the network), ``log.jsonl`` (a line per epoch) and ``report.json``, ``report.txt``.
+``float.pt`` (the network after the first phase), ``model.pt`` (the network), ``log.jsonl`` (a line
+per epoch), ``report.json``, ``report.txt`` and ``test.npz`` (scores and labels of the test clips).
 A killed run that is started again with the same configuration continues at the epoch where it
 stood, with the same random numbers; another configuration in the same folder is refused.
 """
@@ -20,15 +24,24 @@ import json
 import math
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bamac.checkpoint import FORMAT, load_checkpoint, restore_network, save_checkpoint, save_network
+from bamac.checkpoint import (
+    FORMAT,
+    load_checkpoint,
+    load_network,
+    restore_network,
+    save_checkpoint,
+    save_network,
+)
 from bamac.data import build as data_build
-from bamac.features import FRONT_END, OFFSET, STEPS
+from bamac.distributed import Workers
+from bamac.front_ends import PAPER_FRONT_ENDS
 from bamac.metrics import agreement, pcc
 from bamac.networks import VARIANTS, Network, make_config
 
@@ -46,15 +59,27 @@ class TrainConfig:
     Parameters
     ----------
     network : ``"paper"``
-    variant : ``"fp32"``, ``"bam"`` or ``"bam-w8"``
+    variant : ``"fp32"``, ``"w8"``, ``"bam"`` or ``"bam-w8"``
     clips : training clips of 5 s; validation and test sets follow from it
-    epochs : in all
-    int8_share : share of the epochs that train with int8 weights (``bam-w8``)
+    epochs : of the first phase; not used with ``start``
+    fine_epochs : of the second phase
+    crop : frames of the crops of the first phase; 249 is the whole clip
     batch : clips per step
-    rate, int8_rate : peak learning rate of each phase
+    rate, fine_rate : peak learning rate of each phase
     weight_decay : of AdamW, on weights only
-    seed : of the data set and of training
+    bfloat16 : whether the first phase computes in bfloat16
+    global_pool : ``"sum"`` (ones per channel; of ReLU maps the mean) or ``"max"``
+    start_bias : start of batch norm's bias, which sets the density of ones; None for the default
+    beta : width of the surrogate gradient
+    union_penalty : weight of the mean 2x2 union density in the loss (see :mod:`bamac.density`)
+    input_bits : bits of the input; below 8 the low bits of the features are cut
+    weight_bits : bits of every convolution's weights, () for 8 everywhere
+    prune : share of every convolution's and hidden layer's weights set to zero in the second phase
+    start : ``float.pt`` of another run, to do the second phase alone
+    seed : of initial values, order and augmentation
+    data_seed : of the data set
     threads : of PyTorch
+    device : ``"cpu"`` or ``"cuda"``
     workers : processes that make the data set
     cache : folder of packages and data sets
     speech_folder : a folder of clean speech to use instead of the packages
@@ -62,15 +87,27 @@ class TrainConfig:
 
     network: str = "paper"
     variant: str = "bam-w8"
-    clips: int = 5000
-    epochs: int = 36
-    int8_share: float = 1 / 3
+    clips: int = 14_400
+    epochs: int = 16
+    fine_epochs: int = 3
+    crop: int = 160
     batch: int = 32
     rate: float = 3e-3
-    int8_rate: float = 6e-4
+    fine_rate: float = 5e-4
     weight_decay: float = 1e-3
+    bfloat16: bool = True
+    global_pool: str = "sum"
+    start_bias: float | None = None
+    beta: float = 2.0
+    union_penalty: float = 0.0
+    input_bits: int = 8
+    weight_bits: tuple = ()
+    prune: float = 0.0
+    start: str | None = None
     seed: int = 1
+    data_seed: int = 1
     threads: int = 1
+    device: str = "cpu"
     workers: int = 2
     cache: str = str(data_build.DEFAULT_CACHE)
     speech_folder: str | None = None
@@ -81,44 +118,60 @@ class TrainConfig:
         if self.network != "paper":
             raise TrainError(f"Network must be 'paper' to train on 5 s clips, "
                              f"not {self.network!r}")
-        for name in ("clips", "epochs", "batch", "threads", "workers"):
+        for name in ("clips", "epochs", "fine_epochs", "batch", "threads", "workers", "crop"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name.capitalize()} must be a positive integer, not {value!r}")
-        if not 0 <= self.int8_share < 1:
-            raise ValueError(f"Share of int8 epochs must be in 0..1, not {self.int8_share!r}")
+        if not 32 <= self.crop <= 249:
+            raise ValueError(f"Crop must be in 32..249 frames, not {self.crop!r}")
+        if not 0 <= self.prune < 1:
+            raise ValueError(f"Share of pruned weights must be in 0..1, not {self.prune!r}")
+        self.net_config()
+
+    def net_config(self):
+        """The network's configuration; raises ValueError for values that no network has."""
+        changes = {"global_pool": self.global_pool, "beta": self.beta,
+                   "input_bits": self.input_bits, "weight_bits": tuple(self.weight_bits)}
+        if self.start_bias is not None:
+            changes["start_bias"] = self.start_bias
+        return make_config(self.network, self.variant, **changes)
 
     @property
-    def int8_epochs(self):
-        """Epochs of the second phase; 0 for the variants without int8 weights."""
-        if self.variant != "bam-w8":
-            return 0
-        return max(1, round(self.epochs * self.int8_share))
+    def first_epochs(self):
+        """Epochs of the first phase."""
+        return 0 if self.start else self.epochs
+
+    @property
+    def all_epochs(self):
+        return self.first_epochs + self.fine_epochs
 
     def decides(self):
         """The values that decide the result, without those that only say how it is computed."""
         values = dataclasses.asdict(self)
-        for name in ("threads", "workers", "cache"):
+        for name in ("threads", "workers", "cache", "device"):
             del values[name]
+        values["weight_bits"] = list(values["weight_bits"])
         return values
 
 
-def _tensor(features):
-    x = torch.from_numpy(np.asarray(features, np.float32))[:, None]
-    return x.to(memory_format=torch.channels_last)
+def _tensor(features, bits=8, device="cpu"):
+    """int8 features (n, frames, mels) as the float tensor that a network of that input reads."""
+    values = np.asarray(features, np.int8) >> (8 - bits)
+    x = torch.from_numpy(values.astype(np.float32))[:, None]
+    return x.to(device).to(memory_format=torch.channels_last)
 
 
-def augment(features, rng):
-    """Light changes that keep PESQ: the clip turned round in time, and a small change of level.
+def augment(features, rng, crop=None):
+    """Light changes that keep PESQ: the clip turned round in time, a change of level, a crop.
 
     ``features`` is int8 (n, frames, mels). Level moves by up to 4 dB, only where the value is
     far above the floor (there a level change is an addition; at the floor it is not).
     """
-    out = features.copy()
-    for i in range(len(out)):
-        out[i] = np.roll(out[i], int(rng.integers(out.shape[1])), axis=0)
+    frames = crop or features.shape[1]
+    out = np.empty((len(features), frames, features.shape[2]), np.int8)
+    for i, clip in enumerate(features):
+        x = np.roll(clip, int(rng.integers(len(clip))), axis=0)[:frames].astype(np.int16)
         shift = int(rng.integers(-8, 9))
-        x = out[i].astype(np.int16)
         out[i] = np.where(x > -100, np.clip(x + shift, -100, 127), x)
     return out
 
@@ -126,15 +179,17 @@ def augment(features, rng):
 def predict(network, features, batch=32):
     """Scores (n,) float64 of int8 features (n, frames, mels)."""
     network.eval()
+    device = next(network.parameters()).device
+    bits = network.config.input_bits
     with torch.no_grad():
         return np.concatenate([
-            network(_tensor(features[i:i + batch]))[:, 0].double().numpy()
+            network(_tensor(features[i:i + batch], bits, device))[:, 0].double().cpu().numpy()
             for i in range(0, len(features), batch)])
 
 
 @torch.no_grad()
-def _measure_norm(network, features, batch):
-    """Batch norm statistics over the whole training set, as a plain mean over batches."""
+def _measure_norm(network, features, batch, device):
+    """Batch norm statistics over many whole clips, as a plain mean over batches."""
     network.train()
     momenta = []
     for stage in network.convs:
@@ -142,10 +197,20 @@ def _measure_norm(network, features, batch):
         stage.norm.reset_running_stats()
         stage.norm.momentum = None
         stage.drop.eval()
-    for i in range(0, len(features) - batch + 1, batch):
-        network.maps(_tensor(features[i:i + batch]))
+    for i in range(0, max(1, len(features) - batch + 1), batch):
+        network.maps(_tensor(features[i:i + batch], network.config.input_bits, device))
     for stage, momentum in zip(network.convs, momenta, strict=True):
         stage.norm.momentum = momentum
+
+
+def _prune(network, share):
+    """Set the smallest weights of every convolution and hidden layer to zero."""
+    with torch.no_grad():
+        for stage in [*network.convs, *list(network.head)[:-1]]:
+            count = int(share * stage.weight.numel())
+            if count:
+                limit = stage.weight.abs().flatten().kthvalue(count).values
+                stage.weight.mul_(stage.weight.abs() > limit)
 
 
 def _optimiser(network, config, rate):
@@ -159,8 +224,8 @@ class _Schedule:
     """Two cosines, one per phase, each from its peak (after a short warm-up) to a hundredth."""
 
     def __init__(self, config, steps_per_epoch):
-        self._first = (config.epochs - config.int8_epochs) * steps_per_epoch
-        self._second = config.int8_epochs * steps_per_epoch
+        self._first = config.first_epochs * steps_per_epoch
+        self._second = config.fine_epochs * steps_per_epoch
         self._config = config
 
     def __call__(self, step):
@@ -168,7 +233,7 @@ class _Schedule:
         if step < self._first:
             peak, at, length = config.rate, step, self._first
         else:
-            peak, at, length = config.int8_rate, step - self._first, self._second
+            peak, at, length = config.fine_rate, step - self._first, self._second
         warm = min(1.0, (at + 1) / (0.02 * length + 1))
         return peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * at / length)))
 
@@ -176,28 +241,45 @@ class _Schedule:
 def _densities(network, features):
     """Share of ones in every map, over some clips."""
     network.eval()
+    device = next(network.parameters()).device
     with torch.no_grad():
-        return [round(float(m.mean()), 4) for m in network.maps(_tensor(features))]
+        maps = network.maps(_tensor(features, network.config.input_bits, device))
+    return [round(float((m > 0).float().mean()), 4) for m in maps]
 
 
 class _Run:
     """State of a training run; everything that a checkpoint holds."""
 
-    def __init__(self, config, train_data, val_data, out_dir):
+    def __init__(self, config, train_data, val_data, out_dir, crew):
         self.config = config
         self.features, self.labels = train_data
         self.val_features, self.val_labels = val_data
         self.out = out_dir
+        self.crew = crew
         self.epoch = 0
         self.seconds = 0.0
         self.best = None  # (validation PCC, epoch, content of the network)
         torch.manual_seed(config.seed)
-        self.network = Network(make_config(config.network, config.variant))
+        self.network = Network(config.net_config())
         self.network.score_offset.fill_(round(float(self.labels.mean()), 4))
-        self.network.to(memory_format=torch.channels_last)
+        if config.start:
+            self._start_from(config.start)
+        self._place()
+        self.masks = None
         self.steps = math.ceil(len(self.labels) / config.batch)
         self.schedule = _Schedule(config, self.steps)
         self.optimiser = _optimiser(self.network, config, config.rate)
+
+    def _place(self):
+        self.network.to(self.config.device).to(memory_format=torch.channels_last)
+
+    def _start_from(self, path):
+        start, _ = load_network(path)
+        if start.int8 or start.config.binary != self.network.config.binary:
+            raise TrainError(f"{path} must hold a network of the same activations, before int8 "
+                             f"training: the float.pt of a run")
+        state = start.state_dict()
+        self.network.load_state_dict(state)
 
     @property
     def path(self):
@@ -215,11 +297,14 @@ class _Run:
                              f"({', '.join(changed)} differ); give another --out or the same "
                              f"values")
         self.network = restore_network(content)
+        self._place()
         self.optimiser = _optimiser(self.network, self.config, self.config.rate)
         self.optimiser.load_state_dict(content["optimiser"])
         self.epoch = content["epoch"]
         self.seconds = content["seconds"]
         self.best = content["best"] and tuple(content["best"])
+        if self.epoch > self.config.first_epochs:
+            self._find_masks()
         torch.set_rng_state(content["rng"])
 
     def save(self):
@@ -231,54 +316,85 @@ class _Run:
     def network_content(self):
         return {"format": FORMAT, "config": self.network.config.as_dict(),
                 "int8": self.network.int8, "norm_frozen": self.network.norm_frozen,
-                "state": {k: v.detach().clone() for k, v in self.network.state_dict().items()}}
+                "state": {k: v.detach().cpu().clone()
+                          for k, v in self.network.state_dict().items()}}
 
-    def begin_int8(self):
-        _measure_norm(self.network, self.features, self.config.batch)
+    def _find_masks(self):
+        if self.config.prune:
+            self.masks = [(stage.weight, stage.weight.detach() != 0)
+                          for stage in [*self.network.convs, *list(self.network.head)[:-1]]]
+
+    def begin_fine(self):
+        """Enter the second phase: measure and freeze batch norm, then put the constraints on."""
+        config = self.config
+        if config.prune:
+            _prune(self.network, config.prune)
+        self._find_masks()
+        _measure_norm(self.network, self.features[:4800], config.batch, config.device)
         self.network.freeze_norm()
-        sample = np.random.default_rng(self.config.seed).permutation(len(self.labels))[:640]
-        batches = [_tensor(self.features[np.sort(sample[i:i + 32])])
-                   for i in range(0, len(sample), 32)]
-        self.network.start_int8(batches)
-        self.optimiser = _optimiser(self.network, self.config, self.config.int8_rate)
+        if config.variant.endswith("w8"):
+            sample = np.random.default_rng(config.seed).permutation(len(self.labels))[:640]
+            self.network.start_int8([
+                _tensor(self.features[np.sort(sample[i:i + 32])], config.input_bits,
+                        config.device) for i in range(0, len(sample), 32)])
+        self.optimiser = _optimiser(self.network, config, config.fine_rate)
         self.best = None
 
+    def _loss(self, rows, rng, fine):
+        config = self.config
+        crop = None if fine else config.crop
+        x = augment(self.features[rows], rng, crop)
+        mine = self.crew.share(np.arange(len(rows)))
+        x = _tensor(x[mine], config.input_bits, config.device)
+        y = torch.from_numpy(self.labels[rows][mine].astype(np.float32)).to(config.device)
+        half = config.bfloat16 and not fine
+        with torch.autocast(config.device, torch.bfloat16) if half else nullcontext():
+            if config.union_penalty:
+                scores, union = self.network.score_and_union(x)
+            else:
+                scores, union = self.network(x), 0.0
+        error = torch.nn.functional.mse_loss(scores[:, 0].float(), y)
+        return error, error + config.union_penalty * union, len(mine)
+
     def one_epoch(self, tick):
-        """Train one epoch; returns its mean loss. ``tick`` is called after every step."""
+        """Train one epoch; returns its line of the log. ``tick`` is called after every step."""
         config = self.config
         start = time.monotonic()
-        if config.int8_epochs and self.epoch == config.epochs - config.int8_epochs:
-            self.begin_int8()
+        fine = self.epoch >= config.first_epochs
+        if self.epoch == config.first_epochs:
+            self.begin_fine()
         rng = np.random.default_rng([config.seed, self.epoch])
         order = rng.permutation(len(self.labels))
         self.network.train()
         total = 0.0
         for i in range(self.steps):
             rows = order[i * config.batch:(i + 1) * config.batch]
-            x = _tensor(augment(self.features[rows], rng))
-            y = torch.from_numpy(self.labels[rows].astype(np.float32))
             for group in self.optimiser.param_groups:
                 group["lr"] = self.schedule(self.epoch * self.steps + i)
-            loss = torch.nn.functional.mse_loss(self.network(x)[:, 0], y)
+            error, loss, share = self._loss(rows, rng, fine)
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            self.crew.average_gradients(self.network.parameters(), share, len(rows))
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimiser.step()
+            with torch.no_grad():
+                for weight, mask in self.masks or ():
+                    weight.mul_(mask)
             self.network.constrain()
-            total += float(loss.detach()) * len(rows)
+            total += float(error.detach()) * share
             tick()
         self.epoch += 1
-        last_phase = self.epoch > config.epochs - config.int8_epochs or not config.int8_epochs
-        if last_phase and not config.int8_epochs and self.epoch == config.epochs:
-            _measure_norm(self.network, self.features, config.batch)
+        self.crew.average_buffers(self.network)
+        if self.epoch == config.first_epochs:
+            _measure_norm(self.network, self.features[:4800], config.batch, config.device)
         scores = predict(self.network, self.val_features)
-        line = {"epoch": self.epoch, "phase": "int8" if self.network.int8 else "float",
-                "loss": round(total / len(self.labels), 5), "val": agreement(scores,
-                                                                         self.val_labels),
+        line = {"epoch": self.epoch, "phase": "fine" if fine else "float",
+                "loss": round(self.crew.total(total) / len(self.labels), 5),
+                "val": agreement(scores, self.val_labels),
                 "density": _densities(self.network, self.val_features[:64])}
         value = pcc(scores, self.val_labels)
         # NaN (a constant score) never wins.
-        if last_phase and value == value and (self.best is None or value > self.best[0]):
+        if fine and value == value and (self.best is None or value > self.best[0]):
             self.best = value, self.epoch, self.network_content()
         self.seconds += time.monotonic() - start
         line["seconds"] = round(self.seconds, 1)
@@ -292,10 +408,23 @@ def _write_text(path, text):
 
 
 def _metadata(config, run, epoch):
-    return {"front_end": FRONT_END, "offset": OFFSET, "steps": STEPS, "label": "PESQ (wide band)",
-            "network": config.network, "variant": config.variant,
+    front_end = PAPER_FRONT_ENDS[config.input_bits].front_end
+    return {"front_end": front_end.kind, "offset": front_end.offset, "steps": front_end.steps,
+            "label": "PESQ (wide band)", "network": config.network, "variant": config.variant,
             "training": config.decides(), "recipe": data_build.RECIPE, "epoch": epoch,
             "int8": run.network.int8}
+
+
+def _build(config, crew, tell, splits):
+    """The data set's folder; the first process makes it, the others wait for it."""
+    folder = None
+    for turn in (True, False):
+        if crew.first == turn:
+            folder = data_build.build(config.cache, clips=config.clips, seed=config.data_seed,
+                                      workers=config.workers, speech_folder=config.speech_folder,
+                                      splits=splits, progress=tell)
+        crew.wait()
+    return folder
 
 
 def train(config, out_dir, progress=None):
@@ -307,25 +436,46 @@ def train(config, out_dir, progress=None):
     out_dir : folder of the run; a run that was interrupted there is continued
     progress : an object with ``data(done, total, text)``, ``step(epoch, done, total)`` and
         ``epoch(line, eta_seconds)``, each optional work of a display; None for silence
-    """
-    from bamac.evaluate import evaluate_features
 
+    Raises
+    ------
+    TrainError
+        If the folder holds another run, the start network does not fit, or every score is
+        constant.
+    """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
+    crew = Workers(config.device)
+    if not crew.first:
+        progress = None
     tell_data = progress.data if progress else None
-    folder = data_build.build(config.cache, clips=config.clips, seed=config.seed,
-                              workers=config.workers, speech_folder=config.speech_folder,
-                              splits=("train", "val"), progress=tell_data)
+    folder = _build(config, crew, tell_data, ("train", "val"))
     sizes = data_build.split_sizes(config.clips)
     features, labels, entries = data_build.load_split(folder, "train", sizes["train"])
     val_features, val_labels, _ = data_build.load_split(folder, "val", sizes["val"])
-    run = _Run(config, (features, labels), (val_features, val_labels), out)
+    run = _Run(config, (features, labels), (val_features, val_labels), out, crew)
     run.resume()
-    log = out / "log.jsonl"
-    if run.epoch == 0:
+    _epochs(run, progress)
+    if run.best is None:
+        raise TrainError("Training gave a constant score in every epoch; use more clips or epochs")
+    _, epoch, content = run.best
+    run.network = restore_network(content)
+    folder = _build(config, crew, tell_data, data_build.SPLITS)
+    report = None
+    if crew.first:
+        save_network(out / "model.pt", run.network, _metadata(config, run, epoch))
+        report = _report(run, folder, sizes, epoch, sorted({e["voice"] for e in entries}))
+    crew.wait()
+    return report
+
+
+def _epochs(run, progress):
+    """Train to the last epoch, with a checkpoint and a line of the log after each."""
+    config, log = run.config, run.out / "log.jsonl"
+    if run.epoch == 0 and run.crew.first:
         log.unlink(missing_ok=True)
-    while run.epoch < config.epochs:
+    while run.epoch < config.all_epochs:
         done = [0]
 
         def tick(done=done):
@@ -334,34 +484,41 @@ def train(config, out_dir, progress=None):
                 progress.step(run.epoch + 1, done[0], run.steps)
 
         line = run.one_epoch(tick)
-        with log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
-        run.save()
+        if run.crew.first:
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+            if run.epoch == config.first_epochs:
+                save_network(run.out / "float.pt", run.network,
+                             _metadata(config, run, run.epoch))
+            run.save()
+        run.crew.wait()
         if progress:
-            progress.epoch(line, run.seconds / run.epoch * (config.epochs - run.epoch))
-    if run.best is None:
-        raise TrainError("Training gave a constant score in every epoch; use more clips or epochs")
-    _, epoch, content = run.best
-    run.network = restore_network(content)
-    folder = data_build.build(config.cache, clips=config.clips, seed=config.seed,
-                              workers=config.workers, speech_folder=config.speech_folder,
-                              progress=tell_data)
-    save_network(out / "model.pt", run.network, _metadata(config, run, epoch))
+            progress.epoch(line, run.seconds / run.epoch * (config.all_epochs - run.epoch))
+
+
+def _report(run, folder, sizes, epoch, voices):
+    from bamac.evaluate import evaluate_features
+
+    config = run.config
     report = {"model": "model.pt", "configuration": config.decides(), "epoch": epoch,
-              "training_seconds": round(run.seconds, 1),
-              "voices": sorted({e["voice"] for e in entries})}
+              "training_seconds": round(run.seconds, 1), "voices": voices,
+              "epochs": config.all_epochs}
     for split in ("val", "test"):
         part, truth, manifest = data_build.load_split(folder, split, sizes[split])
         report[split] = evaluate_features(run.network, part, truth, manifest)
-    report["density"] = _densities(run.network, val_features[:64])
-    _write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
-    _write_text(out / "report.txt", report_text(report))
+        if split == "test":
+            temporary = run.out / "test.partial.npz"
+            np.savez(temporary, scores=predict(run.network, part), labels=truth)
+            os.replace(temporary, run.out / "test.npz")
+    report["density"] = _densities(run.network, run.val_features[:64])
+    _write_text(run.out / "report.json", json.dumps(report, indent=1) + "\n")
+    _write_text(run.out / "report.txt", report_text(report))
     return report
 
 
 def report_text(report):
     """The report as a few lines for a terminal."""
-    lines = [f"Kept epoch {report['epoch']} of {report['configuration']['epochs']}, "
+    lines = [f"Kept epoch {report['epoch']} of {report['epochs']}, "
              f"{report['training_seconds'] / 60:.0f} min of training.",
              "", f"{'clips':24}{'n':>6}{'PCC':>8}{'SRCC':>8}{'RMSE':>8}{'label std':>11}"]
     for split, title in (("val", "validation voices"), ("test", "test voices")):

@@ -1,22 +1,32 @@
-"""The data set: degraded clips of five seconds, their int8 features and their PESQ labels.
+"""The data set: degraded clips of five seconds, their int8 features and their quality labels.
 
 ``build`` is deterministic: clip *i* of a split depends on the seed, the split and *i* alone, so
 the number of workers, an interruption, or a later extension by more clips change nothing. (Codecs
 and resamplers come from libraries; another version of them may change samples slightly.)
 
-On disk, below ``<cache>/sets/<name>/``: shards of 40 clips, each ``<split>-<n>.npy`` (int8,
-clips x 249 x 120) and ``<split>-<n>.jsonl`` (the manifest, one line per clip: voice, language,
-licence, files, degradations with parameters, PESQ). The .jsonl is written last, by renaming, so
-a shard without it is made again. Audio is not kept: the manifest and the seed give it back
-(:func:`make_clip`).
+On disk, below ``<cache>/sets/<name>/``, shards of 40 clips: ``<split>-<n>.npy`` (the paper's
+features, int8 clips x 249 x 120), ``<split>-<n>.p808.npy`` (DNSMOS P.808's features, int8 clips x
+900 x 120) and ``<split>-<n>.jsonl`` (the manifest, one line per clip: voice, language, licence,
+files, degradations with their parameters, labels). The .jsonl is written last, by renaming, so a
+shard without it is made again. Audio is not kept: the manifest and the seed give it back
+(:func:`make_pair`).
 
-PESQ (ITU-T P.862.2, wide band) compares the degraded clip with the clean one. Its values bunch at
-the bottom if severities are drawn evenly, so each clip draws a target first, evenly over
-1.05..4.6, and its severity is corrected up to three times towards that target.
+Two labels. ``pesq``: wide-band PESQ (ITU-T P.862.2) of the degraded clip against the clean one.
+``p808``: what the released DNSMOS P.808 network says of the degraded clip.
+
+PESQ bunches at the bottom if severities are drawn evenly, so a target is drawn first, evenly over
+1.05..4.6, and the severity is corrected towards it. Clips come in pairs of one reference: what the
+search for the first clip passes on its way, far from its target, is the second one. A PESQ that
+has been computed is not thrown away, and a network that hears the same words twice with different
+labels learns to listen to the damage.
+
+Test clips have voices, languages, noises, music and rooms of their own, and also the degradation
+families and codecs of :data:`bamac.data.degrade.TEST_ONLY`, which occur nowhere else.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -32,19 +42,24 @@ from bamac.audio import WINDOW
 from bamac.data import degrade, sources
 from bamac.data.sources import SPLITS
 
-__all__ = ["DEFAULT_CACHE", "build", "load_split", "make_clip", "split_sizes"]
+__all__ = ["DEFAULT_CACHE", "build", "load_split", "make_pair", "split_sizes"]
 
 DEFAULT_CACHE = Path(os.environ.get("BAMAC_CACHE", "~/.cache/bamac")).expanduser()
 SHARD = 40
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the same seed would give other clips."""
-ROOMS = 20
+ROOMS = 40
 TARGETS = (1.05, 4.6)
 
 
 def split_sizes(clips):
-    """Clips per split for that many training clips: a twelfth for validation, a sixth for test."""
-    return {"train": clips, "val": math.ceil(clips / 12), "test": math.ceil(clips / 6)}
+    """Clips per split for that many training clips.
+
+    Validation and test have 600 and 1,200 clips whatever the training set, so that its size can
+    be varied against one test; only below 3,600 training clips they are smaller.
+    """
+    return {"train": clips, "val": min(600, math.ceil(clips / 6)),
+            "test": min(1200, math.ceil(clips / 3))}
 
 
 def _rooms(folder, split):
@@ -134,8 +149,8 @@ class _Context:
             return [_Piece(group, i) for i in range(len(group["files"]))] if group else []
 
         self.material = degrade.Material(
-            talkers=[_Talker(v) for v in self.voices],
-            effects=pieces("effects"), music=pieces("music"), rooms=_rooms(folder, split))
+            talkers=[_Talker(v) for v in self.voices], effects=pieces("effects"),
+            music=pieces("music"), rooms=_rooms(folder, split), held_out=split == "test")
 
 
 class _Piece:
@@ -143,6 +158,7 @@ class _Piece:
 
     def __init__(self, group, index):
         self._group, self._index = group, index
+        self.name = group["files"][index]
 
     def __array__(self, dtype=None, copy=None):
         return _utterance(self._group, self._index).astype(dtype or np.float64)
@@ -151,6 +167,7 @@ class _Piece:
 class _Talker:
     def __init__(self, voice):
         self._voice = voice
+        self.name = voice["name"]
 
     def __call__(self, rng):
         return _reference(self._voice, rng)[0]
@@ -165,45 +182,93 @@ def _context(folder, split):
     return _contexts[folder, split]
 
 
-def make_clip(folder, split, index, seed):
-    """Clip ``index`` of a split: (degraded int16, reference int16, manifest entry)."""
+class _Try:
+    """One degraded version of a reference and its PESQ."""
+
+    def __init__(self, samples, steps, severity, pesq_score):
+        self.samples, self.steps = samples, steps
+        self.severity, self.pesq = severity, pesq_score
+
+
+def _first_severity(target):
+    """A guess of the severity that gives a PESQ target, before anything is measured."""
+    return float(np.clip(((4.6 - target) / 3.6) ** 1.3, 0, 1)) * 0.8
+
+
+class _Search:
+    """Degrade one reference with one chain at several severities; the draws stay the same."""
+
+    def __init__(self, reference, clean, rng, context):
+        self._reference, self._clean, self._context = reference, clean, context
+        self.target = float(rng.uniform(*TARGETS))
+        self.chain = ([] if self.target > 4.52
+                      else degrade.draw_chain(rng, context.material.held_out))
+        self._inner = int(rng.integers(2**31))
+        self.tries = []
+
+    def measure(self, severity):
+        """Degrade at that severity; False if PESQ is not defined."""
+        degraded, steps = degrade.degrade(self._reference, self.chain, severity,
+                                          np.random.default_rng(self._inner),
+                                          self._context.material)
+        degraded = _to_int16(_level(degraded, np.random.default_rng(self._inner + 1)))
+        score = _pesq(self._clean, degraded)
+        if score is not None:
+            self.tries.append(_Try(degraded, steps, severity, score))
+        return score is not None
+
+    def run(self, attempts=3):
+        """Bisect the severity towards the target; False if PESQ is not defined."""
+        severity, low, high = _first_severity(self.target), 0.0, 1.0
+        for _ in range(attempts):
+            if not self.measure(severity):
+                return False
+            score = self.tries[-1].pesq
+            if abs(score - self.target) < 0.35 or not self.chain:
+                break
+            low, high = (severity, high) if score > self.target else (low, severity)
+            severity = (low + high) / 2
+        return True
+
+    def best(self):
+        return min(self.tries, key=lambda t: abs(t.pesq - self.target))
+
+
+def _pair(reference, clean, rng, context):
+    """Two degraded versions of one reference, or None where PESQ is not defined."""
+    search = _Search(reference, clean, rng, context)
+    if not search.run():
+        return None
+    first = search.best()
+    second = max(search.tries, key=lambda t: abs(t.pesq - first.pesq))
+    if abs(second.pesq - first.pesq) < 0.4:
+        other = _Search(reference, clean, rng, context)
+        if not other.run(attempts=1):
+            return None
+        second = other.best()
+    return first, second
+
+
+def make_pair(folder, split, pair, seed):
+    """Clips ``2 * pair`` and ``2 * pair + 1`` of a split, degraded from one reference.
+
+    Returns ``(reference int16 (80000,), [(degraded int16 (80000,), manifest entry), ...])``.
+    """
     context = _context(Path(folder), split)
-    rng = np.random.default_rng([RECIPE, seed, SPLITS.index(split), index])
-    while True:
+    rng = np.random.default_rng([RECIPE, seed, SPLITS.index(split), pair])
+    versions = None
+    while versions is None:
         voice = context.voices[int(rng.choice(len(context.voices), p=context.weights))]
         reference, files = _reference(voice, rng)
         clean = _to_int16(reference)
-        target = float(rng.uniform(*TARGETS))
-        chain = [] if target > 4.52 else degrade.draw_chain(rng)
-        inner = int(rng.integers(2**31))
-        severity = float(np.clip(((4.6 - target) / 3.6) ** 1.3, 0, 1)) * 0.8
-        best = None
-        low, high = 0.0, 1.0
-        for _ in range(4):
-            # The same draws at every severity: only the strength changes.
-            degraded, steps = degrade.degrade(reference, chain, severity,
-                                              np.random.default_rng(inner), context.material)
-            degraded = _level(degraded, np.random.default_rng(inner + 1))
-            score = _pesq(clean, _to_int16(degraded))
-            if score is None:
-                break
-            if best is None or abs(score - target) < abs(best[0] - target):
-                best = score, degraded, steps, severity
-            if abs(score - target) < 0.35 or not chain:
-                break
-            if score > target:
-                low = severity
-            else:
-                high = severity
-            severity = (low + high) / 2
-        if best is not None:
-            break
-    score, degraded, steps, severity = best
-    return _to_int16(degraded), clean, {
-        "split": split, "index": index, "voice": voice["name"], "family": voice["family"],
-        "language": voice["language"], "package": voice["package"], "licence": voice["licence"],
-        "files": files, "degradations": steps, "severity": round(severity, 4),
-        "pesq": round(score, 4)}
+        versions = _pair(reference, clean, rng, context)
+    common = {"voice": voice["name"], "family": voice["family"], "language": voice["language"],
+              "package": voice["package"], "licence": voice["licence"], "files": files}
+    return clean, [
+        (version.samples, {"split": split, "index": 2 * pair + i, **common,
+                           "degradations": version.steps, "severity": round(version.severity, 4),
+                           "pesq": round(version.pesq, 4)})
+        for i, version in enumerate(versions)]
 
 
 def _level(samples, rng):
@@ -214,17 +279,36 @@ def _level(samples, rng):
     return samples * min(1.0, 0.98 / max(peak, 1e-9))
 
 
+@functools.cache
+def _teacher():
+    from bamac.dnsmos import P808Teacher
+
+    return P808Teacher()
+
+
+def _shard_clips(folder, split, number, count, seed):
+    """The degraded clips of a shard with their entries; pairs never cross a shard's border."""
+    first = number * SHARD
+    for pair in range(first // 2, (first + count + 1) // 2):
+        for degraded, entry in make_pair(folder, split, pair, seed)[1]:
+            if entry["index"] < first + count:
+                yield degraded / 32768.0, entry
+
+
 def _make_shard(folder, out, split, number, count, seed):
     from bamac.features import features_int8
+    from bamac.features_p808 import features_p808_int8
 
-    features, lines = [], []
-    for index in range(number * SHARD, number * SHARD + count):
-        degraded, _, entry = make_clip(folder, split, index, seed)
-        features.append(features_int8(degraded / 32768.0))
+    features, wide, lines = [], [], []
+    for samples, entry in _shard_clips(folder, split, number, count, seed):
+        features.append(features_int8(samples))
+        wide.append(features_p808_int8(samples))
+        entry["p808"] = round(float(_teacher().score(samples)), 4)
         lines.append(json.dumps(entry, ensure_ascii=False))
     stem = f"{split}-{number:04d}"
-    np.save(out / f"{stem}.partial.npy", np.stack(features))
-    os.replace(out / f"{stem}.partial.npy", out / f"{stem}.npy")
+    for suffix, arrays in (("", features), (".p808", wide)):
+        np.save(out / f"{stem}{suffix}.partial.npy", np.stack(arrays))
+        os.replace(out / f"{stem}{suffix}.partial.npy", out / f"{stem}{suffix}.npy")
     temporary = out / f"{stem}.jsonl.partial"
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(temporary, out / f"{stem}.jsonl")
@@ -284,7 +368,7 @@ def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=N
         _rooms(folder, split)
     sizes = split_sizes(clips)
     total = sum(sizes[split] for split in splits)
-    missing = [(split, n, count) for split in sorted(splits, key=("val", "train", "test").index)
+    missing = [(split, n, count) for split in sorted(splits, key=("val", "test", "train").index)
                for n, count in _shards(split, sizes[split]) if not _complete(out, split, n, count)]
     done = total - sum(count for *_, count in missing)
     if progress:
@@ -312,18 +396,29 @@ def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=N
     return out
 
 
-def load_split(folder, split, clips=None):
-    """``(features int8 (n, 249, 120), labels float64 (n,), manifest entries)`` of one split."""
+LABELS = ("pesq", "p808")
+
+
+def load_split(folder, split, clips=None, label="pesq"):
+    """``(features, labels float64 (n,), manifest entries)`` of one split.
+
+    Features are int8 (n, 249, 120) for the label ``"pesq"`` and int8 (n, 900, 120) for
+    ``"p808"``. Raises FileNotFoundError where clips are missing, ValueError where files of a
+    shard do not fit each other.
+    """
+    if label not in LABELS:
+        raise ValueError(f"Label must be one of {', '.join(LABELS)}, not {label!r}")
     folder = Path(folder)
     manifests = sorted(folder.glob(f"{split}-*.jsonl"))
     if not manifests:
-        raise FileNotFoundError(f"No {split} clips in {folder}; make them with `bamac train`")
+        raise FileNotFoundError(f"No {split} clips in {folder}; make them with `bamac data`")
+    suffix = ".npy" if label == "pesq" else ".p808.npy"
     features, entries, want = [], [], clips or 10**9
     for path in manifests:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        array = np.load(path.with_suffix(".npy"))
+        array = np.load(path.with_suffix(suffix))
         if len(lines) != len(array):
-            raise ValueError(f"{path} and its .npy must have as many clips, "
+            raise ValueError(f"{path} and its {suffix} must have as many clips, "
                              f"not {len(lines)} and {len(array)}")
         keep = min(len(lines), want - len(entries))
         entries += lines[:keep]
@@ -332,5 +427,5 @@ def load_split(folder, split, clips=None):
             break
     if clips is not None and len(entries) < clips:
         raise FileNotFoundError(f"{folder} holds {len(entries)} {split} clips, not {clips}; "
-                                f"make the rest with `bamac train --clips`")
-    return np.concatenate(features), np.array([e["pesq"] for e in entries]), entries
+                                f"make the rest with `bamac data`")
+    return np.concatenate(features), np.array([e[label] for e in entries]), entries

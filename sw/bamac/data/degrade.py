@@ -3,6 +3,9 @@
 Every function takes float samples at 16 kHz, a severity, a ``numpy`` generator and the material of
 its split (:class:`Material`), and returns the degraded samples and the parameters it drew, for the
 manifest. What varies beside the severity (kind of noise, codec, room) is drawn from the generator.
+
+Some families (:data:`TEST_ONLY`) and some codecs (:data:`TEST_ONLY_CODECS`) are drawn for test
+clips alone: they show how a network does on damage that it has never met.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["DEGRADATIONS", "Material", "code", "degrade", "mix"]
+__all__ = ["DEGRADATIONS", "Material", "TEST_ONLY", "TEST_ONLY_CODECS", "code", "degrade",
+           "draw_chain", "mix"]
 
 RATE = 16_000
 TARGET_DB = -26.0
@@ -20,12 +24,17 @@ TARGET_DB = -26.0
 
 @dataclass
 class Material:
-    """Sounds of one split that degradations may draw on."""
+    """What degradations may draw on in one split.
 
-    talkers: list = field(default_factory=list)  # functions (rng) -> samples, for babble
-    effects: list = field(default_factory=list)  # arrays
+    ``effects`` and ``music`` hold sounds that become arrays and have a ``name``; ``talkers`` hold
+    functions ``(rng) -> samples`` with a ``name``, for babble.
+    """
+
+    talkers: list = field(default_factory=list)
+    effects: list = field(default_factory=list)
     music: list = field(default_factory=list)
-    rooms: list = field(default_factory=list)  # room responses
+    rooms: list = field(default_factory=list)  # room responses, float64 samples
+    held_out: bool = False  # whether TEST_ONLY families and codecs may be drawn
 
 
 def power_db(samples):
@@ -55,35 +64,53 @@ def _coloured(size, exponent, rng):
     return np.fft.irfft(spectrum * shape, size)
 
 
+def _clicks(size, rng):
+    """Impulsive noise: short decaying bursts at random times, some ten per second."""
+    noise = np.zeros(size + 400)
+    decay = np.exp(-np.arange(400) / rng.uniform(8, 80))
+    for start in rng.integers(size, size=int(size / RATE * rng.uniform(2, 25)) + 1):
+        noise[start:start + 400] += rng.normal() * decay * rng.standard_normal(400)
+    return noise[:size]
+
+
+def _hum(size, rng):
+    t = np.arange(size) / RATE
+    base = rng.choice([50.0, 60.0, 100.0, 120.0])
+    return sum(np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6.28)) / k
+               for k in range(1, 12)) + 0.05 * rng.standard_normal(size)
+
+
 def draw_noise(size, rng, material):
-    """A noise of a random kind, and the name of the kind."""
-    kinds = ["white", "pink", "brown", "hum"]
+    """A noise of a random kind: samples, and the kind with its sources for the manifest."""
+    kinds = ["white", "pink", "brown", "hum", "clicks"]
     kinds += ["effects"] * 4 * bool(material.effects) + ["music"] * 2 * bool(material.music)
     kinds += ["babble"] * 3 * bool(material.talkers)
     kind = str(rng.choice(kinds))
+    sources = []
     if kind == "hum":
-        t = np.arange(size) / RATE
-        base = rng.choice([50.0, 60.0, 100.0, 120.0])
-        noise = sum(np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6.28)) / k
-                    for k in range(1, 12)) + 0.05 * rng.standard_normal(size)
+        noise = _hum(size, rng)
+    elif kind == "clicks":
+        noise = _clicks(size, rng)
     elif kind == "babble":
-        count = int(rng.integers(2, 7))
-        noise = sum(_fit(talker(rng), size, rng) for talker in
-                    (material.talkers[int(i)] for i in rng.integers(len(material.talkers),
-                                                                    size=count)))
+        chosen = [material.talkers[int(i)] for i in rng.integers(len(material.talkers),
+                                                                 size=int(rng.integers(2, 7)))]
+        noise = sum(_fit(talker(rng), size, rng) for talker in chosen)
+        sources = [talker.name for talker in chosen]
     elif kind in ("effects", "music"):
         pool = getattr(material, kind)
-        noise = _fit(np.asarray(pool[int(rng.integers(len(pool)))], np.float64), size, rng)
+        piece = pool[int(rng.integers(len(pool)))]
+        noise = _fit(np.asarray(piece, np.float64), size, rng)
         noise = noise + 1e-6 * rng.standard_normal(size)
+        sources = [piece.name]
     else:
         noise = _coloured(size, {"white": 0, "pink": 1, "brown": 2}[kind], rng)
-    return noise, kind
+    return noise, {"noise": kind, **({"sources": sources} if sources else {})}
 
 
 def add_noise(samples, severity, rng, material):
     noise, kind = draw_noise(samples.size, rng, material)
     snr = 46 - 52 * severity
-    return mix(samples, noise, snr), {"noise": kind, "snr_db": round(snr, 1)}
+    return mix(samples, noise, snr), {**kind, "snr_db": round(snr, 1)}
 
 
 # Best first: (container, codec, sample rate, bit rate). A severity picks a place in the list.
@@ -99,6 +126,7 @@ CODECS = (
     ("amr", "libopencore_amrnb", 8000, 4750), ("mp3", "libmp3lame", 16000, 8000),
     ("wav", "adpcm_g726", 8000, 16000), ("ogg", "libopus", 8000, 6000),
 )
+TEST_ONLY_CODECS = ("aac", "adpcm_g726")
 
 
 def code(samples, container, codec, rate, bit_rate):
@@ -151,8 +179,9 @@ def _realign(coded, samples):
 
 
 def add_codec(samples, severity, rng, material):
-    place = severity * (len(CODECS) - 1) + rng.normal(0, 1.2)
-    chosen = CODECS[int(np.clip(round(place), 0, len(CODECS) - 1))]
+    codecs = [c for c in CODECS if material.held_out or c[1] not in TEST_ONLY_CODECS]
+    place = severity * (len(codecs) - 1) + rng.normal(0, 1.2)
+    chosen = codecs[int(np.clip(round(place), 0, len(codecs) - 1))]
     return code(samples, *chosen), {"codec": chosen[1], "rate": chosen[2], "bit_rate": chosen[3]}
 
 
@@ -197,7 +226,8 @@ def add_room(samples, severity, rng, material):
     if not material.rooms:
         return add_noise(samples, severity, rng, material)
     rooms = material.rooms
-    place = int(np.clip(round(severity * (len(rooms) - 1) + rng.normal(0, 1)), 0, len(rooms) - 1))
+    place = int(np.clip(round(severity * (len(rooms) - 1) + rng.normal(0, 0.05 * len(rooms))), 0,
+                        len(rooms) - 1))
     from scipy.signal import fftconvolve
 
     wet = fftconvolve(samples, rooms[place])[:samples.size]
@@ -216,7 +246,7 @@ def add_suppressor(samples, severity, rng, material):
     strength = float(rng.uniform(0.7, 1.0))
     cleaned = noisereduce.reduce_noise(y=mix(samples, noise, snr), sr=RATE, stationary=stationary,
                                        prop_decrease=strength, n_fft=512)
-    return cleaned, {"noise": kind, "snr_db": round(snr, 1),
+    return cleaned, {**kind, "snr_db": round(snr, 1),
                      "suppressor": "stationary" if stationary else "adaptive",
                      "strength": round(strength, 2)}
 
@@ -240,18 +270,23 @@ DEGRADATIONS = {
     "noise": (add_noise, 4.0, 1),
     "suppressor": (add_suppressor, 1.2, 2),
     "clipping": (add_clipping, 1.0, 3),
-    "modulated": (add_modulated_noise, 0.7, 4),
+    "modulated": (add_modulated_noise, 1.0, 4),
     "band": (add_band_limit, 0.8, 5),
     "codec": (add_codec, 3.0, 6),
-    "steps": (add_coarse_steps, 0.5, 7),
+    "steps": (add_coarse_steps, 1.0, 7),
     "loss": (add_packet_loss, 1.5, 8),
 }
+TEST_ONLY = ("modulated", "steps")
+"""Families that no training or validation clip has."""
 
 
-def draw_chain(rng):
-    """Names of one to three degradations, in the order in which a call meets them."""
+def draw_chain(rng, held_out=False):
+    """Names of one to three degradations, in the order in which a call meets them.
+
+    ``held_out``: whether :data:`TEST_ONLY` families may be among them.
+    """
     count = int(rng.choice([1, 2, 3], p=[0.55, 0.33, 0.12]))
-    names = list(DEGRADATIONS)
+    names = [name for name in DEGRADATIONS if held_out or name not in TEST_ONLY]
     weights = np.array([DEGRADATIONS[name][1] for name in names])
     chosen = rng.choice(names, size=count, replace=False, p=weights / weights.sum())
     return sorted((str(name) for name in chosen), key=lambda name: DEGRADATIONS[name][2])
