@@ -1,0 +1,442 @@
+"""Distillation: a P.808-shaped network with binary maps learns to score as DNSMOS P.808 does.
+
+The teacher is the released network (:mod:`bamac.p808_init`), asked again for every clip of every
+step: so clips can be cut and changed (:mod:`bamac.augment_p808`) and still have an exact label.
+The student starts from the same kernels. Loss: squared error of the score, plus ``hint`` times the
+error of the two hidden dense layers, which have the teacher's shape.
+
+Three phases. ``crop``: random crops, float weights. ``whole``: whole clips, float weights.
+``int8``: batch norm measured over the training set and frozen, the head's integer scales fixed,
+int8 weights on the integer grid, whole clips. A crop's numbers of ones are scaled up by the ratio
+of the areas, so that the head always sees numbers of the same size. The network kept is that of
+the int8 epoch with the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips
+are looked at once, at the end.
+
+``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
+``log.jsonl`` (a line per epoch) and ``report.json``. A killed run that is started again with the
+same configuration continues at the epoch where it stood, with the same random numbers; another
+configuration in the same folder is refused.
+
+Cost on one core with AVX512-BF16 (AMD EPYC), channels_last, teacher and augmentation included: see
+``bamac distil --help`` and the log's ``ms_per_clip``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from bamac.augment_p808 import augment, random_crops
+from bamac.checkpoint import FORMAT, load_checkpoint, restore_network, save_checkpoint, save_network
+from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
+from bamac.metrics import agreement
+from bamac.networks import Network, make_config
+from bamac.p808_init import measure_norm, released_network, warm_start
+
+__all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_text"]
+
+PHASES = ("crop", "whole", "int8")
+NORM_CLIPS = 1024
+"""Training clips that batch norm's statistics are measured on."""
+
+
+class DistilError(ValueError):
+    """A distillation cannot start, continue or finish."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips of one split: int8 features (n, 900, 120), DNSMOS scores (n,), manifest entries."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    entries: list
+
+    def __post_init__(self):
+        shape = np.shape(self.features)
+        if len(shape) != 3 or shape[1:] != (FRAMES, MELS) or shape[0] != len(self.labels):
+            raise DistilError(f"Features must be (n, {FRAMES}, {MELS}) with a label each, "
+                              f"not {shape} and {len(self.labels)} labels")
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """What decides a distillation; the same values give the same network on the same machine.
+
+    Parameters
+    ----------
+    crop_epochs, whole_epochs, int8_epochs : epochs of each phase
+    crop : frames of a crop (10 ms each)
+    batch : clips per step; whole clips use half of it
+    rate, whole_rate, int8_rate : peak learning rate of each phase
+    weight_decay : of AdamW, on weights only
+    hint : weight of the hidden layers' error in the loss
+    change : share of the clips that are changed before the teacher is asked
+    start_bias : start of batch norm's bias; it sets the density of ones, Phi(start_bias)
+    beta : width parameter of the surrogate gradient
+    global_pool : ``"sum"`` (ones per channel) or ``"max"``
+    warm : start from the released kernels
+    seed : of everything random
+    bf16 : compute convolutions of training and the teacher in bfloat16
+    threads : of PyTorch
+    """
+
+    crop_epochs: int = 14
+    whole_epochs: int = 2
+    int8_epochs: int = 2
+    crop: int = 300
+    batch: int = 32
+    rate: float = 3e-3
+    whole_rate: float = 1e-3
+    int8_rate: float = 5e-4
+    weight_decay: float = 1e-3
+    hint: float = 0.1
+    change: float = 0.5
+    start_bias: float = -0.5
+    beta: float = 2.0
+    global_pool: str = "sum"
+    warm: bool = True
+    seed: int = 1
+    bf16: bool = True
+    threads: int = 1
+
+    def __post_init__(self):
+        for name in ("crop_epochs", "whole_epochs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise TypeError(f"{name} must be an integer of 0 or more, not {value!r}")
+        for name in ("int8_epochs", "batch", "threads"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise TypeError(f"{name} must be a positive integer, not {value!r}")
+        if not 8 <= self.crop <= FRAMES:
+            raise ValueError(f"crop must be in 8..{FRAMES} frames, not {self.crop}")
+        if not 0 <= self.change <= 1:
+            raise ValueError(f"change must be in 0..1, not {self.change!r}")
+
+    @property
+    def epochs(self):
+        """Epochs of each phase, in order."""
+        return {"crop": self.crop_epochs, "whole": self.whole_epochs, "int8": self.int8_epochs}
+
+    @property
+    def rates(self):
+        """Peak learning rate of each phase."""
+        return {"crop": self.rate, "whole": self.whole_rate, "int8": self.int8_rate}
+
+    def phase(self, epoch):
+        """``(phase, epoch within the phase)`` of the epoch number, from 0."""
+        for name, count in self.epochs.items():
+            if epoch < count:
+                return name, epoch
+            epoch -= count
+        raise ValueError("Epoch must be one of the configured ones")
+
+    def network(self):
+        """The student's configuration."""
+        return make_config("p808", "bam-w8", start_bias=self.start_bias, beta=self.beta,
+                           global_pool=self.global_pool)
+
+    def decides(self):
+        """The values that decide the result, without those that only say how it is computed."""
+        values = dataclasses.asdict(self)
+        del values["threads"]
+        return values
+
+
+def tensor(features):
+    """Float32 (n, 1, rows, cols), channels last, of int8 (n, rows, cols)."""
+    x = torch.from_numpy(np.asarray(features, np.float32))[:, None]
+    return x.to(memory_format=torch.channels_last)
+
+
+def predict(network, features, batch=16):
+    """Scores (n,) float64 of int8 features (n, frames, mels), in exact float32 arithmetic."""
+    network.eval()
+    with torch.no_grad():
+        return np.concatenate([network(tensor(features[i:i + batch]))[:, 0].double().numpy()
+                               for i in range(0, len(features), batch)])
+
+
+def _autocast(config):
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16)
+
+
+@torch.no_grad()
+def _teacher_layers(teacher, x, config):
+    """The teacher's hidden dense layers and its score: three (n, features) tensors."""
+    with _autocast(config):
+        vector = teacher.pooled(x)
+    layers = [vector.float()]
+    for stage in teacher.head:
+        layers.append(stage(layers[-1]))
+    return layers[1:]
+
+
+def student_layers(network, x, config):
+    """The same of the student, in the same real units; the last one is the score.
+
+    Convolutions may run in bfloat16; ones are counted, and the head computed, in float32.
+    """
+    with _autocast(config):
+        last = network.maps(x)[-1]
+    rows, cols = network.config.map_shape()
+    if network.config.global_pool == "sum":
+        # mean * area: exact for whole clips, and comparable for crops
+        vector = last.float().mean((2, 3)) * (rows * cols)
+    else:
+        vector = last.float().amax((2, 3))
+    layers = []
+    if network.int8:
+        for stage in network.head:
+            vector = stage(vector)
+            layers.append(vector * float(stage.out_scale if not stage.last
+                                         else network.score_scale))
+    else:
+        vector = vector * network.pool_scale
+        for stage in network.head:
+            vector = stage(vector)
+            layers.append(vector)
+    layers[-1] = layers[-1] + float(network.score_offset)
+    return layers
+
+
+def _optimiser(network, config, rate):
+    decay = [p for p in network.parameters() if p.dim() > 1]
+    rest = [p for p in network.parameters() if p.dim() <= 1]
+    return torch.optim.AdamW([{"params": decay, "weight_decay": config.weight_decay},
+                              {"params": rest, "weight_decay": 0.0}], lr=rate)
+
+
+class _Run:
+    """State of a distillation; everything that a checkpoint holds."""
+
+    def __init__(self, config, train, val, out_dir):
+        self.config, self.train, self.val, self.out = config, train, val, out_dir
+        self.teacher = released_network()
+        self.epoch, self.seconds, self.best = 0, 0.0, None
+        torch.manual_seed(config.seed)
+        self.network = Network(config.network())
+        self.network.score_offset.fill_(round(float(train.labels.mean()), 4))
+        self.network.to(memory_format=torch.channels_last)
+        if config.warm:
+            warm_start(self.network, self._sample(256))
+        self.optimiser = None
+        layers = [_teacher_layers(self.teacher, x, config) for x in self._sample(256)]
+        self.spread = [float(torch.cat(parts).var(0).mean()) for parts in zip(*layers, strict=True)]
+
+    def _sample(self, count):
+        """Batches of ``count`` whole training clips, always the same ones."""
+        rng = np.random.default_rng([self.config.seed, 77])
+        chosen = np.sort(rng.permutation(len(self.train.labels))[:count])
+        return [tensor(self.train.features[chosen[i:i + 32]])
+                for i in range(0, len(chosen), 32)]
+
+    @property
+    def path(self):
+        return self.out / "checkpoint.pt"
+
+    def resume(self):
+        """Continue where the checkpoint in the folder stands, if there is one."""
+        if not self.path.exists():
+            return
+        content = load_checkpoint(self.path)
+        if content.get("decides") != self.config.decides():
+            stored = content.get("decides") or {}
+            changed = [k for k, v in self.config.decides().items() if stored.get(k) != v]
+            raise DistilError(f"{self.out} holds a run with another configuration "
+                              f"({', '.join(changed)} differ); give another --out or the same "
+                              f"values")
+        self.network = restore_network(content)
+        self.optimiser = _optimiser(self.network, self.config, 0.0)
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.epoch, self.seconds = content["epoch"], content["seconds"]
+        self.best = content["best"] and tuple(content["best"])
+        torch.set_rng_state(content["rng"])
+
+    def save(self):
+        save_checkpoint(self.path, {
+            **self._network_content(), "decides": self.config.decides(), "epoch": self.epoch,
+            "seconds": self.seconds, "best": list(self.best) if self.best else None,
+            "optimiser": self.optimiser.state_dict(), "rng": torch.get_rng_state()})
+
+    def _network_content(self):
+        return {"format": FORMAT, "config": self.network.config.as_dict(),
+                "int8": self.network.int8, "norm_frozen": self.network.norm_frozen,
+                "state": {k: v.detach().clone() for k, v in self.network.state_dict().items()}}
+
+    def _begin(self, phase):
+        """What a phase needs before its first step."""
+        config = self.config
+        if phase == "int8":
+            sample = self._sample(NORM_CLIPS)
+            measure_norm(self.network, sample)
+            self.network.freeze_norm()
+            self.network.start_int8(sample[:8])
+        self.optimiser = _optimiser(self.network, config, config.rates[phase])
+
+    def _loss(self, x):
+        wanted = _teacher_layers(self.teacher, x, self.config)
+        given = student_layers(self.network, x, self.config)
+        loss = F.mse_loss(given[-1], wanted[-1])
+        for mine, its, spread in zip(given[:-1], wanted[:-1], self.spread[:-1], strict=True):
+            loss = loss + self.config.hint * F.mse_loss(mine, its) / spread * self.spread[-1]
+        return loss
+
+    def one_epoch(self, tick):
+        """Train one epoch; returns its line for the log. ``tick(done, total)`` after a step."""
+        config, start = self.config, time.monotonic()
+        phase, within = config.phase(self.epoch)
+        if within == 0:
+            self._begin(phase)
+        rng = np.random.default_rng([config.seed, self.epoch])
+        order = rng.permutation(len(self.train.labels))
+        batch = config.batch if phase == "crop" else max(1, config.batch // 2)
+        steps = math.ceil(len(order) / batch)
+        length = steps * config.epochs[phase]
+        total = 0.0
+        self.network.train()
+        for i in range(steps):
+            rows = order[i * batch:(i + 1) * batch]
+            clips = self.train.features[rows]
+            if phase == "crop":
+                clips = random_crops(clips, config.crop, rng)
+            at = (within * steps + i) / length
+            warm = min(1.0, (within * steps + i + 1) / (0.02 * length + 1))
+            # Crops end at a third of their rate: the whole clips go on from there
+            end = 0.3 if phase == "crop" else 0.02
+            rate = config.rates[phase] * warm * (end + (1 - end) * 0.5 * (1 + math.cos(
+                math.pi * at)))
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            loss = self._loss(tensor(augment(clips, rng, config.change)))
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimiser.step()
+            self.network.constrain()
+            total += float(loss.detach()) * len(rows)
+            tick(i + 1, steps)
+        trained = time.monotonic() - start
+        self.epoch += 1
+        scores = predict(self.network, self.val.features)
+        line = {"epoch": self.epoch, "phase": phase, "loss": round(total / len(order), 5),
+                "val": agreement(scores, self.val.labels),
+                "density": densities(self.network, self.val.features[:32]),
+                "ms_per_clip": round(1000 * trained / len(order), 1)}
+        value = line["val"]["pcc"]
+        if phase == "int8" and value is not None and (self.best is None or value > self.best[0]):
+            self.best = value, self.epoch, self._network_content()
+        self.seconds += time.monotonic() - start
+        line["seconds"] = round(self.seconds, 1)
+        return line
+
+
+def densities(network, features):
+    """Share of ones in every map, over some clips."""
+    network.eval()
+    with torch.no_grad():
+        return [round(float(m.mean()), 4) for m in network.maps(tensor(features))]
+
+
+def distil(config, out_dir, splits, data=None, progress=None):
+    """Distil, or continue to, and test; returns the report that ``report.json`` holds.
+
+    Parameters
+    ----------
+    config : :class:`DistilConfig`
+    out_dir : folder of the run; a run that was interrupted there is continued
+    splits : ``{"train": Clips, "val": Clips, "test": Clips}``
+    data : plain values that say where the clips come from, for the model's metadata
+    progress : an object with ``step(epoch, done, total)`` and ``epoch(line, eta_seconds)``, or
+        None for silence
+
+    Raises
+    ------
+    DistilError
+        If the folder holds a run of another configuration, or every score came out constant.
+    """
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(config.threads)
+    run = _Run(config, splits["train"], splits["val"], out)
+    run.resume()
+    total = sum(config.epochs.values())
+    log = out / "log.jsonl"
+    if run.epoch == 0:
+        log.unlink(missing_ok=True)
+    while run.epoch < total:
+        def tick(done, steps):
+            if progress:
+                progress.step(run.epoch + 1, done, steps)
+
+        line = run.one_epoch(tick)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        run.save()
+        if progress:
+            progress.epoch(line, _remaining(config, run.epoch, line))
+    if run.best is None:
+        raise DistilError("Training gave a constant score in every epoch; use more clips or epochs")
+    _, epoch, content = run.best
+    network = restore_network(content)
+    metadata = {"front_end": P808_FRONT_END, "offset": 0.0, "steps": STEPS, "network": "p808",
+                "label": "DNSMOS P.808", "variant": "bam-w8", "int8": True, "epoch": epoch,
+                "training": config.decides(), "data": data or {}}
+    save_network(out / "model.pt", network, metadata)
+    report = {"model": "model.pt", "configuration": config.decides(), "epoch": epoch,
+              "training_seconds": round(run.seconds, 1), "clips": len(splits["train"].labels)}
+    for split in ("val", "test"):
+        report[split] = _agreement_by_family(network, splits[split])
+    report["density"] = densities(network, splits["val"].features[:64])
+    temporary = out / "report.json.partial"
+    temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, out / "report.json")
+    return report
+
+
+def _remaining(config, epoch, line):
+    """Seconds left, if a whole clip costs three crops of 3 s."""
+    def cost(at):
+        return config.crop / FRAMES if config.phase(at)[0] == "crop" else 1.0
+
+    left = sum(cost(at) for at in range(epoch, sum(config.epochs.values())))
+    return line["seconds"] * left / sum(cost(at) for at in range(epoch))
+
+
+def _agreement_by_family(network, clips):
+    scores = predict(network, clips.features)
+    result = {"all": agreement(scores, clips.labels), "family": {}}
+    families = np.array([entry.get("family", "") for entry in clips.entries])
+    for name in sorted(set(families.tolist())):
+        chosen = families == name
+        if chosen.sum() >= 10:
+            result["family"][name] = agreement(scores[chosen], clips.labels[chosen])
+    return result
+
+
+def report_text(report):
+    """The report as a few lines for a terminal."""
+    lines = [f"Kept epoch {report['epoch']}, {report['training_seconds'] / 60:.0f} min of training "
+             f"on {report['clips']} clips. Agreement with DNSMOS P.808:",
+             "", f"{'clips':24}{'n':>6}{'PCC':>8}{'SRCC':>8}{'RMSE':>8}{'label std':>11}"]
+    for split, title in (("val", "validation voices"), ("test", "test voices")):
+        rows = [(title, report[split]["all"])]
+        rows += [(f"  {name}", row) for name, row in report[split]["family"].items()]
+        for name, row in rows:
+            both = "".join("    none" if row[key] is None else f"{row[key]:8.3f}"
+                           for key in ("pcc", "srcc"))
+            lines.append(f"{name:24}{row['clips']:6}{both}{row['rmse']:8.3f}"
+                         f"{row['label_std']:11.3f}")
+    lines += ["", "Share of ones per activation map: "
+              + ", ".join(f"{d:.1%}" for d in report["density"])]
+    return "\n".join(lines) + "\n"
