@@ -16,7 +16,7 @@ def module(networks, change=None):
     """
     def simulate(program, frames, **_options):
         network = networks[program.manifest["network"]["digest"]]
-        predicted = predict(program, clips=len(frames))
+        predicted = predict(program, network, frames)
         counters = [dict(layer) for layer in predicted["layers"]]
         for layer in counters:
             layer["events"] = 0

@@ -7,7 +7,7 @@ from bamac_hw.geometry import Geometry, GeometryError
 
 def test_presets_have_the_lanes_they_promise():
     lanes = {name: geometry.lanes for name, geometry in Geometry.presets().items()}
-    assert lanes == {"tiny": 32, "small": 128, "large": 256}
+    assert lanes == {"tiny": 32, "small": 128, "small_event": 128, "large": 256}
 
 
 @pytest.mark.parametrize("field, value, message", [
@@ -16,6 +16,7 @@ def test_presets_have_the_lanes_they_promise():
     ("acc_bits", 40, "acc_bits must be in 16..32, not 40"),
     ("weight_rows", 2.5, "weight_rows must be an integer, not 2.5"),
     ("counters", 1, "counters must be true or false, not 1"),
+    ("walk", "sparse", "walk must be one of dense, event, not 'sparse'"),
 ])
 def test_illegal_fields_are_named(field, value, message):
     with pytest.raises(GeometryError) as error:
@@ -26,6 +27,7 @@ def test_illegal_fields_are_named(field, value, message):
 def test_digest_is_of_the_sizes_and_not_of_the_name():
     assert Geometry("one").digest() == Geometry("two").digest()
     assert Geometry("one").digest() != Geometry("one", acc_bits=21).digest()
+    assert Geometry("one").digest() != Geometry("one", walk="event").digest()
 
 
 def test_toml_file(tmp_path):
@@ -45,5 +47,6 @@ def test_toml_with_an_unknown_field_is_refused(tmp_path):
 def test_missing_file_and_unknown_preset_are_refused(tmp_path):
     with pytest.raises(GeometryError, match="none.toml does not exist$"):
         Geometry.named(tmp_path / "none.toml")
-    with pytest.raises(GeometryError, match="^Array preset must be one of tiny, small, large, not"):
+    with pytest.raises(GeometryError, match="^Array preset must be one of tiny, small, "
+                                            "small_event, large, not"):
         Geometry.named("huge")

@@ -27,6 +27,10 @@ GEOMETRIES = {
         Geometry("wide", tile_rows=1, tile_cols=4, channels=8, acc_bits=24, weight_rows=8192,
                  input_words=64, line_words=2048),
         Geometry.preset("small"),
+        Geometry("event", channels=8, acc_bits=24, weight_rows=8192, input_words=64,
+                 line_words=2048, walk="event"),
+        Geometry("event_wide", tile_rows=1, tile_cols=4, weight_rows=8192, line_words=2048,
+                 walk="event"),
     )
 }
 # Extreme weights need wide accumulators, and pools of 2 x 2 a tile of that size.
@@ -95,7 +99,7 @@ def check_values(case, program, result):
 
 def check_counts(case, program, result, *, stalled=False):
     """Compare counters with the model, except for what stalls change; returns the number."""
-    predicted = predict(program, clips=len(case.frames))
+    predicted = predict(program, case.network, case.frames)
     events = [predict_events(program, case.network, window) for window in case.frames]
     compared = 0
     for row, counters, model, *per_clip in zip(

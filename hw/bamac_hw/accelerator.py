@@ -10,13 +10,14 @@ from .banked_memory import BankedMemory
 from .collector import Collector
 from .counters import Counters
 from .dense_walker import DenseWalker
+from .event_walker import EventWalker
 from .frame_writer import FrameWriter
 from .geometry import Geometry
 from .host_port import HostPort
 from .lane_array import LaneArray
 from .layout import ADDRESS_BITS, COUNTERS, Emit
 from .scheduler import Scheduler
-from .step import WRITE_STAGE, Step
+from .step import WORD_STAGE, WRITE_STAGE, Step
 from .weight_feed import WeightFeed
 from .window_fetch import WindowFetch
 from .write_back import WriteBack
@@ -58,10 +59,13 @@ class Accelerator(wiring.Component):
         frames ─▶ FrameWriter ─▶ input buffer ─┐
                                  line buffers ─┼▶ WindowFetch ─ bits ─▶ LaneArray ─▶ WriteBack
                                 vector memory ─┘                          ▲    │        │    │
-                Scheduler ─▶ DenseWalker ─ steps ─▶ WeightFeed ─ operands ┘    ▼        │    ▼
+                Scheduler ─▶ Walker ────── steps ─▶ WeightFeed ─ operands ┘    ▼        │    ▼
                                                                         Collector ◀─────┘  line
                                             scores ◀────────────────────────┘ │          buffers
                                                                 vector memory ◀
+
+    The walker is a ``DenseWalker`` or an ``EventWalker``, which chooses its steps by the words
+    that the WindowFetch brings.
 
     Parameters
     ----------
@@ -97,7 +101,8 @@ class Accelerator(wiring.Component):
         m.submodules.frames = frames = FrameWriter(g)
         m.submodules.scheduler = scheduler = Scheduler(
             g, init=program.descriptors.tolist() if program else ())
-        m.submodules.walker = walker = DenseWalker(g)
+        event_driven = g.walk == "event"
+        m.submodules.walker = walker = EventWalker(g) if event_driven else DenseWalker(g)
         m.submodules.fetch = fetch = WindowFetch(g)
         m.submodules.weights = weights = WeightFeed(
             g, init=program.weight_words() if program else ())
@@ -121,6 +126,16 @@ class Accelerator(wiring.Component):
         steps = [walker.step] + [Signal(Step, name=f"step_{n}") for n in range(1, WRITE_STAGE + 1)]
         for stage in range(WRITE_STAGE):
             m.d.sync += steps[stage + 1].eq(steps[stage])
+        # In the event-driven walk, fetches run ahead of the steps and have a pipeline of their own.
+        fetches = steps
+        bits = fetch.bits
+        if event_driven:
+            fetches = [Signal(Step, name=f"fetch_{n}") for n in range(WORD_STAGE)]
+            bits = walker.bits
+            m.d.comb += [fetches[0].load.eq(walker.load), weights.row.eq(walker.weight_row),
+                         *(to.eq(word) for to, word in zip(walker.words, fetch.words,
+                                                           strict=True))]
+            m.d.sync += [fetches[n + 1].eq(fetches[n]) for n in range(WORD_STAGE - 1)]
 
         # Host.
         for name, member in axi_lite_ports("s_axil", address_bits=ADDRESS_BITS).items():
@@ -159,7 +174,8 @@ class Accelerator(wiring.Component):
             scheduler.walk_done.eq(walker.done),
             walker.collector_busy.eq(collector.busy),
             fetch.window.eq(walker.window),
-            fetch.step_0.eq(steps[0]), fetch.step_1.eq(steps[1]), fetch.step_4.eq(steps[4]),
+            fetch.step_0.eq(fetches[0]), fetch.step_1.eq(fetches[1]),
+            fetch.step_4.eq(fetches[4]),
             input_buffer.read_en.eq(fetch.input_en), line_buffers.read_en.eq(fetch.line_en),
             fetch.vector_data.eq(vector_read.data),
         ]
@@ -180,9 +196,9 @@ class Accelerator(wiring.Component):
         ]
         hits = Signal(g.pixels)
         m.d.sync += [
-            lanes.en.eq((fetch.bits & steps[5].compute.replicate(g.pixels))
+            lanes.en.eq((bits & steps[5].compute.replicate(g.pixels))
                         | steps[5].start.replicate(g.pixels)),
-            hits.eq(fetch.bits & steps[5].compute.replicate(g.pixels)),
+            hits.eq(bits & steps[5].compute.replicate(g.pixels)),
         ]
 
         # Outputs.

@@ -51,6 +51,10 @@ class Geometry:
         Layers that the descriptor memory can hold.
     counters : bool
         Whether the performance counters are built. They never change the timing.
+    walk : "dense" or "event"
+        ``dense`` offers every weight row to the lanes; ``event`` only those for which any pixel of
+        the tile has a 1 (see :mod:`bamac_hw.event_walker`). Results and programs are alike, cycles
+        and weight reads are not.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Geometry:
     vector_words: int = 512
     max_layers: int = 15
     counters: bool = True
+    walk: str = "dense"
 
     INPUT_BITS = 8
     VECTOR_BITS = 16
@@ -82,6 +87,7 @@ class Geometry:
         _check_int("max_layers", self.max_layers, 2, 15)
         if not isinstance(self.counters, bool):
             raise GeometryError(f"counters must be true or false, not {self.counters!r}")
+        _check_choice("walk", self.walk, ("dense", "event"))
         if self.weight_bytes > 1 << 19:
             raise GeometryError(
                 f"weight_rows x channels must be at most {1 << 19} bytes, not {self.weight_bytes}")
@@ -95,6 +101,11 @@ class Geometry:
     def lanes(self):
         """Accumulators: gated additions per cycle at most."""
         return self.pixels * self.channels
+
+    @property
+    def word_bits(self):
+        """Bits of the widest activation word: channels of a map, or planes of a value."""
+        return max(self.channels, self.INPUT_BITS, self.VECTOR_BITS)
 
     @property
     def start_bytes(self):
@@ -165,12 +176,14 @@ class Geometry:
 
         ``tiny`` has the memories of an iCE40UP5K (weights in its 4 SPRAMs of 16384 x 16 bit),
         ``small`` those of an ECP5-25k (weights in 32 block RAMs), ``large`` those of an ECP5-85k.
+        ``small_event`` is ``small`` with the event-driven walk.
         """
         return {
             g.name: g
             for g in (
                 cls("tiny", channels=8, weight_rows=16384, line_words=1024),
                 cls("small"),
+                cls("small_event", walk="event"),
                 cls("large", tile_cols=4, acc_bits=24, weight_rows=4096),
             )
         }

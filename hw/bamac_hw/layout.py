@@ -128,7 +128,7 @@ def unpack_descriptor(words, packed):
 # Counted per layer, in this order; each is 32 bits. ``cycles_*`` add up to all cycles.
 COUNTERS = {
     "cycles_compute": "cycles in which a weight row is offered to the lanes",
-    "cycles_fetch": "cycles that only fetch a further word of a strided tile",
+    "cycles_fetch": "cycles in which the lanes wait for activation words",
     "cycles_tile": "cycles that start or end a tile",
     "cycles_collect": "cycles that wait for the serial collector of the head",
     "cycles_load": "cycles that load a descriptor or start values, drain, or save state",

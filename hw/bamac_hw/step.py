@@ -3,7 +3,9 @@
 from amaranth import *
 from amaranth.lib import data
 
-__all__ = ["LANE_STAGE", "Step", "WRITE_STAGE"]
+__all__ = ["LANE_STAGE", "PLANE_BITS", "READ_STAGE", "Step", "WORD_STAGE", "WRITE_STAGE"]
+
+PLANE_BITS = 4  # planes of a head vector's value: 16
 
 
 class Step(data.Struct):
@@ -17,6 +19,7 @@ class Step(data.Struct):
     ``shift``     move every activation word on to its next bit
     ``compute``   lanes whose bit is 1 add the operand
     ``row``       read the next weight row; without it the operand doubles (next binary plane)
+    ``plane``     the binary plane of an event: the operand is the weight row times 2**plane
     ``clear``     set every accumulator to zero
     ``capture``   hand the sign bits to the write-back (they are read before ``clear``)
     ============= =========================================================================
@@ -31,6 +34,7 @@ class Step(data.Struct):
     row: 1
     clear: 1
     capture: 1
+    plane: PLANE_BITS
 
 
 # Pipeline stages, in cycles after a step leaves the walker:
@@ -38,5 +42,7 @@ class Step(data.Struct):
 #   4 raw words registered, weights read               5 word registers, weights registered
 #   6 enables and operands at the lanes; sign bits captured
 #   7 pooled   8 written
+READ_STAGE = 3
+WORD_STAGE = 5
 LANE_STAGE = 6
 WRITE_STAGE = 8

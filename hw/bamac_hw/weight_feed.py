@@ -14,12 +14,14 @@ __all__ = ["WeightFeed"]
 class WeightFeed(wiring.Component):
     """Weight store, its read pointer, start registers and operand registers.
 
-    The pointer moves by itself: rows are stored in the order in which the walk needs them. A pass
-    begins with ``start_bytes`` rows of start-value bytes (least significant first); each tile
-    after the first of a pass goes back to the row behind them.
+    In the dense walk, the pointer moves by itself: rows are stored in the order in which the walk
+    needs them. A pass begins with ``start_bytes`` rows of start-value bytes (least significant
+    first); each tile after the first of a pass goes back to the row behind them. The event-driven
+    walk gives the address of each row.
 
-    A multi-bit activation is a sum of binary planes: its weight row is read once, with plane 0,
-    and the operand doubles for each further plane.
+    A multi-bit activation is a sum of binary planes: its weight row is read once, with the first
+    plane. In the dense walk the operand doubles for each further plane; in the event-driven walk
+    it is the weight row shifted by the event's plane.
 
     Latency: a step at stage 3 (``step_read``) reads the memory; the operand is at the lanes at
     stage 6 together with the step itself.
@@ -32,7 +34,8 @@ class WeightFeed(wiring.Component):
 
     Members
     -------
-    base_stb, base : set the pointer (a job starts)
+    base_stb, base : set the pointer (a job starts; dense walk)
+    row : address of the row to be read with ``step_read`` (event-driven walk)
     step_read, step_operand : the steps at stages 3 and 5
     operand : ``signed(acc_bits)`` per channel, for the lanes
     write_en, write_addr, write_data : load one 32-bit word; ``write_addr`` counts such words
@@ -45,6 +48,7 @@ class WeightFeed(wiring.Component):
         super().__init__({
             "base_stb": In(1),
             "base": In(16),
+            "row": In(16),
             "step_read": In(Step),
             "step_operand": In(Step),
             "operand": Out(signed(geometry.acc_bits)).array(geometry.channels),
@@ -66,10 +70,9 @@ class WeightFeed(wiring.Component):
         # One address for both ports, and exclusive enables: a single-ported memory will do, and
         # synthesis needs no logic for collisions.
         address = Signal(range(g.weight_rows))
-        pointer = Signal(range(g.weight_rows + 1))
-        tile_base = Signal.like(pointer)
+        wanted = self.row if g.walk == "event" else self._pointer(m)
         m.d.comb += [
-            address.eq(Mux(self.write_en, self.write_addr >> words_log2, pointer)),
+            address.eq(Mux(self.write_en, self.write_addr >> words_log2, wanted)),
             write.addr.eq(address),
             write.data.eq(self.write_data.replicate(g.channels // 4)),
             write.en.eq(self.write_en << self.write_addr[:words_log2] if words_log2 else
@@ -81,16 +84,6 @@ class WeightFeed(wiring.Component):
             read.en.eq(self.reading & ~self.write_en),
             read.addr.eq(address),
         ]
-        with m.If(self.base_stb):
-            m.d.sync += pointer.eq(self.base)
-        with m.Elif(self.reading):
-            m.d.sync += pointer.eq(pointer + 1)
-        with m.Elif(self.step_read.start):
-            with m.If(self.step_read.pass_):
-                m.d.sync += tile_base.eq(pointer)
-            with m.Else():
-                m.d.sync += pointer.eq(tile_base)
-
         row = Signal(8 * g.channels)
         m.d.sync += row.eq(read.data)
 
@@ -103,9 +96,28 @@ class WeightFeed(wiring.Component):
                 m.d.sync += start.eq(Cat(start[8:], weight))
             with m.If(step.start):
                 m.d.sync += operand.eq(start)
-            with m.Elif(step.row):
-                m.d.sync += operand.eq(weight.as_signed())
-            with m.Elif(step.compute):
-                m.d.sync += operand.eq(operand << 1)
+            if g.walk == "event":
+                with m.Else():
+                    m.d.sync += operand.eq(weight.as_signed() << step.plane)
+            else:
+                with m.Elif(step.row):
+                    m.d.sync += operand.eq(weight.as_signed())
+                with m.Elif(step.compute):
+                    m.d.sync += operand.eq(operand << 1)
             m.d.comb += self.operand[channel].eq(operand)
         return m
+
+    def _pointer(self, m):
+        """The dense walk's read pointer."""
+        pointer = Signal(range(self._geometry.weight_rows + 1))
+        tile_base = Signal.like(pointer)
+        with m.If(self.base_stb):
+            m.d.sync += pointer.eq(self.base)
+        with m.Elif(self.reading):
+            m.d.sync += pointer.eq(pointer + 1)
+        with m.Elif(self.step_read.start):
+            with m.If(self.step_read.pass_):
+                m.d.sync += tile_base.eq(pointer)
+            with m.Else():
+                m.d.sync += pointer.eq(tile_base)
+        return pointer

@@ -53,6 +53,7 @@ class WindowFetch(wiring.Component):
     addr, input_en, line_en, vector_en : read ports of the memories, stage 2
     input_data, line_data, vector_data : what they return, stage 3
     bits : one activation bit per pixel, stage 5
+    words : the activation word of each pixel, stage 5
     """
 
     def __init__(self, geometry: Geometry):
@@ -71,6 +72,7 @@ class WindowFetch(wiring.Component):
             "line_data": In(g.channels).array(g.pixels),
             "vector_data": In(g.VECTOR_BITS),
             "bits": Out(g.pixels),
+            "words": Out(g.word_bits).array(g.pixels),
         })
 
     def elaborate(self, platform):
@@ -131,7 +133,7 @@ class WindowFetch(wiring.Component):
                 m.d.comb += self.vector_en.eq(bank_en[0])
 
         # Stage 3 to 4: block RAM is slow to come out, so its output is registered at once.
-        width = max(g.channels, g.VECTOR_BITS)
+        width = g.word_bits
         input_raw = [Signal(g.INPUT_BITS, name=f"input_raw_{b}") for b in range(g.pixels)]
         line_raw = [Signal(g.channels, name=f"line_raw_{b}") for b in range(g.pixels)]
         vector_raw = Signal(g.VECTOR_BITS)
@@ -199,5 +201,6 @@ class WindowFetch(wiring.Component):
                     m.d.sync += word.eq(new)
                 with m.Elif(self.step_4.shift):
                     m.d.sync += word.eq(word >> 1)
-                m.d.comb += self.bits[i * cols + j].eq(word[0])
+                m.d.comb += [self.bits[i * cols + j].eq(word[0]),
+                             self.words[i * cols + j].eq(word)]
         return m

@@ -1,8 +1,12 @@
 """The cycle and traffic model: what the hardware's counters will show, without running it.
 
 The model follows the rules that the docstrings of :mod:`bamac_hw.scheduler`,
-:mod:`bamac_hw.dense_walker`, :mod:`bamac_hw.collector` and :mod:`bamac_hw.frame_writer` state. It
-holds for a source that always has the next value ready and a sink that always takes scores.
+:mod:`bamac_hw.dense_walker`, :mod:`bamac_hw.event_walker`, :mod:`bamac_hw.collector` and
+:mod:`bamac_hw.frame_writer` state. It holds for a source that always has the next value ready and
+a sink that always takes scores.
+
+In the dense walk, everything but the events depends on the program alone. In the event-driven
+walk, cycles and weight reads follow the input.
 """
 
 from __future__ import annotations
@@ -14,19 +18,18 @@ import numpy as np
 from bamac_hw.layout import COUNTERS, LAYER, Emit, Source
 from bamac_hw.program import Program
 from bamac_hw.scheduler import DRAIN_CYCLES
-from bamac_hw.step import LANE_STAGE, WRITE_STAGE
+from bamac_hw.step import LANE_STAGE
 
+from . import event_model, reference
 from .compiler.schedule import job_order
+from .event_model import COLLECT_LATENCY, READ_OUT_LATENCY
 
-__all__ = ["CAUSES", "access_bytes", "lower_bounds", "predict", "predict_events"]
+__all__ = ["CAUSES", "access_bytes", "bounds", "lower_bounds", "predict", "predict_events"]
 
 CAUSES = [name.removeprefix("cycles_") for name in COUNTERS if name.startswith("cycles_")]
 
 _LOAD = len(LAYER) + 1 + 1            # descriptor words and one more; start of the walk
 _SAVE = 1
-# A collection of n channels keeps the collector busy for n cycles and these.
-_COLLECT_LATENCY = WRITE_STAGE + 2    # from a tile's end
-_READ_OUT_LATENCY = 2                 # from the first accumulator
 
 
 def _walk(row):
@@ -40,12 +43,64 @@ def _pass_channels(walk, number, geometry):
     return min(geometry.channels, walk.out_channels - number * geometry.channels)
 
 
-def predict(program: Program, *, clips: int = 1) -> dict:
-    """Predict every counter except ``events`` for ``clips`` clips back to back.
+def predict(program: Program, network=None, frames=None, *, clips: int = 1) -> dict:
+    """Predict every counter except ``events``, for clips back to back.
+
+    Parameters
+    ----------
+    program : Program
+    network : IntegerNetwork, optional
+    frames : int array (rows, cols) or (clips, rows, cols), optional
+        The program's network and its input; the event-driven walk needs them. See :func:`bounds`
+        for what can be said without.
+    clips : int
+        Number of clips, where no frames are given.
 
     Returns ``{"cycles": int, "layers": [{"name": str, **counters}]}`` with the counters of
     :data:`bamac_hw.layout.COUNTERS`, per layer, summed over the clips.
+
+    Raises
+    ------
+    ValueError
+        If the walk is event-driven and no input is given.
     """
+    if frames is not None:
+        frames = np.asarray(frames)
+        frames = frames[None] if frames.ndim == 2 else frames
+        clips = len(frames)
+    if program.geometry.walk == "dense":
+        return _predict(program, clips)
+    if network is None or frames is None:
+        raise ValueError(f"Array {program.geometry.name} is event-driven: its cycles depend on "
+                         f"the input, so give network and frames, or ask for the bounds")
+    per_clip = [event_model.tile_events(program, network, window) for window in frames]
+    return _predict(program, clips, [np.stack(layer) for layer in zip(*per_clip, strict=True)])
+
+
+def bounds(program: Program, *, clips: int = 1) -> dict:
+    """Predictions that hold for any input: ``{"best": ..., "worst": ...}`` as :func:`predict`.
+
+    In the event-driven walk, no input takes fewer cycles or accesses than one without any 1, or
+    more than one in which every bit is 1; neither needs to be possible. In the dense walk both
+    are what it always takes.
+    """
+    if program.geometry.walk == "dense":
+        both = _predict(program, clips)
+        return {"best": both, "worst": both}
+    most = []
+    for walk in map(_walk, program.layers):
+        word_bits = np.full(walk.words, walk.planes)
+        if walk.source == Source.LINE:
+            word_bits[:] = program.geometry.channels
+            word_bits[-1] = walk.in_channels - (walk.words - 1) * program.geometry.channels
+        words = np.tile(word_bits, walk.kernel[0] * walk.kernel[1]).astype(np.int64)
+        most.append(np.broadcast_to(words, (clips, walk.jobs, walk.tiles, len(words))))
+    return {"best": _predict(program, clips, [np.zeros_like(events) for events in most]),
+            "worst": _predict(program, clips, most)}
+
+
+def _predict(program, clips, events=None):
+    """Counters, from the program and the events (clips, jobs, tiles, words) of each layer."""
     geometry = program.geometry
     rows = program.manifest["network"]["rows"]
     walks = [_walk(row) for row in program.layers]
@@ -54,9 +109,15 @@ def predict(program: Program, *, clips: int = 1) -> dict:
         _accesses(walk, total, geometry, clips)
         if walk.index == 0:
             total["input_writes"] = clips * rows * walk.in_cols
+        if events is not None:
+            counts = events[walk.index]
+            weight_rows = counts if walk.source == Source.LINE else counts > 0
+            total["weight_reads"] = walk.passes * (
+                clips * walk.jobs * geometry.start_bytes + int(weight_rows.sum()))
 
     frames = _FrameArrivals(rows, walks[0].in_cols, program.manifest["credit"])
-    job_costs = [_job_cycles(walk, geometry) for walk in walks]
+    job_costs = [_job_cycles(walk, geometry, clips, None if events is None else events[walk.index])
+                 for walk in walks]
     now = 0
     for clip in range(clips):
         done = [0] * len(walks)
@@ -70,9 +131,10 @@ def predict(program: Program, *, clips: int = 1) -> dict:
             total["cycles_schedule"] += 2 * looks
             total["state_reads"] += looks
             total["cycles_wait_input"] += ready - checked
-            for cause, cycles in job_costs[index].items():
+            costs = job_costs[index][clip][done[index]]
+            for cause, cycles in costs.items():
                 total[f"cycles_{cause}"] += cycles
-            now = ready + 1 + sum(job_costs[index].values())
+            now = ready + 1 + sum(costs.values())
             done[index] += 1
             if index == 0:
                 frames.release(walk.advance, at=now - 1, last=done[0] == walk.jobs)
@@ -80,22 +142,32 @@ def predict(program: Program, *, clips: int = 1) -> dict:
     return {"cycles": now, "layers": layers}
 
 
-def _job_cycles(walk, geometry):
-    """Cycles of one job by cause, from the descriptor's first word to the saved state."""
+def _job_cycles(walk, geometry, clips, events):
+    """For each clip and job, cycles by cause from the descriptor's first word to the saved state.
+    """
+    load = _LOAD + walk.passes * geometry.start_bytes + DRAIN_CYCLES + _SAVE
+    if events is None:
+        return [[{**_dense_cycles(walk, geometry), "load": load}] * walk.jobs] * clips
+    causes = event_model.job_cycles(walk, geometry, events.reshape(-1, *events.shape[2:]))
+    columns = [array.tolist() for array in causes.values()]
+    costs = [dict(zip(causes, values, strict=True), load=load)
+             for values in zip(*columns, strict=True)]
+    return [costs[clip * walk.jobs:(clip + 1) * walk.jobs] for clip in range(clips)]
+
+
+def _dense_cycles(walk, geometry):
+    """Cycles of one job by cause, without loading."""
     tiles = walk.tiles * walk.passes
-    cycles = dict.fromkeys(("compute", "fetch", "tile", "collect", "load"), 0)
-    cycles["compute"] = tiles * walk.steps
-    cycles["fetch"] = tiles * walk.fetches
-    cycles["tile"] = 2 * tiles
-    cycles["load"] = _LOAD + walk.passes * geometry.start_bytes + DRAIN_CYCLES + _SAVE
+    cycles = {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": 2 * tiles,
+              "collect": 0}
     if walk.source == Source.VECTOR:
         cycles["collect"] = sum(
-            LANE_STAGE + _pass_channels(walk, number, geometry) + _READ_OUT_LATENCY
+            LANE_STAGE + _pass_channels(walk, number, geometry) + READ_OUT_LATENCY
             for number in range(walk.passes))
     elif walk.emit != Emit.MAP:
         between = 2 + walk.steps + walk.fetches
         for number in range(walk.passes):
-            busy = _COLLECT_LATENCY + _pass_channels(walk, number, geometry)
+            busy = COLLECT_LATENCY + _pass_channels(walk, number, geometry)
             cycles["collect"] += (walk.tiles - 1) * max(0, busy - between)
             last = number == walk.passes - 1
             following = DRAIN_CYCLES if last else between + geometry.start_bytes
@@ -180,12 +252,10 @@ class _FrameArrivals:
 def predict_events(program: Program, network, frames) -> list:
     """Activation bits that are 1 when offered to the lanes, per layer, for one clip.
 
-    Unlike everything else in the dense walk, this depends on the input: ``frames`` are the
-    integer frames (rows, cols). Pixels of a tile beyond the map are offered too, as the hardware
-    does; a signed input and its padding are offered with their offset.
+    ``frames`` are the integer frames (rows, cols). The walk makes no difference. Pixels of a tile
+    beyond the map are offered too, as the hardware does; a signed input and its padding are
+    offered with their offset.
     """
-    from . import reference
-
     geometry = program.geometry
     trace = reference.run(network, frames)
     frames = np.asarray(frames, np.int64)

@@ -410,7 +410,7 @@ def simulate_program(program, network, frames, *, build_dir=None, waves=None, pr
         result = simulate(program, frames, build_dir=build_dir, waves=waves, trace=True,
                           progress=progress)
     simulated = Simulated(np.asarray(result.outputs, np.int64), int(result.cycles),
-                          list(result.counters), predict(program, clips=len(frames)))
+                          list(result.counters), predict(program, network, frames))
     simulated.references = [reference.run(network, window) for window in frames]
     _compare(network, program, frames, simulated, result.trace)
     if simulated.cycles != simulated.predicted["cycles"]:

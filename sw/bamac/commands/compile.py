@@ -25,7 +25,7 @@ def command(model, array, output, as_json):
     """
     from bamac import pipeline
     from bamac.compiler import compile_network
-    from bamac.model import predict
+    from bamac.model import bounds
     from bamac_hw.geometry import Geometry
 
     output = Path(output or f"{Path(model).stem}.bamac")
@@ -33,16 +33,18 @@ def command(model, array, output, as_json):
     network = pipeline.load_model(model)
     program = compile_network(network, geometry)
     pipeline.save_program(program, network, output)
-    predicted = predict(program)
+    limits = bounds(program)
     result = {"output": str(output), "network": network.name,
               "network_digest": network.digest(), "geometry": geometry.to_dict(),
-              "geometry_digest": geometry.digest(), "predicted_cycles": int(predicted["cycles"]),
-              "predicted_layers": predicted["layers"], **program.manifest}
+              "geometry_digest": geometry.digest(),
+              "predicted_cycles": int(limits["worst"]["cycles"]),
+              "least_cycles": int(limits["best"]["cycles"]),
+              "predicted_layers": limits["worst"]["layers"], **program.manifest}
     result["network"] = program.manifest["network"]
     if as_json:
         emit(result)
         return
     from bamac.report.summary import print_program
 
-    print_program(program, predicted)
+    print_program(program, limits)
     click.echo(f"program written to {output}", err=True)

@@ -29,16 +29,17 @@ def command(path, listing, as_json):
                   "digest": about.digest()}
         text = None
     elif Path(path).is_dir():
-        from bamac.model import predict
+        from bamac.model import bounds
         from bamac_hw.program import Program
 
         program = Program.load(path)
-        predicted = predict(program)
+        limits = bounds(program)
         result = {"kind": "program", "geometry": program.geometry.to_dict(),
                   "geometry_digest": program.geometry.digest(),
-                  "predicted_cycles": int(predicted["cycles"]),
-                  "predicted_layers": predicted["layers"], **program.manifest}
-        text = program.listing() if listing else lambda: summary.print_program(program, predicted)
+                  "predicted_cycles": int(limits["worst"]["cycles"]),
+                  "least_cycles": int(limits["best"]["cycles"]),
+                  "predicted_layers": limits["worst"]["layers"], **program.manifest}
+        text = program.listing() if listing else lambda: summary.print_program(program, limits)
     elif path.endswith(".npz"):
         from bamac import trace
 

@@ -68,16 +68,17 @@ def print_summary(result, *, brief=False):
     console.print(table)
 
 
-def print_program(program, predicted):
-    """A program: where each layer lies, and what it will cost."""
+def print_program(program, limits):
+    """A program: where each layer lies, and what it will cost, see :func:`bamac.model.bounds`."""
     console = _console()
     about, geometry = program.manifest["network"], program.geometry
     console.print(f"\n[bold]{about['name']}[/] {about['rows']} x {about['cols']} on array "
                   f"[bold]{geometry.name}[/] ({geometry.lanes} lanes): "
-                  f"{predicted['cycles']:,} cycles per window")
+                  f"{_range(limits)} cycles per window")
+    exact = limits["best"]["cycles"] == limits["worst"]["cycles"]
     table = _table(None, "layer", "in", "out", "map", "passes", "weight rows", "sum bits",
-                   "cycles")
-    for row, costs in zip(program.layers, predicted["layers"], strict=True):
+                   "cycles" if exact else "cycles at most")
+    for row, costs in zip(program.layers, limits["worst"]["layers"], strict=True):
         cycles = sum(v for k, v in costs.items() if k.startswith("cycles_"))
         table.add_row(row["name"], str(row["in_channels"]), str(row["out_channels"]),
                       f"{row['conv_rows']} x {row['conv_cols']}", str(row["passes"]),
@@ -93,6 +94,11 @@ def print_program(program, predicted):
         table.add_row(name.replace("_", " "), _bytes(used),
                       "" if capacity is None else _bytes(capacity))
     console.print(table)
+
+
+def _range(limits):
+    least, most = (limits[name]["cycles"] for name in ("best", "worst"))
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def print_network(about):

@@ -1,0 +1,294 @@
+"""The event-driven walk: only the weight rows for which any pixel of the tile has a 1."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .activity_queue import QUEUE_LATENCY, ActivityQueue, WordTag
+from .geometry import Geometry
+from .layout import Emit, Source, layer_layout
+from .step import LANE_STAGE, READ_STAGE, WORD_STAGE, Step
+from .window_fetch import POSITION_BITS, Window
+from .window_walk import WindowWalk
+
+__all__ = ["FETCH_LATENCY", "QUEUE_DEPTH", "EventWalker"]
+
+# Words between a window's fetch and the scanner. More than the cycles in between, so that a
+# run of empty words passes at one per cycle.
+QUEUE_DEPTH = 16
+# From the cycle of a word's last window until the word can be at the head of the queue.
+FETCH_LATENCY = WORD_STAGE + QUEUE_LATENCY
+
+
+class EventWalker(wiring.Component):
+    """Walks one job, with a cycle only for (tap, bit) pairs that some pixel of the tile needs.
+
+    Two halves work beside each other. The *fetch* half steps through the windows of the whole job,
+    as fast as there is room in a queue of activation words. The *scan* half takes words out of
+    the queue and offers one event per cycle to the lanes: the lowest bit position that is left at
+    which any pixel has a 1. ::
+
+        WindowWalk ─ window ─▶ WindowFetch ─ words ─▶ ActivityQueue ─▶ scan ─▶ step, bits, row
+             ▲                                              │
+             └───────────────── room ◀──────────────────────┘
+
+    Cycles of the scan half:
+
+    - for each pass ``start_bytes``; for each tile 1 (start), 1 for each event, 1 (end), plus the
+      waits for the collector that :class:`~bamac_hw.dense_walker.DenseWalker` has too;
+    - a word without an event leaves the queue by itself, one per cycle, unless it is a tile's
+      last word. It costs time only when the scan has to wait for the word behind it;
+    - *waits for words*: a word's last window can be fetched when the word ``QUEUE_DEPTH`` before
+      it has left the queue, and not before the cycle behind the previous window. The word is at
+      the head ``FETCH_LATENCY`` cycles later, and the cycle after it has left the queue is the
+      first that can offer its events. It leaves the queue in the last cycle of the word before
+      it: its last event, or the end of its tile.
+
+    :mod:`bamac.event_model` computes the same.
+
+    Members
+    -------
+    start : begin a job; ``layer``, ``slot``, ``row`` must be stable from two cycles before it
+        until ``done``
+    slot, row : ring slot and map row of the job's first kernel row
+    next_slot : ring slot of the next job
+    done : in the last cycle of the walk
+    window, load : a window to be fetched
+    words : the activation words of the pixels, ``WORD_STAGE`` cycles after their last window
+    step : what enters the pipeline in this cycle
+    bits : one activation bit per pixel, ``WORD_STAGE`` cycles after the step
+    weight_row : address in the weight store, ``READ_STAGE`` cycles after the step
+    collector_busy : a collection is under way; collector_start : begin one (dense layers)
+    fetching, tiling, collecting, loading : the cause of a cycle that is not ``step.compute``
+    """
+
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
+        super().__init__({
+            "layer": In(layer_layout()),
+            "start": In(1),
+            "slot": In(16),
+            "row": In(signed(POSITION_BITS)),
+            "next_slot": Out(16),
+            "done": Out(1),
+            "window": Out(Window),
+            "load": Out(1),
+            "words": In(g.word_bits).array(g.pixels),
+            "step": Out(Step),
+            "bits": Out(g.pixels),
+            "weight_row": Out(16),
+            "collector_busy": In(1),
+            "collector_start": Out(1),
+            "fetching": Out(1),
+            "tiling": Out(1),
+            "collecting": Out(1),
+            "loading": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = ActivityQueue(self._geometry, depth=QUEUE_DEPTH)
+        self._fetch(m, queue)
+        self._scan(m, queue)
+        return m
+
+    def _fetch(self, m, queue):
+        """Fetch the windows of a job while the queue has room; tag their words and push them."""
+        g, layer = self._geometry, self.layer
+        m.submodules.windows = windows = WindowWalk(g)
+
+        active = Signal()
+        room = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH)
+        complete = Signal()
+        m.d.comb += [
+            windows.layer.eq(layer), windows.slot.eq(self.slot), windows.row.eq(self.row),
+            windows.begin.eq(self.start), windows.advance.eq(self.load),
+            self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
+            self.load.eq(active & (room != 0)),
+            complete.eq(self.load & windows.last_phase),
+        ]
+        m.d.sync += room.eq(room - complete + queue.pop)
+
+        tag = Signal(WordTag)
+        row = Signal(16)
+        pass_row = Signal(16)
+        first_row = Signal(16)
+        word_rows = Signal(7)
+        next_row = Signal(16)
+        next_pass_row = Signal(16)
+        m.d.comb += [
+            first_row.eq(layer.weight_base + g.start_bytes),
+            word_rows.eq(Mux(layer.source != Source.LINE, 1, 1 + Mux(
+                windows.last_word, layer.end_bits_last, layer.word_bits_last))),
+            next_row.eq(row + word_rows),
+            next_pass_row.eq(next_row + g.start_bytes),
+            tag.row.eq(row), tag.pass_row.eq(pass_row),
+            tag.tile_end.eq(windows.last_word & windows.last_tap),
+            tag.pass_end.eq(windows.last_tile),
+            tag.job_end.eq(windows.last_pass),
+        ]
+        with m.If(self.start):
+            m.d.sync += [active.eq(1), row.eq(first_row), pass_row.eq(first_row)]
+        with m.Elif(complete):
+            m.d.sync += row.eq(next_row)
+            with m.If(tag.tile_end):
+                m.d.sync += row.eq(pass_row)
+                with m.If(tag.pass_end):
+                    m.d.sync += [row.eq(next_pass_row), pass_row.eq(next_pass_row)]
+                    with m.If(tag.job_end):
+                        m.d.sync += active.eq(0)
+
+        tags, pushes = [tag], [complete]
+        for stage in range(1, WORD_STAGE + 1):
+            tags.append(Signal(WordTag, name=f"tag_{stage}"))
+            pushes.append(Signal(name=f"push_{stage}"))
+            m.d.sync += [tags[stage].eq(tags[stage - 1]), pushes[stage].eq(pushes[stage - 1])]
+        m.d.comb += [
+            queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE]),
+            *(queue.words[q].eq(self.words[q]) for q in range(g.pixels)),
+        ]
+
+    def _scan(self, m, queue):
+        """Take words out of the queue and offer their events, one per cycle."""
+        g, layer, step = self._geometry, self.layer, self.step
+
+        # The word that is being scanned.
+        held = Signal()
+        tag = Signal(WordTag)
+        words = [Signal(g.word_bits, name=f"word_{q}") for q in range(g.pixels)]
+        union = Signal(g.word_bits)
+        events = Signal(range(g.word_bits + 1))  # left in the word
+        some = Signal()                          # events != 0
+        final = Signal()                         # events == 1
+
+        # Its lowest event.
+        lowest = Signal(g.word_bits)
+        index = Signal(range(g.word_bits))
+        bits = Signal(g.pixels)
+        m.d.comb += [
+            lowest.eq(union & (~union + 1)[:g.word_bits]),
+            index.eq(Cat(reduce(or_, [lowest[n] for n in range(g.word_bits) if n >> k & 1])
+                         for k in range(len(index)))),
+            bits.eq(Cat((lowest & word).any() for word in words)),
+        ]
+
+        offer = Signal()     # an event
+        finish = Signal()    # this is the last cycle of the word
+        skip = Signal()      # the head has nothing to scan and ends no tile
+        m.d.comb += [
+            skip.eq((queue.head_events == 0) & ~queue.head_tag.tile_end),
+            queue.pop.eq(queue.valid & (skip | ~held | finish)),
+        ]
+        with m.If(offer):
+            m.d.sync += [union.eq(union & ~lowest), events.eq(events - 1),
+                         some.eq(~final), final.eq(events == 2)]
+        with m.If(finish):
+            m.d.sync += held.eq(0)
+        with m.If(queue.pop & ~skip):
+            m.d.sync += [
+                held.eq(1), tag.eq(queue.head_tag), events.eq(queue.head_events),
+                some.eq(queue.head_events != 0), final.eq(queue.head_events == 1),
+                union.eq(reduce(or_, queue.head_words)),
+                *(word.eq(head) for word, head in zip(words, queue.head_words, strict=True)),
+            ]
+
+        first_pass = Signal()
+        first_tile = Signal()
+        first_event = Signal()
+        count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
+        is_global = Signal()
+        is_line = Signal()
+        m.d.comb += [
+            is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
+            is_line.eq(layer.source == Source.LINE),
+        ]
+        # Events of a map have a weight row each; planes of a value share its only row.
+        m.d.sync += first_event.eq(Mux(offer, 0, first_event) | (queue.pop & ~skip))
+
+        def next_tile():
+            """Leave a tile that has ended: on to the next tile, pass, or out."""
+            m.d.comb += finish.eq(1)
+            m.d.sync += first_tile.eq(0)
+            m.next = "START"
+            with m.If(tag.pass_end):
+                m.d.sync += [count.eq(0), first_pass.eq(0), first_tile.eq(1)]
+                m.next = "BYTES"
+                with m.If(tag.job_end):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "IDLE"
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [count.eq(0), first_pass.eq(1), first_tile.eq(1)]
+                with m.If(self.start):
+                    m.next = "BYTES"
+
+            with m.State("BYTES"):
+                # The first word that is held of a later pass knows where the pass's rows are.
+                with m.If(first_pass | held):
+                    m.d.comb += [step.byte.eq(1), self.loading.eq(1)]
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == g.start_bytes - 1):
+                        m.next = "START"
+                with m.Else():
+                    m.d.comb += self.fetching.eq(1)
+
+            with m.State("START"):
+                m.d.comb += [step.start.eq(1), step.pass_.eq(first_tile), self.tiling.eq(1)]
+                m.d.sync += count.eq(0)
+                m.next = "SCAN"
+
+            with m.State("SCAN"):
+                with m.If(~held):
+                    m.d.comb += self.fetching.eq(1)
+                with m.Elif(some):
+                    m.d.comb += [
+                        offer.eq(1), finish.eq(final & ~tag.tile_end),
+                        step.compute.eq(1), step.row.eq(is_line | first_event),
+                        step.plane.eq(Mux(is_line, 0, index)),
+                    ]
+                with m.Elif(layer.source == Source.VECTOR):
+                    m.d.comb += self.collecting.eq(1)
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == LANE_STAGE - 1):
+                        m.d.comb += self.collector_start.eq(1)
+                        m.next = "COLLECT"
+                with m.Elif(is_global & self.collector_busy):
+                    m.d.comb += self.collecting.eq(1)
+                with m.Else():
+                    m.d.comb += [step.capture.eq(1), step.clear.eq(1), self.tiling.eq(1)]
+                    next_tile()
+
+            with m.State("COLLECT"):
+                with m.If(self.collector_busy):
+                    m.d.comb += self.collecting.eq(1)
+                with m.Else():
+                    m.d.comb += [step.clear.eq(1), self.tiling.eq(1)]
+                    next_tile()
+
+        # Bits and weight row travel beside the step until they are needed.
+        row = Signal(16)
+        offset = Signal(signed(8))
+        m.d.comb += row.eq(tag.row)
+        with m.If(step.byte):
+            m.d.comb += [row.eq(tag.pass_row), offset.eq(count - g.start_bytes)]
+            with m.If(first_pass):
+                m.d.comb += [row.eq(layer.weight_base), offset.eq(count)]
+        with m.Elif(is_line):
+            m.d.comb += offset.eq(index)
+        row_1 = Signal(16)
+        offset_1 = Signal(signed(8))
+        m.d.sync += [row_1.eq(row), offset_1.eq(offset)]
+        m.d.comb += self.weight_row.eq(_delayed(m, (row_1 + offset_1)[:16], READ_STAGE - 1, "row"))
+        m.d.comb += self.bits.eq(_delayed(m, bits, WORD_STAGE, "bits"))
+
+
+def _delayed(m, value, cycles, name):
+    for stage in range(cycles):
+        later = Signal(len(value), name=f"{name}_delayed_{stage}")
+        m.d.sync += later.eq(value)
+        value = later
+    return value

@@ -1,0 +1,151 @@
+"""The event-driven walk's cycles, from the activations alone.
+
+The rules are those of the docstring of :mod:`bamac_hw.event_walker`. They make each word's times a
+maximum of earlier times plus constants, so a layer is computed word by word, for all of its jobs
+at once: jobs do not overlap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bamac_hw.event_walker import FETCH_LATENCY, QUEUE_DEPTH
+from bamac_hw.layout import Emit, Source
+from bamac_hw.scheduler import DRAIN_CYCLES
+from bamac_hw.step import LANE_STAGE, WRITE_STAGE
+
+from . import reference
+
+__all__ = ["COLLECT_LATENCY", "READ_OUT_LATENCY", "job_cycles", "tile_events"]
+
+# A collection of n channels keeps the collector busy for n cycles and these.
+COLLECT_LATENCY = WRITE_STAGE + 2     # from a tile's end
+READ_OUT_LATENCY = 2                  # from the first accumulator
+
+
+def tile_events(program, network, frames):
+    """Events of each activation word, for one clip of integer ``frames`` (rows, cols).
+
+    Returns for each layer an int64 array (jobs, tiles, words): in how many bit positions any
+    pixel of the tile has a 1, for the words of a tile in the order of its walk (kernel row, kernel
+    column, word). Every pass of a job walks the same words. Pixels beyond the map count as the
+    hardware fetches them.
+    """
+    geometry = program.geometry
+    trace = reference.run(network, frames)
+    offset = (1 << (network.input.bits - 1)) if network.input.signed else 0
+    words = (np.asarray(frames, np.int64) + offset).astype(np.uint64)[None]
+    counts = []
+    for index, conv in enumerate(network.convs):
+        row = program.layers[index]
+        if index:
+            words, offset = _packed(trace.layers[network.convs[index - 1].name].pooled,
+                                    geometry.channels), 0
+        counts.append(_union_counts(words[:, :row["in_rows"]], offset, conv, row, geometry))
+    vector = trace.vector
+    for dense in network.denses:
+        counts.append(np.bitwise_count(np.asarray(vector).astype(np.uint64)).astype(
+            np.int64)[None, None])
+        vector = trace.layers[dense.name].outputs
+    return counts
+
+
+def _packed(bits, channels):
+    """Maps (channels, rows, cols) of bits as words of up to ``channels`` (<= 64) bits."""
+    groups = -(-len(bits) // channels)
+    padded = np.zeros((groups * channels, *bits.shape[1:]), np.uint8)
+    padded[:len(bits)] = bits
+    words = np.zeros((groups, *bits.shape[1:]), np.uint64)
+    for channel in range(channels):
+        words |= padded[channel::channels].astype(np.uint64) << np.uint64(channel)
+    return words
+
+
+def _union_counts(words, pad, conv, row, geometry):
+    tile_rows, tile_cols, stride = geometry.tile_rows, geometry.tile_cols, conv.stride
+    rows, cols = row["jobs"] * tile_rows, row["tiles"] * tile_cols
+    top, _, left, _ = conv.padding
+    height = (rows - 1) * stride + conv.kernel[0]
+    width = (cols - 1) * stride + conv.kernel[1]
+    padded = np.full((len(words), height, width), pad, np.uint64)
+    seen_rows = min(words.shape[1], height - top)
+    seen_cols = min(words.shape[2], width - left)
+    padded[:, top:top + seen_rows, left:left + seen_cols] = words[:, :seen_rows, :seen_cols]
+    taps = []
+    for i in range(conv.kernel[0]):
+        for j in range(conv.kernel[1]):
+            tap = padded[:, i:i + (rows - 1) * stride + 1:stride,
+                         j:j + (cols - 1) * stride + 1:stride]
+            union = np.zeros((len(words), row["jobs"], row["tiles"]), np.uint64)
+            for r in range(tile_rows):
+                for c in range(tile_cols):
+                    union |= tap[:, r::tile_rows, c::tile_cols]
+            taps.append(np.bitwise_count(union))
+    # (taps, words, jobs, tiles) -> (jobs, tiles, taps * words)
+    counts = np.array(taps).transpose(2, 3, 0, 1)
+    return counts.reshape(*counts.shape[:2], -1).astype(np.int64)
+
+
+def job_cycles(walk, geometry, events):
+    """Cycles by cause within the walk of each job, and behind it until the collector is free.
+
+    ``events`` is (jobs, tiles, words), see :func:`tile_events`. Returns a dict of int64 arrays
+    (jobs,): ``compute``, ``fetch``, ``tile``, ``collect``. The ``start_bytes`` of each pass are not
+    among them.
+    """
+    jobs, tiles, words = events.shape
+    phases = 1 + walk.fetches // words
+    start_bytes = geometry.start_bytes
+    columns = np.ascontiguousarray(events.reshape(jobs, -1).T)
+    zero = np.zeros(jobs, np.int64)
+    is_global = walk.emit in (Emit.GLOBAL_MAX, Emit.GLOBAL_SUM)
+
+    # Cycles are counted from the job's start.
+    last_window, free, end = zero, zero, zero
+    collect, collector_free = zero.copy(), zero
+    popped = []
+    for number in range(walk.passes):
+        channels = min(geometry.channels, walk.out_channels - number * geometry.channels)
+        for tile in range(tiles):
+            scan = end + (2 if tile else 2 + start_bytes)
+            waits_for_first = np.full(jobs, number > 0 and tile == 0)
+            for word in range(words):
+                count = columns[tile * words + word]
+                last_window = last_window + 1
+                if len(popped) >= QUEUE_DEPTH:
+                    last_window = np.maximum(last_window, popped[-QUEUE_DEPTH] + 1)
+                last_window = last_window + (phases - 1)
+                pop = last_window + FETCH_LATENCY
+                if popped:
+                    pop = np.maximum(pop, popped[-1] + 1)
+                tile_end = word == words - 1
+                held = np.maximum(pop, free)
+                if not tile_end:
+                    held = np.where(count > 0, held, pop)
+                popped.append(held)
+                if number and not tile:
+                    # The pass's start values are read once a word of it is held.
+                    first = waits_for_first & ((count > 0) | tile_end)
+                    scan = np.where(first, np.maximum(scan, held + 2 + start_bytes), scan)
+                    waits_for_first &= ~first
+                begin = np.maximum(held + 1, scan)
+                if tile_end:
+                    end = begin + count
+                else:
+                    free = np.where(count > 0, begin + count - 1, free)
+            if walk.source == Source.VECTOR:
+                read_out = LANE_STAGE + channels + READ_OUT_LATENCY
+                end = end + read_out
+                collect += read_out
+            elif is_global:
+                collect += np.maximum(collector_free - end, 0)
+                end = np.maximum(end, collector_free)
+                collector_free = end + COLLECT_LATENCY + channels
+            free = end
+
+    compute = walk.passes * columns.sum(axis=0)
+    tile_cycles = np.full(jobs, 2 * tiles * walk.passes)
+    fetch = end - compute - tile_cycles - collect - walk.passes * start_bytes
+    if is_global:
+        collect = collect + np.maximum(collector_free - end - DRAIN_CYCLES, 0)
+    return {"compute": compute, "fetch": fetch, "tile": tile_cycles, "collect": collect}
