@@ -1,0 +1,189 @@
+"""From the released DNSMOS weights to the integer network: equal where equality is promised."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bamac
+from bamac import distil as distillation
+from bamac import dnsmos, reference
+from bamac.audio import load_audio
+from bamac.augment_p808 import augment, random_crops
+from bamac.checkpoint import load_network, save_network
+from bamac.distil import Clips, DistilConfig, predict, student_layers, tensor
+from bamac.features_p808 import P808_FRONT_END, STEPS, features_p808, features_p808_int8
+from bamac.integerise import integerise
+from bamac.networks import Network, make_config
+from bamac.p808_init import released_network, warm_start
+
+CLIPS = sorted((Path(bamac.__file__).parent / "assets" / "clips").glob("*.wav"))
+METADATA = {"front_end": P808_FRONT_END, "offset": 0.0, "steps": STEPS, "network": "p808"}
+
+
+@pytest.fixture(scope="module")
+def features():
+    """int8 features (4, 900, 120) of the demonstration clips."""
+    return np.stack([features_p808_int8(load_audio(path)) for path in CLIPS])
+
+
+@pytest.fixture(scope="module")
+def network(features):
+    """A warm-started P.808-shaped network with int8 weights, without training."""
+    torch.manual_seed(0)
+    network = Network(make_config("p808"))
+    batches = [tensor(features)]
+    warm_start(network, batches)
+    network.freeze_norm()
+    network.start_int8(batches)
+    return network.eval()
+
+
+def test_the_fp32_network_equals_the_released_file():
+    floats = np.stack([features_p808(load_audio(path)) for path in CLIPS])
+    expected = dnsmos.P808Teacher().score_features(floats)
+    ours = released_network()(tensor(floats * 127))[:, 0].numpy()
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
+    assert np.ptp(expected) > 0.3
+
+
+def test_warm_start_keeps_the_kernels_and_the_density(features):
+    torch.manual_seed(0)
+    network = Network(make_config("p808", start_bias=-1.0))
+    warm_start(network, [tensor(features)])
+    for stage, (weight, _) in list(zip(network.convs, dnsmos.released_weights()["convs"],
+                                       strict=True))[1:]:
+        np.testing.assert_array_equal(stage.weight.detach().numpy(), weight)
+    assert all(0.01 < d < 0.4 for d in distillation.densities(network, features))
+
+
+def test_integer_reference_equals_the_network_on_random_features(network):
+    frames = np.random.default_rng(3).integers(-127, 128, (2, 900, 120)).astype(np.int8)
+    integer = integerise(network, METADATA)
+    expected = predict(network, frames)
+    assert expected[0] != expected[1]
+    np.testing.assert_array_equal([reference.run(integer, f).scores[0] for f in frames], expected)
+
+
+def test_a_crop_is_scored_like_a_clip(features):
+    """A clip without change in time gives the same layers whole and cropped, but for its edges."""
+    torch.manual_seed(1)
+    network = Network(make_config("p808"))
+    still = np.repeat(features[:, 450:451], 900, axis=1)
+    warm_start(network, [tensor(features)])
+    network.eval()
+    config = DistilConfig(bf16=False)
+    with torch.no_grad():
+        whole = student_layers(network, tensor(still), config)
+        crop = student_layers(network, tensor(still[:, :300]), config)
+        score = network(tensor(still))
+    torch.testing.assert_close(whole[-1].double(), score.double(), rtol=0, atol=1e-4)
+    assert float((whole[-1] - crop[-1]).abs().max()) < 0.3
+
+
+def test_int8_layers_are_those_of_the_network(network, features):
+    network.eval()
+    with torch.no_grad():
+        layers = student_layers(network, tensor(features), DistilConfig(bf16=False))
+        torch.testing.assert_close(layers[-1].double(), network(tensor(features)).double(),
+                                   rtol=0, atol=1e-5)
+
+
+def test_augmented_features_are_features_again(features):
+    rng = np.random.default_rng(5)
+    crops = random_crops(features, 300, rng)
+    assert crops.shape == (4, 300, 120)
+    changed = augment(crops, np.random.default_rng(6), share=1.0)
+    assert changed.dtype == np.int8 and (changed.max((1, 2)) == 127).all()
+    assert (changed != crops).mean() > 0.3 and changed.min() >= -127
+    np.testing.assert_array_equal(changed, augment(crops, np.random.default_rng(6), share=1.0))
+    np.testing.assert_array_equal(augment(crops, rng, share=0.0), crops)
+
+
+def test_a_model_is_scored_at_every_software_level(network, tmp_path):
+    from bamac.evaluate import evaluate_clip
+
+    save_network(tmp_path / "p808.pt", network, METADATA)
+    scores = {level: evaluate_clip(tmp_path / "p808.pt", CLIPS[0], level)["score"]
+              for level in ("qat", "integer", "qonnx")}
+    assert len(set(scores.values())) == 1
+    program = bamac.compile_network(bamac.load_model(tmp_path / "p808.pt"),
+                                    bamac.Geometry.preset("small"))
+    assert len(program.layers) == 8
+
+
+@pytest.mark.slow
+def test_a_clip_is_bit_exact_on_the_simulated_hardware(network, tmp_path):
+    save_network(tmp_path / "p808.pt", network, METADATA)
+    result = bamac.run(CLIPS[0], model=tmp_path / "p808.pt")
+    assert result["bit_exact"] and result["windows"] == 1
+    assert result["cycles"] == result["predicted_cycles"]
+
+
+# --- the run: small crops of few clips, so that killing and continuing take seconds
+
+SMALL = DistilConfig(crop_epochs=2, whole_epochs=0, int8_epochs=1, crop=64, batch=4, bf16=False)
+
+
+def _splits():
+    """Made-up clips: noise whose colour and steadiness differ."""
+    def made(count, seed):
+        rng = np.random.default_rng(seed)
+        tilt = rng.uniform(-60, 60, (count, 1, 1)) * np.linspace(-1, 1, 120)
+        x = np.clip(rng.normal(tilt, rng.uniform(5, 40, (count, 1, 1)), (count, 900, 120)),
+                    -127, 127).astype(np.int8)
+        return Clips(x, predict(released_network(), x), [{"degradations": []}] * count)
+
+    return {"train": made(8, 1), "val": made(4, 2), "test": made(4, 3)}
+
+
+def _run_and_sleep(out):
+    class Sleeper:
+        def step(self, epoch, done, total):
+            if epoch == 2 and done == 2:
+                time.sleep(600)
+
+        def epoch(self, line, eta_seconds):
+            pass
+
+    distillation.distil(SMALL, out, _splits(), progress=Sleeper())
+
+
+def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
+    whole = distillation.distil(SMALL, tmp_path / "whole", _splits(), {"clips": 8})
+
+    killed = multiprocessing.get_context("spawn").Process(
+        target=_run_and_sleep, args=(tmp_path / "killed",))
+    killed.start()
+    log = tmp_path / "killed" / "log.jsonl"
+    deadline = time.monotonic() + 300
+    while not log.exists() or not log.read_text():
+        assert time.monotonic() < deadline and killed.is_alive()
+        time.sleep(0.1)
+    time.sleep(0.5)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.join()
+    resumed = distillation.distil(SMALL, tmp_path / "killed", _splits(), {"clips": 8})
+
+    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2, 3]
+    assert {**whole, "training_seconds": 0} == {**resumed, "training_seconds": 0}
+    (one, metadata), (two, _) = (load_network(tmp_path / run / "model.pt")
+                                 for run in ("whole", "killed"))
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, two.state_dict()[name]), name
+    assert metadata["front_end"] == P808_FRONT_END and metadata["training"]["clips"] == 8
+
+    other = DistilConfig(**{**SMALL.decides(), "seed": 2})
+    with pytest.raises(distillation.DistilError, match=r"another configuration \(seed differ\)"):
+        distillation.distil(other, tmp_path / "killed", _splits())
+
+
+def test_clips_of_another_front_end_are_refused():
+    with pytest.raises(distillation.DistilError, match=r"must be \(n, 900, 120\)"):
+        Clips(np.zeros((2, 249, 120), np.int8), np.zeros(2), [])
