@@ -95,22 +95,27 @@ def conv_accumulators(conv, activations, input_max):
     padded = np.pad(activations, ((0, 0), (top, bottom), (left, right))).astype(dtype)
     rows, cols = conv.conv_shape(*activations.shape[1:])
     step = conv.stride
-    acc = np.zeros((conv.out_channels, rows * cols), dtype)
-    for i in range(kernel_rows):
-        for j in range(kernel_cols):
-            tap = padded[:, i:i + rows * step:step, j:j + cols * step:step]
-            # Beyond the last position the slice may run one row or column too far
-            tap = tap[:, :rows, :cols].reshape(conv.in_channels, -1)
-            acc += conv.weights[:, :, i, j].astype(dtype) @ tap
+    weights = conv.weights.transpose(2, 3, 0, 1).astype(dtype)  # (i, j, out, in)
+    # Beyond the last position the slice may run one row or column too far
+    taps = (padded[:, i:i + rows * step:step, j:j + cols * step:step][:, :rows, :cols].reshape(
+        conv.in_channels, -1) for i in range(kernel_rows) for j in range(kernel_cols))
+    weights = weights.reshape(-1, conv.out_channels, conv.in_channels)
+    if conv.in_channels < 16:
+        # A matrix product over so few channels would mostly move memory
+        acc = np.concatenate(weights, axis=1) @ np.concatenate(list(taps))
+    else:
+        acc = np.zeros((conv.out_channels, rows * cols), dtype)
+        for weight, tap in zip(weights, taps, strict=True):
+            acc += weight @ tap
     return acc.reshape(conv.out_channels, rows, cols).astype(np.int64)
 
 
 def max_pool(bits, pool):
     """Maximum over windows of ``pool`` with stride = size; what does not fill one is dropped."""
-    channels, rows, cols = bits.shape
-    rows, cols = rows // pool[0], cols // pool[1]
+    rows, cols = bits.shape[1] // pool[0], bits.shape[2] // pool[1]
     windows = bits[:, :rows * pool[0], :cols * pool[1]]
-    return windows.reshape(channels, rows, pool[0], cols, pool[1]).max(axis=(2, 4))
+    return np.maximum.reduce([windows[:, i::pool[0], j::pool[1]]
+                              for i in range(pool[0]) for j in range(pool[1])])
 
 
 def dense_accumulators(dense, vector, input_max):
