@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac.data.degrade import TEST_ONLY, TEST_ONLY_CODECS
 from bamac.metrics import agreement
 
 __all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "evaluate_features", "scores_at"]
@@ -42,6 +43,9 @@ def _raw_outputs(level, network, features, array):
 def scores_at(level, network, metadata, features, array="small"):
     """Scores (n,) of int8 features (n, rows, cols) at one level of the chain.
 
+    Networks with fewer input bits read the features without their low bits, as their front end
+    gives them.
+
     ``array`` is the preset or geometry file of the level ``rtl``.
     """
     if level not in LEVELS:
@@ -50,7 +54,8 @@ def scores_at(level, network, metadata, features, array="small"):
         from bamac.integerise import integerise
 
         integer = integerise(network, metadata)
-        raw = _raw_outputs(level, integer, features, array)
+        raw = _raw_outputs(level, integer, np.asarray(features) >> (8 - integer.input.bits),
+                           array)
         return raw * integer.score_scale + integer.score_offset
     from bamac.train import predict
 
@@ -75,27 +80,38 @@ def _with_float_weights(network):
     return twin.eval().to(memory_format=torch.channels_last)
 
 
+def clip_groups(manifest):
+    """``{title: {name: indices}}`` of a manifest's clips, for results per group.
+
+    A clip belongs to every degradation in its chain, so the groups of ``degradation`` overlap.
+    ``novelty`` tells clips whose kinds of damage all occur in training from those with a family or
+    a codec that only the test has.
+    """
+    groups = {"family": {}, "voice": {}, "language": {}, "degradation": {}, "novelty": {}}
+    for i, entry in enumerate(manifest):
+        kinds = [step["kind"] for step in entry["degradations"]]
+        new = any(step["kind"] in TEST_ONLY or step.get("codec") in TEST_ONLY_CODECS
+                  for step in entry["degradations"])
+        names = {"family": [entry.get("family")], "voice": [entry.get("voice")],
+                 "language": [entry.get("language")], "degradation": kinds or ["none"],
+                 "novelty": ["unseen damage" if new else "seen damage"]}
+        for title, found in names.items():
+            for name in dict.fromkeys(n for n in found if n):
+                groups[title].setdefault(name, []).append(i)
+    return {title: {name: np.array(rows) for name, rows in sorted(group.items())}
+            for title, group in groups.items()}
+
+
 def evaluate_features(network, features, labels, manifest, level=None, metadata=None,
                       array="small"):
-    """PCC, SRCC and RMSE over all clips, per family of voices, per voice and per degradation."""
+    """PCC, SRCC and RMSE over all clips, and per group of at least ten (:func:`clip_groups`)."""
     if level is None:
         level = "qat" if network.int8 else "float"
     scores = scores_at(level, network, metadata or {}, features, array)
     result = {"level": level, "all": agreement(scores, labels)}
-    groups = {"family": [e["family"] for e in manifest],
-              "voice": [e["voice"] for e in manifest],
-              "degradation": ["+".join(s["kind"] for s in e["degradations"])
-                              if len(e["degradations"]) == 1 else
-                              ("none" if not e["degradations"] else "several")
-                              for e in manifest]}
-    for title, names in groups.items():
-        names = np.array(names)
-        rows = {}
-        for name in sorted(set(names.tolist())):
-            chosen = names == name
-            if chosen.sum() >= 10:
-                rows[name] = agreement(scores[chosen], labels[chosen])
-        result[title] = rows
+    for title, group in clip_groups(manifest).items():
+        result[title] = {name: agreement(scores[rows], labels[rows])
+                         for name, rows in group.items() if len(rows) >= 10}
     return result
 
 
@@ -111,14 +127,15 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
     from bamac.data import build as data_build
 
     network, metadata = load_network(model_path)
+    training = metadata["training"]
     if data_dir is None:
-        training = metadata["training"]
-        data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, training["seed"],
+        data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, training["data_seed"],
                                          training["speech_folder"])
         clips = clips or data_build.split_sizes(training["clips"])[split]
-    features, labels, manifest = data_build.load_split(Path(data_dir), split, clips)
+    label = "p808" if metadata.get("network") == "p808" else "pesq"
+    features, labels, manifest = data_build.load_split(Path(data_dir), split, clips, label)
     result = evaluate_features(network, features, labels, manifest, level, metadata, array)
-    return {"model": str(model_path), "split": split, **result}
+    return {"model": str(model_path), "split": split, "label": label, **result}
 
 
 def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
@@ -130,6 +147,7 @@ def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
     network, metadata = load_network(model_path)
     integer = integerise(network, metadata)
     frames, _ = frames_of_clip(integer.input, integer.name, integer.front_end, clip, warn)
+    frames = frames << (8 - integer.input.bits)  # scores_at reads features of 8 bits
     scores = scores_at(level, network, metadata, frames, array)
     return {"model": str(model_path), "clip": str(clip), "level": level,
             "score": float(np.mean(scores)), "scores": [float(score) for score in scores]}

@@ -45,7 +45,7 @@ from bamac.front_ends import PAPER_FRONT_ENDS
 from bamac.metrics import agreement, pcc
 from bamac.networks import VARIANTS, Network, make_config
 
-__all__ = ["TrainConfig", "TrainError", "predict", "report_text", "train"]
+__all__ = ["TrainConfig", "TrainError", "predict", "report_text", "tensor_of", "train"]
 
 
 class TrainError(ValueError):
@@ -154,7 +154,7 @@ class TrainConfig:
         return values
 
 
-def _tensor(features, bits=8, device="cpu"):
+def tensor_of(features, bits=8, device="cpu"):
     """int8 features (n, frames, mels) as the float tensor that a network of that input reads."""
     values = np.asarray(features, np.int8) >> (8 - bits)
     x = torch.from_numpy(values.astype(np.float32))[:, None]
@@ -183,7 +183,7 @@ def predict(network, features, batch=32):
     bits = network.config.input_bits
     with torch.no_grad():
         return np.concatenate([
-            network(_tensor(features[i:i + batch], bits, device))[:, 0].double().cpu().numpy()
+            network(tensor_of(features[i:i + batch], bits, device))[:, 0].double().cpu().numpy()
             for i in range(0, len(features), batch)])
 
 
@@ -198,7 +198,7 @@ def _measure_norm(network, features, batch, device):
         stage.norm.momentum = None
         stage.drop.eval()
     for i in range(0, max(1, len(features) - batch + 1), batch):
-        network.maps(_tensor(features[i:i + batch], network.config.input_bits, device))
+        network.maps(tensor_of(features[i:i + batch], network.config.input_bits, device))
     for stage, momentum in zip(network.convs, momenta, strict=True):
         stage.norm.momentum = momentum
 
@@ -243,7 +243,7 @@ def _densities(network, features):
     network.eval()
     device = next(network.parameters()).device
     with torch.no_grad():
-        maps = network.maps(_tensor(features, network.config.input_bits, device))
+        maps = network.maps(tensor_of(features, network.config.input_bits, device))
     return [round(float((m > 0).float().mean()), 4) for m in maps]
 
 
@@ -335,7 +335,7 @@ class _Run:
         if config.variant.endswith("w8"):
             sample = np.random.default_rng(config.seed).permutation(len(self.labels))[:640]
             self.network.start_int8([
-                _tensor(self.features[np.sort(sample[i:i + 32])], config.input_bits,
+                tensor_of(self.features[np.sort(sample[i:i + 32])], config.input_bits,
                         config.device) for i in range(0, len(sample), 32)])
         self.optimiser = _optimiser(self.network, config, config.fine_rate)
         self.best = None
@@ -345,7 +345,7 @@ class _Run:
         crop = None if fine else config.crop
         x = augment(self.features[rows], rng, crop)
         mine = self.crew.share(np.arange(len(rows)))
-        x = _tensor(x[mine], config.input_bits, config.device)
+        x = tensor_of(x[mine], config.input_bits, config.device)
         y = torch.from_numpy(self.labels[rows][mine].astype(np.float32)).to(config.device)
         half = config.bfloat16 and not fine
         with torch.autocast(config.device, torch.bfloat16) if half else nullcontext():

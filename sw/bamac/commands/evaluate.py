@@ -6,6 +6,31 @@ from bamac.cli import emit, warn
 from bamac.options import array_option, json_option
 
 
+def _table(runs, data, out, as_json):
+    """Write the accuracy table of all finished runs."""
+    from pathlib import Path
+
+    from bamac.accuracy import collect
+    from bamac.data import build as data_build
+    from bamac.report.accuracy import accuracy_report
+
+    rows = collect(runs)
+    config = rows[0].config
+    folder = Path(data) if data else data_build.set_folder(
+        data_build.DEFAULT_CACHE, config["data_seed"], config["speech_folder"])
+    features, _, manifest = data_build.load_split(folder, "test", rows[0].labels.size)
+    _, labels, _ = data_build.load_split(folder, "train", config["clips"])
+    path = accuracy_report(rows, manifest, features, float(labels.mean()), out)
+    if as_json:
+        emit({"report": str(path), "rows": [{"title": r.title, **r.summary()} for r in rows]})
+        return
+    for row in rows:
+        s = row.summary()
+        click.echo(f"{row.title:36} {s['seeds']} seed{'s' if s['seeds'] > 1 else ' '} "
+                   f"PCC {s['pcc']:.3f}  SRCC {s['srcc']:.3f}  RMSE {s['rmse']:.3f}")
+    click.echo(f"written: {path}")
+
+
 @click.command()
 @click.argument("clip", required=False)
 @click.option("--model", metavar="FILE.pt", default=None,
@@ -18,9 +43,14 @@ from bamac.options import array_option, json_option
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test",
               show_default=True)
 @click.option("--clips", type=click.IntRange(min=1), default=None, help="Only the first clips.")
+@click.option("--table", "runs", metavar="RUNS", default=None,
+              type=click.Path(exists=True, file_okay=False),
+              help="Tabulate all finished runs of 'bamac train' in subfolders of RUNS instead.")
+@click.option("--out", metavar="FOLDER", default="reports", show_default=True,
+              help="Where --table writes accuracy.md, accuracy.json and plots.")
 @array_option
 @json_option
-def command(clip, model, level, data, split, clips, array, as_json):
+def command(clip, model, level, data, split, clips, runs, out, array, as_json):
     """Evaluate a checkpoint at any level of the chain, on audio CLIP or on a data set.
 
     With CLIP, print its score at that level; without, correlation and error against PESQ, per
@@ -29,7 +59,11 @@ def command(clip, model, level, data, split, clips, array, as_json):
     \b
     Example: bamac evaluate --model runs/paper/best.pt --level integer
     Example: bamac evaluate speech.wav --level qonnx
+    Example: bamac evaluate --table runs --out reports
     """
+    if runs is not None:
+        _table(runs, data, out, as_json)
+        return
     from bamac.checkpoint import DEFAULT_MODEL
     from bamac.evaluate import evaluate_clip, evaluate_dataset
 

@@ -6,7 +6,7 @@ from bamac.cli import emit, say
 from bamac.options import json_option
 
 
-class _Display:
+class Display:
     """Progress bars on stderr, for :func:`bamac.train.train`."""
 
     def __init__(self, quiet):
@@ -134,7 +134,7 @@ def command(out, clips, hours, as_json, **values):
 
     values["clips"] = clips if hours is None else max(1, round(hours * 720))
     config = TrainConfig(**{k: v for k, v in values.items() if v is not None})
-    with _Display(quiet=as_json) as display:
+    with Display(quiet=as_json) as display:
         report = train(config, out, progress=display)
     if report is None:  # a helper process of torchrun
         return

@@ -1,0 +1,243 @@
+"""The accuracy table as Markdown with plots, from the rows of :mod:`bamac.accuracy`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bamac.accuracy import bootstrap, memory_bytes
+from bamac.files import new_file, write_text
+from bamac.metrics import pcc, rmse, srcc
+from bamac.report.figures import COLOURS, figure
+
+__all__ = ["accuracy_report", "densities", "references"]
+
+
+def densities(network, features):
+    """Per convolution: share of ones in its input, and of non-empty 2x2 unions (float lists)."""
+    import torch
+
+    from bamac.density import input_planes, union_density
+    from bamac.train import tensor_of
+
+    bits = network.config.input_bits
+    network.eval()
+    with torch.no_grad():
+        x = tensor_of(features, bits)
+        inputs = [input_planes(x, bits), *network.maps(x)[:-1]]
+        return ([float(m.mean()) for m in inputs],
+                [float(union_density(m, stage.spec).mean())
+                 for m, stage in zip(inputs, network.convs, strict=True)])
+
+
+def references(manifest, labels, train_mean):
+    """What needs no training on the same clips: the mean predictor, and the released DNSMOS."""
+    p808 = np.array([entry["p808"] for entry in manifest])
+    constant = np.full_like(labels, train_mean)
+    # DNSMOS has another scale: its RMSE is stated after the best straight line.
+    slope, offset = np.polyfit(p808, labels, 1)
+    return {"mean of the training labels": {"pcc": None, "srcc": None,
+                                            "rmse": rmse(constant, labels)},
+            "released DNSMOS P.808": {"pcc": pcc(p808, labels), "srcc": srcc(p808, labels),
+                                      "rmse": rmse(slope * p808 + offset, labels)}}
+
+
+def _number(mean, spread=None, digits=3):
+    if mean is None:
+        return "–"
+    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
+
+
+def _main_table(rows, memories, refs, clips):
+    lines = ["| network | seeds | PCC | 95 % interval | SRCC | RMSE | weights (kB) | maps (kB) | "
+             "smaller than fp32 | sums instead of products |", "|---" * 10 + "|"]
+    for row, memory in zip(rows, memories, strict=True):
+        s = row.summary()
+        low, high = bootstrap(row)
+        total = memory["weights"] + memory["maps"]
+        share = memory["replaced"]
+        lines.append(
+            f"| {row.title} | {s['seeds']} | {_number(s['pcc'], s['pcc_std'])} | "
+            f"{low:.3f} .. {high:.3f} | {_number(s['srcc'], s['srcc_std'])} | "
+            f"{_number(s['rmse'], s['rmse_std'])} | {memory['weights'] / 1000:.1f} | "
+            f"{memory['maps'] / 1000:.1f} | {memory['fp32'] / total:.1f}x | {share:.1%} |")
+    for name, ref in refs.items():
+        lines.append(f"| *{name}* | | {_number(ref['pcc'])} | | {_number(ref['srcc'])} | "
+                     f"{_number(ref['rmse'])} | | | | |")
+    return lines
+
+
+def _group_table(title, groups, rows, chosen):
+    shown = [row for row in rows if row.title in chosen]
+    lines = [f"| {title} | clips | label std | " + " | ".join(f"{r.title}: PCC | RMSE"
+                                                            for r in shown) + " |",
+             "|---" * (3 + 2 * len(shown)) + "|"]
+    for name, where in groups.items():
+        if len(where) < 10:
+            continue
+        cells = []
+        for row in shown:
+            s = row.summary(where)
+            cells += [_number(s["pcc"], digits=3), _number(s["rmse"], digits=3)]
+        lines.append(f"| {name} | {len(where)} | {rows[0].labels[where].std():.2f} | "
+                     + " | ".join(cells) + " |")
+    return lines
+
+
+def _scatter(row, path):
+    with figure(path, width=6.2, height=5.4) as drawing:
+        axis = drawing.subplots()
+        scores = row.scores[0]
+        axis.plot([1, 4.7], [1, 4.7], color="#8a929c", linewidth=1)
+        axis.plot(row.labels, scores, ".", markersize=4, alpha=0.45, color=COLOURS[0])
+        axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=(1, 4.7), ylim=(1, 4.7),
+                 aspect="equal",
+                 title=f"{row.title}: PCC {pcc(scores, row.labels):.3f}, RMSE "
+                       f"{rmse(scores, row.labels):.2f}, {row.labels.size:,} clips")
+        axis.grid()
+
+
+def _by_damage(rows, groups, chosen, path):
+    names = [name for name, where in groups.items() if len(where) >= 10]
+    shown = [row for row in rows if row.title in chosen]
+    with figure(path, height=4.0) as drawing:
+        axis = drawing.subplots()
+        width = 0.8 / len(shown)
+        at = np.arange(len(names))
+        for i, (row, colour) in enumerate(zip(shown, COLOURS, strict=False)):
+            axis.bar(at + (i - (len(shown) - 1) / 2) * width,
+                     [row.summary(groups[name])["rmse"] for name in names], width * 0.92,
+                     color=colour, label=row.title)
+        axis.set_xticks(at, [f"{n}\n({len(groups[n])})" for n in names])
+        axis.set(ylabel="RMSE (PESQ)", title="Error by degradation (test clips with it)")
+        axis.margins(y=0.18)
+        axis.legend(ncols=len(shown), loc="upper right")
+        axis.grid(axis="y")
+
+
+def _memory(rows, memories, path):
+    with figure(path, width=8.0, height=4.6) as drawing:
+        axis = drawing.subplots()
+        for row, memory in zip(rows, memories, strict=True):
+            s = row.summary()
+            size = (memory["weights"] + memory["maps"]) / 1000
+            binary = row.config["variant"].startswith("bam")
+            axis.errorbar(size, s["pcc"], yerr=s["pcc_std"], fmt="o" if binary else "s",
+                          color=COLOURS[0] if binary else COLOURS[1], capsize=3)
+            axis.annotate(row.title, (size, s["pcc"]), xytext=(7, 5), fontsize=9,
+                          textcoords="offset points")
+        axis.set_xscale("log")
+        axis.set(xlabel="weights and activation maps by the paper's count (kB)",
+                 ylabel="PCC to PESQ, test clips", title="Agreement against memory")
+        axis.margins(x=0.25, y=0.15)
+        axis.grid()
+
+
+def accuracy_report(rows, manifest, features, train_mean, folder, scatter=None):
+    """Write ``accuracy.md``, ``accuracy.json`` and three plots to ``folder``.
+
+    Parameters
+    ----------
+    rows : of :func:`bamac.accuracy.collect`
+    manifest, features : of the test clips; features int8 (n, 249, 120)
+    train_mean : mean of the training labels
+    folder : where to write
+    scatter : title of the row whose predictions are plotted; default: the last BAM row
+    """
+    from bamac.checkpoint import load_network
+    from bamac.evaluate import clip_groups
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    memories, density_rows = [], []
+    for row in rows:
+        network, _ = load_network(row.folders[0] / "model.pt")
+        memory = memory_bytes(row.config, network.config)
+        memory["replaced"] = _replaced(network.config)
+        memories.append(memory)
+        if network.config.binary:
+            density_rows.append((row.title, *densities(network, features[:200])))
+    refs = references(manifest, rows[0].labels, train_mean)
+    groups = clip_groups(manifest)
+    chosen = [r.title for r in rows if r.title in ("fp32 (ReLU)", "BAM", "BAM + W8")]
+    chosen = chosen or [rows[0].title]
+    plotted = next((r for r in rows if r.title == (scatter or "BAM + W8")), rows[-1])
+    _scatter(plotted, folder / "accuracy-scatter.png")
+    _by_damage(rows, groups["degradation"], chosen, folder / "accuracy-damage.png")
+    _memory(rows, memories, folder / "accuracy-memory.png")
+    lines = _text(rows, memories, refs, groups, chosen, density_rows)
+    write_text(folder / "accuracy.md", "\n".join(lines) + "\n")
+    with new_file(folder / "accuracy.json") as temporary:
+        temporary.write_text(json.dumps({
+            "rows": [{"title": r.title, "configuration": r.config, **r.summary(),
+                      "seconds": list(r.seconds), "pcc_by_seed": r.over_seeds(pcc).tolist(),
+                      "interval": list(bootstrap(r)), "memory": m}
+                     for r, m in zip(rows, memories, strict=True)],
+            "references": refs}, indent=1) + "\n", encoding="utf-8")
+    return folder / "accuracy.md"
+
+
+def _replaced(config):
+    """Share of multiply-accumulates whose activation is a bit."""
+    if not config.binary:
+        return 0.0
+    macs, channels = [], 1
+    rows, cols = config.rows, config.cols
+    for spec in config.convs:
+        top, bottom, left, right = spec.pads()
+        area = ((rows + top + bottom - spec.kernel[0] + 1)
+                * (cols + left + right - spec.kernel[1] + 1))
+        macs.append(area * spec.out_channels * channels * spec.kernel[0] * spec.kernel[1])
+        rows, cols = spec.out_shape(rows, cols)
+        channels = spec.out_channels
+    head = 0
+    for size in (*config.dense, config.outputs):
+        head += channels * size
+        channels = size
+    return sum(macs[1:]) / (sum(macs) + head)
+
+
+def _text(rows, memories, refs, groups, chosen, density_rows):
+    summary = {r.title: r.summary() for r in rows}
+    lines = ["# Accuracy", ""]
+    if {"fp32 (ReLU)", "BAM + W8"} <= set(summary):
+        gap = summary["fp32 (ReLU)"]["pcc"] - summary["BAM + W8"]["pcc"]
+        seeds = min(summary[t]["seeds"] for t in ("fp32 (ReLU)", "BAM + W8"))
+        lines += [f"**Binary maps with int8 weights against full precision: PCC "
+                  f"{summary['BAM + W8']['pcc']:.3f} against {summary['fp32 (ReLU)']['pcc']:.3f} "
+                  f"(difference {-gap:+.3f}, mean of {seeds} "
+                  f"seed{'s' if seeds > 1 else ''}).**", ""]
+    config = rows[0].config
+    lines += ["Agreement with wide-band PESQ on "
+              f"{rows[0].labels.size:,} clips of voices, languages, noises and rooms that are not "
+              "in the training data, some with kinds of damage that training never has (see "
+              "[data.md](data.md)). Made by `bamac evaluate --table RUNS` from runs of "
+              f"`bamac train` on {config['clips']:,} training clips; every row's recipe is in "
+              "`accuracy.json`. Mean ± standard deviation over seeds; the interval is the 95 % "
+              "bootstrap over test clips. Memory by the paper's count: all parameters, and every "
+              "convolution's map before its pool, whole; the input is not counted.", "",
+              *_main_table(rows, memories, refs, rows[0].labels.size), "",
+              "The released DNSMOS P.808 predicts opinions, not PESQ; its RMSE is after the best "
+              "straight line.", "",
+              "![Predicted against true PESQ](accuracy-scatter.png)", "",
+              "![Agreement against memory](accuracy-memory.png)", "",
+              "![Error by degradation](accuracy-damage.png)"]
+    for title, key in (("seen or unseen damage", "novelty"), ("degradation", "degradation"),
+                       ("language", "language"), ("kind of recording", "family")):
+        lines += ["", f"## By {title}", "", *_group_table(title, groups[key], rows, chosen)]
+    if density_rows:
+        lines += ["", "## Ones that the hardware meets", "",
+                  "Share of ones in the input of each convolution (the input's bit planes for "
+                  "conv1), and in brackets the share of (tap, channel) columns of a 2x2 tile in "
+                  "which any pixel has a one: what an array that skips zeros spends. First seed, "
+                  "200 test clips.", "",
+                  "| network | " + " | ".join(f"conv{i + 1}" for i in
+                                              range(len(density_rows[0][1]))) + " |",
+                  "|---" * (1 + len(density_rows[0][1])) + "|"]
+        for title, ones, unions in density_rows:
+            lines.append(f"| {title} | " + " | ".join(
+                f"{100 * a:.1f} % ({100 * b:.1f} %)" for a, b in zip(ones, unions, strict=True))
+                + " |")
+    return lines
