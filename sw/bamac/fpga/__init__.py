@@ -1,0 +1,10 @@
+"""From Verilog to a bitstream with open tools, and what it costs: resources, timing, the path.
+
+:func:`bamac.fpga.flow.implement` is the whole flow; the other modules hold one idea each.
+"""
+
+from .errors import FpgaError
+from .flow import implement
+from .targets import Target
+
+__all__ = ["FpgaError", "Target", "implement"]

@@ -1,0 +1,7 @@
+"""What can go wrong between Verilog and a bitstream."""
+
+__all__ = ["FpgaError"]
+
+
+class FpgaError(RuntimeError):
+    """A design that does not fit, a tool that is missing or that failed; the text says which."""

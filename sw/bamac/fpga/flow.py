@@ -1,0 +1,139 @@
+"""The whole flow: Verilog, synthesis, place and route for several seeds, and one result."""
+
+import json
+import statistics
+
+from bamac_hw.verilog import TOP, verilog_text
+
+from . import nextpnr, shell, tools, yosys
+from .cache import Cache
+from .errors import FpgaError
+from .targets import Target
+
+__all__ = ["implement"]
+
+_VERSION = 1  # of the files in the cache
+_WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPRAMs",
+          "dsp": "DSPs"}
+
+
+def implement(geometry, target, *, program=None, seeds=1, clock_mhz=None, cache=None,
+              progress=None):
+    """Implement an accelerator for a device.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    target : Target or str
+    program : Program, optional
+        Goes into the memories' initial contents, where the device's memories have any (the
+        SPRAMs of iCE40 have none: there the host loads the program).
+    seeds : int
+        Placer seeds 1..seeds; each is a run of its own, and kept in the cache.
+    clock_mhz : float, optional
+        Clock to be met; default: the target's.
+    cache : Cache, optional
+    progress : callable, optional
+        Called with (what, stage): the step under way, such as ``seed 1``, and its stage.
+
+    Returns
+    -------
+    dict
+        Plain values. ``resources`` and ``modules`` after mapping; ``seeds``: each seed's Fmax,
+        use, path; ``fmax_mhz``: median, lowest, highest; ``best``: the seed with the highest
+        Fmax; ``timing_met``: whether that one meets the clock; ``bitstream``: its path. The last
+        five are None for a target without place and route.
+
+    Raises
+    ------
+    FpgaError
+        If the design does not fit (with what is over, and by how much), or a tool fails.
+    """
+    target = Target.named(target) if isinstance(target, str) else target
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise FpgaError(f"Seeds must be a positive integer, not {seeds!r}")
+    if clock_mhz is not None:
+        if not 0 < clock_mhz < 1000:
+            raise FpgaError(f"Clock must be between 0 and 1000 MHz, not {clock_mhz!r}")
+        target = Target(**{**target.to_dict(), "clock_mhz": float(clock_mhz)})
+    cache = cache or Cache()
+    progress = progress or (lambda what, stage: None)
+
+    baked = program if target.family != "ice40" else None
+    progress("Verilog", "generating")
+    verilog, top = verilog_text(geometry, baked), TOP
+    pins = sum(width for _, width, _ in shell.ports(verilog, top))
+    if target.placed and pins > target.pins:
+        verilog, top = shell.wrap(verilog, top)
+
+    folder, synthesis = _synthesise(verilog, top, target, cache, progress)
+    modules = _without_shell(synthesis["modules"], top)
+    result = {
+        "target": target.to_dict(), "geometry": geometry.to_dict(),
+        "geometry_digest": geometry.digest(), "program": baked is not None,
+        "pin_shell": top != TOP, "tools": {"yosys": synthesis["tool"]},
+        "resources": synthesis["total"], "modules": modules,
+        "seeds": None, "fmax_mhz": None, "best": None, "timing_met": None, "bitstream": None,
+    }
+    if not target.placed:
+        return result
+    _check_fit(synthesis["total"], target)
+
+    runs = []
+    for seed in range(1, seeds + 1):
+        runs.append(_route(folder, target, seed, cache, progress))
+    fmax = [run["fmax_mhz"] for run, _ in runs]
+    best, place = max(runs, key=lambda run: run[0]["fmax_mhz"])
+    result["tools"]["nextpnr"] = best["tool"]
+    result |= {
+        "seeds": [run for run, _ in runs],
+        "fmax_mhz": {"median": round(statistics.median(fmax), 2), "lowest": min(fmax),
+                     "highest": max(fmax)},
+        "best": best["seed"], "timing_met": best["fmax_mhz"] >= target.clock_mhz,
+        "bitstream": str(place / best["bitstream"]),
+    }
+    return result
+
+
+def _synthesise(verilog, top, target, cache, progress):
+    """``(folder, result)`` of the synthesis, from the cache if it is there."""
+    tool = tools.find("yosys")
+    key = cache.key(_VERSION, verilog, yosys.script(target, top), tool.version)
+    folder = cache.find("synth", key)
+    if folder is None:
+        with cache.add("synth", key) as temporary:
+            yosys.synthesise(verilog, top, target, temporary,
+                             lambda stage: progress("synthesis", stage))
+        folder = cache.find("synth", key)
+    return folder, json.loads((folder / "resources.json").read_text(encoding="utf-8"))
+
+
+def _route(synthesised, target, seed, cache, progress):
+    """``(result, folder)`` of one seed, from the cache if it is there."""
+    tool = tools.find(f"nextpnr-{target.family}")
+    key = cache.key(_VERSION, synthesised.name, nextpnr.command(target, seed), tool.version)
+    folder = cache.find("route", key)
+    if folder is None:
+        owners = json.loads((synthesised / "owners.json").read_text(encoding="utf-8"))
+        with cache.add("route", key) as temporary:
+            nextpnr.place_and_route(synthesised / "netlist.json", target, seed, temporary, owners,
+                                    lambda stage: progress(f"seed {seed}", stage))
+        folder = cache.find("route", key)
+    return json.loads((folder / "route.json").read_text(encoding="utf-8")), folder
+
+
+def _without_shell(modules, top):
+    """Instance paths as they are without the shell; the shell itself is ``(pins)``."""
+    if top == TOP:
+        return modules
+    inside = "design_in_shell"
+    return {"(pins)" if path == "" else path.removeprefix(inside).removeprefix("."): counts
+            for path, counts in modules.items()}
+
+
+def _check_fit(total, target):
+    """Refuse a design that needs more than the device has."""
+    over = [f"{total[kind]} {_WORDS[kind]} of {size} ({total[kind] - size} too many)"
+            for kind, size in target.resources.items() if total[kind] > size]
+    if over:
+        raise FpgaError(f"Design does not fit {target.name}: {'; '.join(over)}")

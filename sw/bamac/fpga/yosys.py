@@ -1,0 +1,49 @@
+"""Synthesis: from Verilog to a mapped netlist and its resources per module."""
+
+import json
+
+from . import resources, tools
+from .names import Hierarchy, Owners
+
+__all__ = ["SCRIPTS", "script", "synthesise"]
+
+# ABC9 knows the timing of ECP5's LUTs and carries.
+SCRIPTS = {
+    "ecp5": "synth_ecp5 -top {top}",
+    "ice40": "synth_ice40 -device u -spram -abc9 -top {top}",
+    "xc7": "synth_xilinx -family xc7 -flatten -top {top}",
+}
+
+
+def script(target, top):
+    """The commands, without those that name files."""
+    return SCRIPTS[target.family].format(top=top)
+
+
+def synthesise(verilog, top, target, folder, stage=None):
+    """Map ``verilog`` for ``target``; writes ``netlist.json`` and ``resources.json``.
+
+    Returns
+    -------
+    dict
+        ``modules``: kinds per instance path; ``total``; ``tool``: its version.
+    """
+    tool = tools.find("yosys")
+    (folder / "design.v").write_text(verilog, encoding="utf-8")
+    # All names of a net are known only before the netlist is optimised.
+    (folder / "synth.ys").write_text(
+        f"read_verilog design.v\nhierarchy -top {top}\nproc\nflatten\nwrite_json flat.json\n"
+        f"{script(target, top)}\nwrite_json netlist.json\n", encoding="utf-8")
+    arguments = ["synth.ys"] if "pyosys" in tool.version else ["-s", "synth.ys"]
+    tool.run(arguments, folder, folder / "yosys.log", stage)
+    netlist, flat = (json.loads((folder / name).read_text(encoding="utf-8"))["modules"][top]
+                     for name in ("netlist.json", "flat.json"))
+    (folder / "flat.json").unlink()
+    owners = Owners(Hierarchy(verilog, top), flat["netnames"], netlist)
+    modules = resources.by_module(netlist["cells"], owners)
+    owned = {name: owners.label(name) for name, cell in netlist["cells"].items()
+             if resources.cost(cell["type"])}
+    result = {"modules": modules, "total": resources.total(modules), "tool": tool.version}
+    (folder / "resources.json").write_text(json.dumps(result), encoding="utf-8")
+    (folder / "owners.json").write_text(json.dumps(owned), encoding="utf-8")
+    return result

