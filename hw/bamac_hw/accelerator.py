@@ -111,7 +111,7 @@ class Accelerator(wiring.Component):
         m.submodules.write_back = write_back = WriteBack(g)
         m.submodules.collector = collector = Collector(g)
         m.submodules.input_buffer = input_buffer = BankedMemory(
-            banks=g.pixels, width=g.INPUT_BITS, depth=g.input_words)
+            banks=g.pixels, width=g.input_word_bits, depth=g.input_words)
         m.submodules.line_buffers = line_buffers = BankedMemory(
             banks=g.pixels, width=g.channels, depth=g.line_words)
         m.submodules.vector = vector = Memory(

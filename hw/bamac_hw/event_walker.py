@@ -35,6 +35,10 @@ class EventWalker(wiring.Component):
              ▲                                              │
              └───────────────── room ◀──────────────────────┘
 
+    An input value becomes a word with 8 bits for the planes of positive values and 8 for those of
+    negative ones; there is a weight row for each sign. Values near zero have few ones in this
+    form, and neither padding nor silence has any.
+
     Cycles of the scan half:
 
     - for each pass ``start_bytes``; for each tile 1 (start), 1 for each event, 1 (end), plus the
@@ -121,8 +125,6 @@ class EventWalker(wiring.Component):
         next_pass_row = Signal(16)
         m.d.comb += [
             first_row.eq(layer.weight_base + g.start_bytes),
-            word_rows.eq(Mux(layer.source != Source.LINE, 1, 1 + Mux(
-                windows.last_word, layer.end_bits_last, layer.word_bits_last))),
             next_row.eq(row + word_rows),
             next_pass_row.eq(next_row + g.start_bytes),
             tag.row.eq(row), tag.pass_row.eq(pass_row),
@@ -141,6 +143,16 @@ class EventWalker(wiring.Component):
                     with m.If(tag.job_end):
                         m.d.sync += active.eq(0)
 
+        # Weight rows of a word: one for each channel; the row and its negative; or one.
+        with m.Switch(layer.source):
+            with m.Case(Source.LINE):
+                m.d.comb += word_rows.eq(1 + Mux(
+                    windows.last_word, layer.end_bits_last, layer.word_bits_last))
+            with m.Case(Source.INPUT):
+                m.d.comb += word_rows.eq(2)
+            with m.Case(Source.VECTOR):
+                m.d.comb += word_rows.eq(1)
+
         tags, pushes = [tag], [complete]
         for stage in range(1, WORD_STAGE + 1):
             tags.append(Signal(WordTag, name=f"tag_{stage}"))
@@ -148,8 +160,13 @@ class EventWalker(wiring.Component):
             m.d.sync += [tags[stage].eq(tags[stage - 1]), pushes[stage].eq(pushes[stage - 1])]
         m.d.comb += [
             queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE]),
-            *(queue.words[q].eq(self.words[q]) for q in range(g.pixels)),
         ]
+        planes, sign = g.INPUT_BITS, g.INPUT_BITS
+        for to, word in zip(queue.words, self.words, strict=True):
+            m.d.comb += to.eq(word)
+            with m.If(layer.source == Source.INPUT):
+                magnitude = word[:planes]
+                m.d.comb += to.eq(Mux(word[sign], magnitude << planes, magnitude))
 
     def _scan(self, m, queue):
         """Take words out of the queue and offer their events, one per cycle."""
@@ -197,16 +214,25 @@ class EventWalker(wiring.Component):
 
         first_pass = Signal()
         first_tile = Signal()
-        first_event = Signal()
+        rows_read = Signal(2)  # of this word: the row, the negative row
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
         is_global = Signal()
         is_line = Signal()
+        is_input = Signal()
+        negative = Signal()
         m.d.comb += [
             is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
             is_line.eq(layer.source == Source.LINE),
+            is_input.eq(layer.source == Source.INPUT),
+            negative.eq(is_input & index[3]),
         ]
-        # Events of a map have a weight row each; planes of a value share its only row.
-        m.d.sync += first_event.eq(Mux(offer, 0, first_event) | (queue.pop & ~skip))
+        # Events of a map have a weight row each; planes of a value, and of a sign, share one.
+        same_row = Signal()
+        m.d.comb += same_row.eq(~is_line & Mux(negative, rows_read[1], rows_read[0]))
+        with m.If(offer):
+            m.d.sync += rows_read.eq(rows_read | Mux(negative, 0b10, 0b01))
+        with m.If(queue.pop & ~skip):
+            m.d.sync += rows_read.eq(0)
 
         def next_tile():
             """Leave a tile that has ended: on to the next tile, pass, or out."""
@@ -247,8 +273,8 @@ class EventWalker(wiring.Component):
                 with m.Elif(some):
                     m.d.comb += [
                         offer.eq(1), finish.eq(final & ~tag.tile_end),
-                        step.compute.eq(1), step.row.eq(is_line | first_event),
-                        step.plane.eq(Mux(is_line, 0, index)),
+                        step.compute.eq(1), step.row.eq(~same_row),
+                        step.plane.eq(Mux(is_line, 0, Mux(is_input, index[:3], index))),
                     ]
                 with m.Elif(layer.source == Source.VECTOR):
                     m.d.comb += self.collecting.eq(1)
@@ -277,8 +303,8 @@ class EventWalker(wiring.Component):
             m.d.comb += [row.eq(tag.pass_row), offset.eq(count - g.start_bytes)]
             with m.If(first_pass):
                 m.d.comb += [row.eq(layer.weight_base), offset.eq(count)]
-        with m.Elif(is_line):
-            m.d.comb += offset.eq(index)
+        with m.Else():
+            m.d.comb += offset.eq(Mux(is_line, index, negative))
         row_1 = Signal(16)
         offset_1 = Signal(signed(8))
         m.d.sync += [row_1.eq(row), offset_1.eq(offset)]

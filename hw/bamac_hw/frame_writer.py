@@ -26,9 +26,10 @@ def header_layout():
 class FrameWriter(wiring.Component):
     """Writes frames into the ring of the input buffer while there is room.
 
-    Values are stored as ``value + offset``, so that a signed input becomes unsigned and its sign
-    plane needs no subtraction; the compiler takes ``offset * sum(weights)`` out of the start
-    value, and padding reads as ``offset``.
+    For the dense walk, values are stored as ``value + offset``, so that a signed input becomes
+    unsigned and its sign plane needs no subtraction; the compiler takes ``offset * sum(weights)``
+    out of the start value, and padding reads as ``offset``. For the event-driven walk, they are
+    stored as magnitude (8 bits) and sign (the highest bit): values near zero have few ones.
 
     One value per cycle. A row begins when a ring row is free (*credit*): ``credit`` rows at the
     start of a clip, and more as the first layer's jobs release them. Once the first layer is
@@ -58,7 +59,7 @@ class FrameWriter(wiring.Component):
             "arrived": Out(17),
             "write_en": Out(g.pixels),
             "write_addr": Out(16),
-            "write_data": Out(8),
+            "write_data": Out(g.input_word_bits),
             "error_short": Out(1),
             "error_long": Out(1),
             "error_range": Out(1),
@@ -89,7 +90,14 @@ class FrameWriter(wiring.Component):
 
         value = Signal(8)
         m.d.comb += value.eq(self.i.payload.value + header.offset)
-        m.d.comb += [self.write_addr.eq(slot + group), self.write_data.eq(value)]
+        m.d.comb += self.write_addr.eq(slot + group)
+        if g.walk == "event":
+            given = self.i.payload.value
+            negative = Signal()
+            m.d.comb += [negative.eq((header.offset != 0) & given[-1]),
+                         self.write_data.eq(Cat(Mux(negative, -given, given)[:8], negative))]
+        else:
+            m.d.comb += self.write_data.eq(value)
 
         row_done = Signal()
         with m.If(self.i.valid & self.i.ready):

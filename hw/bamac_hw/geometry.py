@@ -103,9 +103,17 @@ class Geometry:
         return self.pixels * self.channels
 
     @property
+    def input_word_bits(self):
+        """Bits of a stored input value: the event-driven walk keeps a sign beside its magnitude."""
+        return self.INPUT_BITS + (self.walk == "event")
+
+    @property
     def word_bits(self):
-        """Bits of the widest activation word: channels of a map, or planes of a value."""
-        return max(self.channels, self.INPUT_BITS, self.VECTOR_BITS)
+        """Bits of the widest activation word: channels of a map, or planes of a value.
+
+        In the event-driven walk an input value has planes of either sign.
+        """
+        return max(self.channels, 2 * self.INPUT_BITS, self.VECTOR_BITS)
 
     @property
     def start_bytes(self):

@@ -68,7 +68,7 @@ class WindowFetch(wiring.Component):
             "input_en": Out(g.pixels),
             "line_en": Out(g.pixels),
             "vector_en": Out(1),
-            "input_data": In(g.INPUT_BITS).array(g.pixels),
+            "input_data": In(g.input_word_bits).array(g.pixels),
             "line_data": In(g.channels).array(g.pixels),
             "vector_data": In(g.VECTOR_BITS),
             "bits": Out(g.pixels),
@@ -134,7 +134,7 @@ class WindowFetch(wiring.Component):
 
         # Stage 3 to 4: block RAM is slow to come out, so its output is registered at once.
         width = g.word_bits
-        input_raw = [Signal(g.INPUT_BITS, name=f"input_raw_{b}") for b in range(g.pixels)]
+        input_raw = [Signal(g.input_word_bits, name=f"input_raw_{b}") for b in range(g.pixels)]
         line_raw = [Signal(g.channels, name=f"line_raw_{b}") for b in range(g.pixels)]
         vector_raw = Signal(g.VECTOR_BITS)
         for bank in range(g.pixels):

@@ -7,47 +7,103 @@ at once: jobs do not overlap.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bamac_hw.event_walker import FETCH_LATENCY, QUEUE_DEPTH
+from bamac_hw.geometry import Geometry
 from bamac_hw.layout import Emit, Source
 from bamac_hw.scheduler import DRAIN_CYCLES
 from bamac_hw.step import LANE_STAGE, WRITE_STAGE
 
 from . import reference
 
-__all__ = ["COLLECT_LATENCY", "READ_OUT_LATENCY", "job_cycles", "tile_events"]
+__all__ = [
+    "COLLECT_LATENCY", "READ_OUT_LATENCY", "LayerEvents", "concatenate", "event_limits",
+    "job_cycles", "tile_events",
+]
 
 # A collection of n channels keeps the collector busy for n cycles and these.
 COLLECT_LATENCY = WRITE_STAGE + 2     # from a tile's end
 READ_OUT_LATENCY = 2                  # from the first accumulator
 
 
-def tile_events(program, network, frames):
-    """Events of each activation word, for one clip of integer ``frames`` (rows, cols).
+@dataclass(frozen=True, eq=False)
+class LayerEvents:
+    """What the activation words of a layer hold, one for each word of each tile.
 
-    Returns for each layer an int64 array (jobs, tiles, words): in how many bit positions any
-    pixel of the tile has a 1, for the words of a tile in the order of its walk (kernel row, kernel
-    column, word). Every pass of a job walks the same words. Pixels beyond the map count as the
-    hardware fetches them.
+    Both are int64 (jobs, tiles, words), with the words of a tile in the order of its walk (kernel
+    row, kernel column, word); every pass of a job walks the same words.
+
+    Parameters
+    ----------
+    events : in how many bit positions any pixel of the tile has a 1
+    weight_rows : rows of the weight store that these need
+    """
+
+    events: np.ndarray
+    weight_rows: np.ndarray
+
+    @classmethod
+    def of_words(cls, words, source):
+        """From the union over the tile's pixels of each word."""
+        events = np.bitwise_count(words).astype(np.int64)
+        if source == Source.LINE:
+            return cls(events, events)
+        if source == Source.VECTOR:
+            return cls(events, (events > 0).astype(np.int64))
+        planes = np.uint64(Geometry.INPUT_BITS)
+        negative = words >> planes
+        return cls(events, (words != negative << planes).astype(np.int64) + (negative != 0))
+
+
+def tile_events(program, network, frames):
+    """The :class:`LayerEvents` of each layer, for one clip of integer ``frames`` (rows, cols).
+
+    Pixels beyond the map count as the hardware fetches them.
     """
     geometry = program.geometry
     trace = reference.run(network, frames)
-    offset = (1 << (network.input.bits - 1)) if network.input.signed else 0
-    words = (np.asarray(frames, np.int64) + offset).astype(np.uint64)[None]
-    counts = []
+    frames = np.asarray(frames, np.int64)
+    words = (np.abs(frames) << np.where(frames < 0, Geometry.INPUT_BITS, 0)).astype(
+        np.uint64)[None]
+    layers = []
     for index, conv in enumerate(network.convs):
         row = program.layers[index]
         if index:
-            words, offset = _packed(trace.layers[network.convs[index - 1].name].pooled,
-                                    geometry.channels), 0
-        counts.append(_union_counts(words[:, :row["in_rows"]], offset, conv, row, geometry))
+            words = _packed(trace.layers[network.convs[index - 1].name].pooled,
+                            geometry.channels)
+        layers.append(LayerEvents.of_words(
+            _unions(words[:, :row["in_rows"]], conv, row, geometry),
+            Source.LINE if index else Source.INPUT))
     vector = trace.vector
     for dense in network.denses:
-        counts.append(np.bitwise_count(np.asarray(vector).astype(np.uint64)).astype(
-            np.int64)[None, None])
+        layers.append(LayerEvents.of_words(
+            np.asarray(vector).astype(np.uint64)[None, None], Source.VECTOR))
         vector = trace.layers[dense.name].outputs
-    return counts
+    return layers
+
+
+def event_limits(walk, geometry):
+    """The :class:`LayerEvents` of one clip without any 1, and with every bit 1."""
+    word_bits = np.full(walk.words, walk.planes)
+    if walk.source == Source.LINE:
+        word_bits[:] = geometry.channels
+        word_bits[-1] = walk.in_channels - (walk.words - 1) * geometry.channels
+    words = ~np.uint64(0) >> (64 - word_bits).astype(np.uint64)
+    if walk.source == Source.INPUT:
+        words = words | words << np.uint64(Geometry.INPUT_BITS)
+    words = np.broadcast_to(np.tile(words, walk.kernel[0] * walk.kernel[1]),
+                            (walk.jobs, walk.tiles, walk.kernel[0] * walk.kernel[1] * walk.words))
+    return tuple(LayerEvents.of_words(each, walk.source)
+                 for each in (np.zeros_like(words), words))
+
+
+def concatenate(layers):
+    """The jobs of several clips as those of one."""
+    return LayerEvents(np.concatenate([layer.events for layer in layers]),
+                       np.concatenate([layer.weight_rows for layer in layers]))
 
 
 def _packed(bits, channels):
@@ -61,13 +117,14 @@ def _packed(bits, channels):
     return words
 
 
-def _union_counts(words, pad, conv, row, geometry):
+def _unions(words, conv, row, geometry):
+    """The OR over the pixels of a tile, (jobs, tiles, words)."""
     tile_rows, tile_cols, stride = geometry.tile_rows, geometry.tile_cols, conv.stride
     rows, cols = row["jobs"] * tile_rows, row["tiles"] * tile_cols
     top, _, left, _ = conv.padding
     height = (rows - 1) * stride + conv.kernel[0]
     width = (cols - 1) * stride + conv.kernel[1]
-    padded = np.full((len(words), height, width), pad, np.uint64)
+    padded = np.zeros((len(words), height, width), np.uint64)
     seen_rows = min(words.shape[1], height - top)
     seen_cols = min(words.shape[2], width - left)
     padded[:, top:top + seen_rows, left:left + seen_cols] = words[:, :seen_rows, :seen_cols]
@@ -80,16 +137,16 @@ def _union_counts(words, pad, conv, row, geometry):
             for r in range(tile_rows):
                 for c in range(tile_cols):
                     union |= tap[:, r::tile_rows, c::tile_cols]
-            taps.append(np.bitwise_count(union))
+            taps.append(union)
     # (taps, words, jobs, tiles) -> (jobs, tiles, taps * words)
-    counts = np.array(taps).transpose(2, 3, 0, 1)
-    return counts.reshape(*counts.shape[:2], -1).astype(np.int64)
+    unions = np.array(taps).transpose(2, 3, 0, 1)
+    return unions.reshape(*unions.shape[:2], -1)
 
 
 def job_cycles(walk, geometry, events):
     """Cycles by cause within the walk of each job, and behind it until the collector is free.
 
-    ``events`` is (jobs, tiles, words), see :func:`tile_events`. Returns a dict of int64 arrays
+    ``events`` is (jobs, tiles, words), see :class:`LayerEvents`. Returns a dict of int64 arrays
     (jobs,): ``compute``, ``fetch``, ``tile``, ``collect``. The ``start_bytes`` of each pass are not
     among them.
     """

@@ -74,7 +74,8 @@ def predict(program: Program, network=None, frames=None, *, clips: int = 1) -> d
         raise ValueError(f"Array {program.geometry.name} is event-driven: its cycles depend on "
                          f"the input, so give network and frames, or ask for the bounds")
     per_clip = [event_model.tile_events(program, network, window) for window in frames]
-    return _predict(program, clips, [np.stack(layer) for layer in zip(*per_clip, strict=True)])
+    return _predict(program, clips,
+                    [event_model.concatenate(layer) for layer in zip(*per_clip, strict=True)])
 
 
 def bounds(program: Program, *, clips: int = 1) -> dict:
@@ -87,20 +88,14 @@ def bounds(program: Program, *, clips: int = 1) -> dict:
     if program.geometry.walk == "dense":
         both = _predict(program, clips)
         return {"best": both, "worst": both}
-    most = []
-    for walk in map(_walk, program.layers):
-        word_bits = np.full(walk.words, walk.planes)
-        if walk.source == Source.LINE:
-            word_bits[:] = program.geometry.channels
-            word_bits[-1] = walk.in_channels - (walk.words - 1) * program.geometry.channels
-        words = np.tile(word_bits, walk.kernel[0] * walk.kernel[1]).astype(np.int64)
-        most.append(np.broadcast_to(words, (clips, walk.jobs, walk.tiles, len(words))))
-    return {"best": _predict(program, clips, [np.zeros_like(events) for events in most]),
-            "worst": _predict(program, clips, most)}
+    limits = [event_model.event_limits(_walk(row), program.geometry) for row in program.layers]
+    return {name: _predict(program, clips, [event_model.concatenate([layer] * clips)
+                                            for layer in layers])
+            for name, layers in zip(("best", "worst"), zip(*limits, strict=True), strict=True)}
 
 
 def _predict(program, clips, events=None):
-    """Counters, from the program and the events (clips, jobs, tiles, words) of each layer."""
+    """Counters, from the program and each layer's events of all clips (event-driven walk)."""
     geometry = program.geometry
     rows = program.manifest["network"]["rows"]
     walks = [_walk(row) for row in program.layers]
@@ -110,10 +105,9 @@ def _predict(program, clips, events=None):
         if walk.index == 0:
             total["input_writes"] = clips * rows * walk.in_cols
         if events is not None:
-            counts = events[walk.index]
-            weight_rows = counts if walk.source == Source.LINE else counts > 0
             total["weight_reads"] = walk.passes * (
-                clips * walk.jobs * geometry.start_bytes + int(weight_rows.sum()))
+                clips * walk.jobs * geometry.start_bytes
+                + int(events[walk.index].weight_rows.sum()))
 
     frames = _FrameArrivals(rows, walks[0].in_cols, program.manifest["credit"])
     job_costs = [_job_cycles(walk, geometry, clips, None if events is None else events[walk.index])
@@ -148,7 +142,7 @@ def _job_cycles(walk, geometry, clips, events):
     load = _LOAD + walk.passes * geometry.start_bytes + DRAIN_CYCLES + _SAVE
     if events is None:
         return [[{**_dense_cycles(walk, geometry), "load": load}] * walk.jobs] * clips
-    causes = event_model.job_cycles(walk, geometry, events.reshape(-1, *events.shape[2:]))
+    causes = event_model.job_cycles(walk, geometry, events.events)
     columns = [array.tolist() for array in causes.values()]
     costs = [dict(zip(causes, values, strict=True), load=load)
              for values in zip(*columns, strict=True)]
@@ -252,15 +246,15 @@ class _FrameArrivals:
 def predict_events(program: Program, network, frames) -> list:
     """Activation bits that are 1 when offered to the lanes, per layer, for one clip.
 
-    ``frames`` are the integer frames (rows, cols). The walk makes no difference. Pixels of a tile
-    beyond the map are offered too, as the hardware does; a signed input and its padding are
-    offered with their offset.
+    ``frames`` are the integer frames (rows, cols). Pixels of a tile
+    beyond the map are offered too, as the hardware does; in the dense walk, a signed input and its
+    padding are offered with their offset.
     """
     geometry = program.geometry
     trace = reference.run(network, frames)
     frames = np.asarray(frames, np.int64)
-    offset = (1 << (network.input.bits - 1)) if network.input.signed else 0
-    ones = _popcount(frames + offset)
+    offset = -network.input.min if geometry.walk == "dense" else 0
+    ones = _popcount(np.abs(frames + offset))
     pad = bin(offset).count("1")
     events = []
     for index, conv in enumerate(network.convs):
@@ -304,7 +298,7 @@ def access_bytes(geometry) -> dict:
     """Bytes moved by one access of each memory; the state word is rounded up."""
     return {
         "weights": geometry.channels,
-        "input_buffer": geometry.INPUT_BITS // 8,
+        "input_buffer": geometry.input_word_bits / 8,
         "line_buffers": geometry.channels / 8,
         "vectors": geometry.VECTOR_BITS // 8,
         "descriptors": 4,

@@ -139,7 +139,7 @@ def _place_rings(network, walks, geometry):
             f"{geometry.name}, which has {geometry.input_words}")
     if ahead * pitch <= geometry.input_words:
         slots = ahead
-    rings[0] = _Ring(0, slots, pitch, slots * geometry.tile_rows, geometry.INPUT_BITS)
+    rings[0] = _Ring(0, slots, pitch, slots * geometry.tile_rows, geometry.input_word_bits)
 
     base = 0
     for walk in walks[1:]:
@@ -165,7 +165,7 @@ def _header(network, walks, rings, geometry):
         "rows_last": network.input.rows - 1, "cols_last": first.cols - 1,
         "ring_base": ring.base, "ring_end": ring.end, "pitch": ring.pitch,
         "credit": ring.rows - first.padding[0],
-        "offset": first.offset,
+        "offset": -network.input.min,
         "high_mask": 0xFF & ~((1 << network.input.bits) - 1),
     })
 
@@ -251,7 +251,7 @@ def _memory_use(network, walks, rings, weight_rows, vector_words, geometry):
         "weights": weight_bytes,
         "weight_padding": stored - starts - weight_bytes,
         "start_values": starts,
-        "input_buffer": rings[0].words * banks,
+        "input_buffer": _ceil_div(rings[0].words * banks * geometry.input_word_bits, 8),
         "line_buffers": line_words * banks * geometry.channels // 8,
         "vectors": vector_words * geometry.VECTOR_BITS // 8,
         "descriptors": (len(walks) + 1) * 64,
@@ -259,7 +259,7 @@ def _memory_use(network, walks, rings, weight_rows, vector_words, geometry):
     }
     capacity = {
         "weights": geometry.weight_bytes,
-        "input_buffer": geometry.input_words * banks,
+        "input_buffer": _ceil_div(geometry.input_words * banks * geometry.input_word_bits, 8),
         "line_buffers": geometry.line_words * banks * geometry.channels // 8,
         "vectors": geometry.vector_words * geometry.VECTOR_BITS // 8,
         "descriptors": (geometry.max_layers + 1) * 64,

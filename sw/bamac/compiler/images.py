@@ -14,17 +14,14 @@ def start_values(walk):
     """What each output channel's accumulator starts from, int64 (out_channels,).
 
     Convolution: ``-threshold``, so that the output bit is the sign, less ``offset`` for each
-    input (signed inputs are stored with an offset). Thresholds beyond what the sums can reach are
-    moved to the nearest value with the same meaning. Dense: the bias.
+    input (for the dense walk, signed inputs are stored with an offset). Thresholds beyond what
+    the sums can reach are moved to the nearest value with the same meaning. Dense: the bias.
     """
     layer = walk.layer
     if not isinstance(layer, Conv2d):
         return layer.bias.astype(np.int64)
     flat = layer.weights.reshape(layer.out_channels, -1)
-    low = np.minimum(flat, 0).sum(axis=1) * (walk.in_max - walk.offset)
-    low -= np.maximum(flat, 0).sum(axis=1) * walk.offset
-    high = np.maximum(flat, 0).sum(axis=1) * (walk.in_max - walk.offset)
-    high -= np.minimum(flat, 0).sum(axis=1) * walk.offset
+    low, high = _reach(flat, walk.in_min - walk.offset, walk.in_max - walk.offset)
     threshold = np.clip(layer.thresholds, low, high + 1)
     return -(threshold + walk.offset * flat.sum(axis=1))
 
@@ -33,16 +30,22 @@ def accumulator_bounds(walk):
     """Smallest and largest value that any partial sum of any channel can take."""
     flat = walk.layer.weights.reshape(walk.layer.out_channels, -1)
     start = start_values(walk)
-    low = start + np.minimum(flat, 0).sum(axis=1) * walk.in_max
-    high = start + np.maximum(flat, 0).sum(axis=1) * walk.in_max
-    return int(low.min()), int(high.max())
+    low, high = _reach(flat, walk.in_min, walk.in_max)
+    return int((start + low).min()), int((start + high).max())
+
+
+def _reach(weights, smallest, largest):
+    """Lowest and highest sum of products with values from ``smallest`` <= 0 to ``largest``."""
+    negative, positive = np.minimum(weights, 0).sum(axis=1), np.maximum(weights, 0).sum(axis=1)
+    return negative * largest + positive * smallest, positive * largest + negative * smallest
 
 
 def weight_image(walk, geometry):
     """The layer's rows of the weight store, int8 (rows, channels).
 
     For each pass: ``start_bytes`` rows of start-value bytes, least significant first, then one
-    row per kernel tap and input channel. Lanes without a channel start at -1 and never change.
+    row per kernel tap and input channel, or ``walk.word_rows`` of them. Lanes without a channel
+    start at -1 and never change.
 
     Raises
     ------
@@ -63,6 +66,8 @@ def weight_image(walk, geometry):
         taps = layer.weights.T                                        # (in, out)
     else:
         taps = layer.weights.transpose(2, 3, 1, 0).reshape(-1, layer.out_channels)
+    if walk.word_rows == 2:
+        taps = np.stack([taps, -taps], axis=1).reshape(-1, layer.out_channels)
     rows = []
     for number in range(walk.passes):
         channels = walk.pass_channels(number, geometry)

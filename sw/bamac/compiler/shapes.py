@@ -18,7 +18,9 @@ class Walk:
     or a stride may leave out the last ones. A *job* is one row of tiles; ``tiles`` per job and
     pass; ``words`` activation words per kernel tap, of ``word_bits`` bits and a last one of
     ``end_bits``. ``span`` input rows are under a job, which begins at ``job * advance - padding
-    top``.
+    top``. Lanes are offered values of ``in_min``..``in_max``, which are the layer's own plus
+    ``offset``. A word of planes has ``word_rows`` weight rows: with two, the second is the first's
+    negative.
     """
 
     index: int
@@ -41,8 +43,10 @@ class Walk:
     words: int
     word_bits: int
     end_bits: int
+    in_min: int
     in_max: int
     offset: int
+    word_rows: int
     span: int
     advance: int
     block_rows: int
@@ -63,7 +67,7 @@ class Walk:
     @property
     def rows_per_pass(self):
         """Weight rows read per tile and pass."""
-        return self.steps if self.source == Source.LINE else self.taps * self.words
+        return self.steps if self.source == Source.LINE else self.taps * self.words * self.word_rows
 
     def phases(self, geometry):
         """Window fetches per activation word: more than one where a stride meets one bank."""
@@ -126,6 +130,9 @@ def _conv(network, geometry, index, out_rows):
         words = _ceil_div(channels, geometry.channels)
         word_bits = geometry.channels
         end_bits = channels - (words - 1) * geometry.channels
+    # The event-driven walk takes a value's sign and magnitude, the dense one its offset form.
+    signs = geometry.walk == "event"
+    offset = -network.input.min if first and not signs else 0
     passes = _ceil_div(conv.out_channels, geometry.channels)
     if passes > 256 or words > 4096:
         raise CompileError(f"{conv.name}: too many channels for array {geometry.name}; "
@@ -138,8 +145,9 @@ def _conv(network, geometry, index, out_rows):
         jobs=_ceil_div(out_rows * conv.pool[0], geometry.tile_rows),
         tiles=_ceil_div(out_cols * conv.pool[1], geometry.tile_cols),
         passes=passes, words=words, word_bits=word_bits, end_bits=end_bits,
-        in_max=(1 << network.input.bits) - 1 if first else 1,
-        offset=1 << (network.input.bits - 1) if first and network.input.signed else 0,
+        in_min=(network.input.min if first else 0) + offset,
+        in_max=(network.input.max if first else 1) + offset,
+        offset=offset, word_rows=1 + (first and signs),
         span=(geometry.tile_rows - 1) * conv.stride + conv.kernel[0],
         advance=geometry.tile_rows * conv.stride,
         block_rows=geometry.tile_rows // conv.pool[0],
@@ -171,7 +179,8 @@ def _dense(network, geometry, index):
         rows=1, cols=1, kernel=(1, 1), stride=1, padding=(0, 0, 0, 0), pool=(1, 1),
         conv_rows=1, conv_cols=1, out_rows=1, out_cols=1, jobs=1, tiles=1, passes=passes,
         words=dense.in_channels, word_bits=bits, end_bits=bits,
-        in_max=first_max if index == 0 else (1 << bits) - 1, offset=0, span=1,
+        in_min=0, in_max=first_max if index == 0 else (1 << bits) - 1, offset=0, word_rows=1,
+        span=1,
         advance=geometry.tile_rows, block_rows=geometry.tile_rows,
     )
 
