@@ -81,3 +81,69 @@ def test_another_configuration_does_not_continue_a_run(tmp_path):
     other = dataclasses.replace(CONFIG, seed=2)
     with pytest.raises(training.TrainError, match=r"another configuration \(seed differ\)"):
         training.train(other, tmp_path)
+
+
+def _worker(rank, world, port, config, out):
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1",
+                      MASTER_PORT=str(port))
+    data_build.build = lambda *args, **kwargs: "made-up"
+    data_build.load_split = _split
+    report = training.train(config, out)
+    assert (report is not None) == (rank == 0)
+
+
+def test_two_processes_take_the_same_steps_as_one(tmp_path):
+    """With batch norm frozen, averaging the gradients of two half batches changes only rounding."""
+    import socket
+
+    training.train(CONFIG, tmp_path / "first")
+    config = dataclasses.replace(CONFIG, variant="bam", fine_epochs=1,
+                                 start=str(tmp_path / "first" / "float.pt"))
+    training.train(config, tmp_path / "alone")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=_worker, args=(rank, 2, port, config, tmp_path / "together"))
+               for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(300)
+        assert worker.exitcode == 0
+    start, alone, together = (load_network(path)[0].state_dict() for path in (
+        tmp_path / "first" / "float.pt", tmp_path / "alone" / "model.pt",
+        tmp_path / "together" / "model.pt"))
+    moved = max(float((start[n] - alone[n]).abs().max()) for n in start if n.endswith("weight"))
+    apart = max(float((together[n] - alone[n]).abs().max()) for n in start if n.endswith("weight"))
+    assert moved > 1e-4 and apart < 0.05 * moved
+
+
+def test_pruned_weights_stay_zero(tmp_path):
+    training.train(CONFIG, tmp_path / "first")
+    config = dataclasses.replace(CONFIG, prune=0.75, start=str(tmp_path / "first" / "float.pt"))
+    training.train(config, tmp_path / "pruned")
+    network, metadata = load_network(tmp_path / "pruned" / "model.pt")
+    shares = [float((stage.weight == 0).float().mean())
+              for stage in [*network.convs, *list(network.head)[:-1]]]
+    assert all(0.74 <= share <= 0.76 for share in shares), shares
+    assert metadata["training"]["prune"] == 0.75 and network.int8
+
+
+def test_a_start_of_other_activations_is_refused(tmp_path):
+    training.train(CONFIG, tmp_path / "first")
+    config = dataclasses.replace(CONFIG, variant="fp32",
+                                 start=str(tmp_path / "first" / "float.pt"))
+    with pytest.raises(training.TrainError, match="must hold a network of the same activations"):
+        training.train(config, tmp_path / "second")
+
+
+@pytest.mark.parametrize("values, complaint", [
+    ({"crop": 20}, "Crop must be in 32..249 frames, not 20"),
+    ({"prune": 1.0}, "Share of pruned weights must be in 0..1"),
+    ({"variant": "w4"}, "Variant must be one of fp32, w8, bam, bam-w8"),
+    ({"input_bits": 2}, "Input bits must be in 4..8"),
+])
+def test_impossible_configurations_are_refused(values, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        training.TrainConfig(**values)

@@ -157,12 +157,12 @@ P808 = NetConfig("p808", 900, 120, (ConvSpec(32), ConvSpec(32), ConvSpec(32, poo
 
 
 def make_config(name="paper", variant="bam-w8", **changes):
-    """A named network in one of its variants; the fp32 twin gets dropout and a global max."""
+    """A named network in one of its variants; ReLU maps start with half of their values above 0."""
     base = {"paper": PAPER, "p808": P808}.get(name)
     if base is None:
         raise ValueError(f"Network must be paper or p808, not {name!r}")
     if variant in ("fp32", "w8"):
-        changes = {"dropout": 0.15, "global_pool": "max", "start_bias": 0.0, **changes}
+        changes = {"start_bias": 0.0, **changes}
     return replace(base, variant=variant, **changes)
 
 
