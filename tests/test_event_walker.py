@@ -1,0 +1,257 @@
+# amaranth: UnusedElaboratable=no
+"""The event-driven walk against nested loops over a map, and its cycles counted by hand."""
+
+from functools import reduce
+from itertools import product
+from operator import or_
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from bamac_hw.event_walker import QUEUE_DEPTH, EventWalker
+from bamac_hw.geometry import Geometry
+from bamac_hw.layout import Emit, Source
+from bamac_hw.step import READ_STAGE, WORD_STAGE
+
+START_BYTES = 3  # 20-bit accumulators
+CAUSES = ("fetching", "tiling", "collecting", "loading")
+
+
+def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0, limit=5000):
+    """One job; ``word_of(pixel row, pixel column, word number)`` is what the memories hold.
+
+    Returns the operations in order, the cause of each cycle, and the cycles that load a window.
+    """
+    geometry = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=channels,
+                        weight_rows=16, walk="event")
+    dut = EventWalker(geometry)
+    steps, causes, loads, weight_rows, bits, reads_out = [], [], [], [], [], []
+    due = {}
+    noise = np.random.default_rng(5)
+
+    async def testbench(ctx):
+        ctx.set(dut.layer, layer)
+        ctx.set(dut.row, row)
+        await ctx.tick().repeat(3)
+        ctx.set(dut.start, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        # Run on behind the end, for what is still in the pipeline.
+        tail = None
+        for cycle in range(1, limit):
+            ctx.set(dut.collector_busy, busy(cycle))
+            # The memories' words are there in their cycle only.
+            words = due.pop(cycle, None) or noise.integers(0, 256, geometry.pixels).tolist()
+            for port, word in zip(dut.words, words, strict=True):
+                ctx.set(port, word)
+            step, window = ctx.get(dut.step), ctx.get(dut.window)
+            weight_rows.append(ctx.get(dut.weight_row))
+            bits.append(ctx.get(dut.bits))
+            if tail is None:
+                steps.append(step)
+                names = [name for name in CAUSES if ctx.get(getattr(dut, name))]
+                names += ["compute"] * step.compute
+                assert len(names) == 1, f"every cycle has one cause, not {names}"
+                causes.extend(names)
+                reads_out.extend([cycle] * ctx.get(dut.collector_start))
+                if ctx.get(dut.load):
+                    number = window.group_low % (layer.get("groups_last", 0) + 1)
+                    due[cycle + WORD_STAGE] = [
+                        word_of(window.row + i, window.col + j, number)
+                        for i, j in product(range(tile[0]), range(tile[1]))]
+                    loads.append(cycle)
+                if ctx.get(dut.done):
+                    tail = 0
+            else:
+                assert not ctx.get(dut.load) and not step.compute
+                tail += 1
+                if tail > WORD_STAGE:
+                    return
+            await ctx.tick()
+        raise AssertionError("the walk does not end")
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+    operations = []
+    for n, step in enumerate(steps):
+        if step.byte:
+            operations.append(("byte", weight_rows[n + READ_STAGE]))
+        elif step.start:
+            operations.append(("start", bool(step.pass_)))
+        elif step.compute:
+            reads = weight_rows[n + READ_STAGE] if step.row else None
+            operations.append(("event", reads, bits[n + WORD_STAGE], step.plane))
+        elif step.clear:
+            operations.append(("end", bool(step.capture)))
+    return operations, causes, loads, reads_out
+
+
+def expected_operations(layer, words_of, weight_base, rows_of_word, tile, row):
+    """Nested loops: passes, tiles, taps, words, bit positions."""
+    channels_of_word = rows_of_word
+    operations, base = [], weight_base
+    for _ in range(layer["passes_last"] + 1):
+        operations += [("byte", base + k) for k in range(START_BYTES)]
+        for t in range(layer["tiles_last"] + 1):
+            operations.append(("start", t == 0))
+            at = base + START_BYTES
+            for i, j, number in product(range(layer["kernel_rows_last"] + 1),
+                                        range(layer["kernel_cols_last"] + 1),
+                                        range(layer["groups_last"] + 1)):
+                words = [words_of(row + i + pr, layer["col_start"] + t * tile[1] + j + pc, number)
+                         for pr, pc in product(range(tile[0]), range(tile[1]))]
+                operations += list(events_of(layer["source"], words, at))
+                at += channels_of_word(number)
+            operations.append(("end", True))
+        base = at
+    return operations
+
+
+def events_of(source, words, at):
+    if source == Source.LINE:
+        for bit in range(64):
+            pixels = sum((word >> bit & 1) << q for q, word in enumerate(words))
+            if pixels:
+                yield ("event", at + bit, pixels, 0)
+        return
+    for sign in (0, 1):
+        read = False
+        for plane in range(8):
+            pixels = sum((word >> plane & 1) << q for q, word in enumerate(words)
+                         if word >> 8 == sign)
+            if pixels:
+                yield ("event", None if read else at + sign, pixels, plane)
+                read = True
+
+
+@pytest.mark.parametrize("tile", [(2, 2), (1, 4), (4, 1)])
+@pytest.mark.parametrize("density", [0.05, 0.3, 1.0])
+def test_events_of_a_binary_map(tile, density):
+    rng = np.random.default_rng(int(100 * density))
+    maps = (rng.random((40, 40, 2, 4)) < density) @ (1 << np.arange(4))
+    maps[..., 1] &= 7  # the last word has three channels
+    layer = {
+        "source": Source.LINE, "emit": Emit.MAP, "kernel_rows_last": 2, "kernel_cols_last": 1,
+        "word_bits_last": 3, "end_bits_last": 2, "groups_last": 1, "tiles_last": 3,
+        "passes_last": 2, "weight_base": 300, "col_start": 0, "row_low": 2 % tile[0],
+    }
+
+    def word_of(row, col, number):
+        return int(maps[row, col, number])
+
+    operations, causes, loads, _ = run(layer, word_of, tile=tile, row=2)
+    expected = expected_operations(layer, word_of, 300, lambda number: 4 - number, tile, 2)
+    assert operations == expected
+    assert len(loads) == 3 * 4 * 3 * 2 * 2, "each word is fetched once per pass"
+    events = sum(operation[0] == "event" for operation in expected)
+    assert causes.count("compute") == events
+    assert causes.count("tiling") == 2 * 3 * 4 and causes.count("loading") == 3 * START_BYTES
+    if density == 1:
+        # Nothing is waited for but the first word.
+        assert causes.count("fetching") == 4
+
+
+def test_events_of_signed_values():
+    rng = np.random.default_rng(3)
+    values = rng.integers(-128, 128, (12, 12))
+    values[:3, :3] = [[-128, 127, 0], [0, 0, 0], [1, -1, 64]]
+    stored = np.where(values < 0, 256 - values, values)
+    layer = {
+        "source": Source.INPUT, "emit": Emit.MAP, "kernel_rows_last": 2, "kernel_cols_last": 2,
+        "word_bits_last": 7, "end_bits_last": 7, "groups_last": 0, "tiles_last": 2,
+        "passes_last": 1, "weight_base": 7, "col_start": 0,
+    }
+
+    def word_of(row, col, number):
+        return int(stored[row, col])
+
+    operations, *_ = run(layer, word_of)
+    assert operations == expected_operations(layer, word_of, 7, lambda number: 2, (2, 2), 0)
+    assert ("event", 7 + START_BYTES + 1, 1, 7) in operations, "the plane of -128"
+
+
+def test_one_word_takes_this_long():
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "word_bits_last": 3, "end_bits_last": 3}
+    _, causes, loads, _ = run(layer, lambda *place: 0b1011)
+    # Loaded in cycle 1, at the head in 8, held from 9 on.
+    assert loads == [1]
+    assert causes == ["loading"] * 3 + ["tiling"] + ["fetching"] * 4 + ["compute"] * 3 + ["tiling"]
+
+
+def test_empty_words_pass_at_one_per_cycle():
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "word_bits_last": 3, "end_bits_last": 3,
+             "kernel_rows_last": 6, "kernel_cols_last": 6, "tiles_last": 1}
+    operations, causes, loads, _ = run(layer, lambda *place: 0)
+    assert loads == list(range(1, 99))
+    # The first tile ends with word 48 (loaded in cycle 49), the second with word 97.
+    assert [n + 1 for n, cause in enumerate(causes) if cause == "tiling"] == [4, 57, 58, 106]
+    assert [operation[0] for operation in operations[3:]] == ["start", "end"] * 2
+
+
+def test_fetching_stops_at_a_full_queue():
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "word_bits_last": 63, "end_bits_last": 63,
+             "kernel_rows_last": 6, "kernel_cols_last": 6}
+    operations, causes, loads, _ = run(layer, lambda *place: (1 << 64) - 1, channels=64)
+    # One word is held from cycle 9 to 72; its place in the queue is free.
+    assert [cycle for cycle in loads if cycle <= 72] == list(range(1, QUEUE_DEPTH + 2))
+    assert loads[QUEUE_DEPTH + 1:] == [73 + 64 * n for n in range(49 - QUEUE_DEPTH - 1)]
+    assert causes[8:] == ["compute"] * 49 * 64 + ["tiling"]
+    assert len(operations) == START_BYTES + 1 + 49 * 64 + 1
+
+
+def test_global_tiles_wait_for_the_collector():
+    layer = {"source": Source.LINE, "emit": Emit.GLOBAL_MAX, "tiles_last": 1,
+             "word_bits_last": 3, "end_bits_last": 3}
+    _, causes, _, _ = run(layer, lambda *place: 0b1111, busy=lambda cycle: 6 <= cycle < 20)
+    # Held from cycle 9, so 13 would be the first tile's end.
+    assert causes == (["loading"] * 3 + ["tiling"] + ["fetching"] * 4 + ["compute"] * 4
+                      + ["collecting"] * 7 + ["tiling"] * 2 + ["compute"] * 4 + ["tiling"])
+
+
+def test_dense_layers_wait_for_the_lanes_and_the_read_out():
+    layer = {"source": Source.VECTOR, "emit": Emit.UNSIGNED, "groups_last": 2, "passes_last": 1,
+             "word_bits_last": 15, "end_bits_last": 15, "weight_base": 40}
+    vector = [0x8001, 0, 0x0100]
+
+    def word_of(row, col, number):
+        return vector[number] if (row, col) == (0, 0) else 0
+
+    operations, causes, _, reads_out = run(layer, word_of, busy=lambda cycle: 18 <= cycle < 22)
+    per_pass = [("start", True), ("event", 43, 1, 0), ("event", None, 1, 15), ("event", 45, 1, 8),
+                ("end", False)]
+    assert operations[:8] == [("byte", row) for row in (40, 41, 42)] + per_pass
+    assert operations[8:11] == [("byte", row) for row in (46, 47, 48)]
+    assert [operation[1] for operation in operations if operation[0] == "event"] == [
+        43, None, 45, 49, None, 51]
+    # Events in cycles 9 to 11, the empty word leaves in between; 12 to 17 for the lanes.
+    assert causes[8:22] == ["compute"] * 3 + ["collecting"] * 10 + ["tiling"]
+    assert reads_out[0] == 17 and len(reads_out) == 2
+
+
+def test_a_pass_may_begin_with_empty_words():
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "kernel_cols_last": 3, "passes_last": 1,
+             "word_bits_last": 3, "end_bits_last": 3, "weight_base": 100}
+
+    def word_of(row, col, number):
+        return 0b0100 if col == 3 else 0
+
+    operations, *_ = run(layer, word_of, tile=(1, 1))
+    events = [("event", base + START_BYTES + 3 * 4 + 2, 1, 0) for base in (100, 119)]
+    assert operations == [
+        operation for base, event in zip((100, 119), events, strict=True)
+        for operation in [("byte", base), ("byte", base + 1), ("byte", base + 2), ("start", True),
+                          event, ("end", True)]]
+
+
+def test_union_is_over_all_pixels():
+    """Each pixel alone makes an event of its own."""
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "word_bits_last": 3, "end_bits_last": 3}
+    words = {(0, 0): 0b0001, (0, 1): 0b0010, (1, 0): 0b0110, (1, 1): 0b1000}
+    operations, *_ = run(layer, lambda row, col, number: words[row, col])
+    assert [operation[2] for operation in operations if operation[0] == "event"] == [
+        0b0001, 0b0110, 0b0100, 0b1000]
+    assert reduce(or_, words.values()) == 0b1111
