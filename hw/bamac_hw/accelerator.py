@@ -281,6 +281,7 @@ class Accelerator(wiring.Component):
         assert not amounts
         m.d.comb += [
             counters.flush.eq(scheduler.flush), counters.layer.eq(scheduler.current),
+            counters.settled.eq(~(scheduler.scheduling | scheduler.waiting)),
             counters.clear.eq(host.clear_counters),
             scheduler.run.eq(host.run & ~counters.clearing),
             counters.read_addr.eq(host.counter_addr), host.counter_data.eq(counters.read_data),

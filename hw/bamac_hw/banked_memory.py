@@ -14,8 +14,8 @@ class BankedMemory(wiring.Component):
     Pixel ``(row, col)`` of a map lives in bank ``(row % tile_rows) * tile_cols + col % tile_cols``,
     so the pixels of any window of the tile's size lie in different banks.
 
-    A read takes one cycle. A read and a write of one word in the same cycle give the old word;
-    the scheduler never lets that happen.
+    A read takes one cycle. What a read returns of a word that is written in the same cycle is
+    undefined (so that no logic is spent on it); the scheduler never lets that happen.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ class BankedMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         for bank in range(self._banks):
-            memory = Memory(shape=self._width, depth=self._depth, init=[])
+            memory = Memory(shape=self._width, depth=self._depth, init=[],
+                            attrs={"no_rw_check": 1})
             m.submodules[f"bank_{bank}"] = memory
             read, write = memory.read_port(), memory.write_port()
             m.d.comb += [

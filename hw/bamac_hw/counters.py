@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from .geometry import Geometry
 from .layout import COUNTER_SLOTS, COUNTERS
@@ -12,23 +13,38 @@ __all__ = ["Counters"]
 
 COUNT_BITS = 32  # counts wrap modulo 2**32, which differences of two readings survive
 
+NAMES = list(COUNTERS)
+DIRECT = NAMES.index("input_writes")
+WAITING = NAMES.index("cycles_wait_input")
+# Grow by up to one for each bank or pixel in a cycle; all others by one.
+BY_PIXEL = {"events", "input_reads", "input_writes", "line_reads", "line_writes"}
+
+# Cycles in which a counter's low bits cannot overflow twice. An overflow waits for at most a scan
+# of all counters, and after a flush for the longest search for a layer (2 * 15 cycles) before it.
+SCAN_CYCLES = 64
+
 
 class Counters(wiring.Component):
     """Adds up what happens during a job, and books it to the job's layer when the job ends.
 
-    Each counter has a small register of its own for the running job. At ``flush`` these move to
-    a shift chain, which is added to the counter memory in the background, one per cycle. A job is
-    longer than that takes, so counting costs no time.
+    A counter has only its low bits in a register; when they overflow, a bit is set. A scan passes
+    one counter per cycle and adds such an overflow to the running job's layer in the counter
+    memory. At ``flush`` all low bits move to a shift chain, which is added to the memory in the
+    next cycles, one counter per cycle. A job is longer than that takes, so counting costs no time.
 
-    ``input_writes`` is different: frames arrive while other layers run, so it has a register of
-    its own and is booked to layer 0 when read.
+    Two counters differ. Waiting for input may take forever while it is not known yet to which
+    layer it belongs, so that count is kept whole, and booked first. Input writes go on while
+    other layers run: their count is never moved, and read as layer 0's.
 
     Members
     -------
-    add : how much each counter grows in this cycle, in the order of ``COUNTERS``
+    add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
+        ``pixels`` for ``events`` and the banked memories, at most 1 for the others
+    settled : ``layer`` is that of the running job; needed in all but 32 of the cycles between
+        two flushes (not counting those that wait for input)
     flush, layer : end of a job of this layer
     clear : set all counters to zero; takes ``max_layers * 32`` cycles (``clearing``)
-    read_addr, read_data : the counter window, one cycle, while not ``busy``
+    read_addr, read_data : the counter window; one cycle, if not ``busy`` at its begin
     """
 
     def __init__(self, geometry: Geometry):
@@ -36,6 +52,7 @@ class Counters(wiring.Component):
         self._words = g.max_layers * COUNTER_SLOTS
         super().__init__({
             "add": In(range(g.pixels + 1)).array(len(COUNTERS)),
+            "settled": In(1),
             "flush": In(1),
             "layer": In(4),
             "clear": In(1),
@@ -46,45 +63,87 @@ class Counters(wiring.Component):
         })
 
     def elaborate(self, platform):
+        g = self._geometry
         m = Module()
-        names = list(COUNTERS)
-        direct = names.index("input_writes")
 
-        m.submodules.memory = memory = Memory(shape=COUNT_BITS, depth=self._words, init=[])
+        # Each read is of another word than the write beside it, or its result is not used.
+        m.submodules.memory = memory = Memory(shape=COUNT_BITS, depth=self._words, init=[],
+                                              attrs={"no_rw_check": 1})
         read, write = memory.read_port(), memory.write_port()
 
-        booked = [Signal(COUNT_BITS, name=f"booked_{name}") for name in names]
+        frames = Signal(COUNT_BITS)
+        waiting = Signal(COUNT_BITS)
+        booking = Signal()
+        first = Signal()
+        slot = Signal(range(len(NAMES)))
         layer = Signal(4)
-        index = Signal(range(COUNTER_SLOTS + 1), init=len(names))
-        frames = Signal(32)
-        m.d.sync += frames.eq(frames + self.add[direct])
-        for k, name in enumerate(names):
-            local = Signal(COUNT_BITS, name=f"local_{name}")
-            grown = local + (self.add[k] if k != direct else 0)
-            m.d.sync += local.eq(grown)
-            with m.If(self.flush):
-                # What happens in the cycle of the flush still belongs to this job.
-                m.d.sync += [booked[k].eq(grown), local.eq(0)]
-            with m.Else():
-                m.d.sync += booked[k].eq(booked[k + 1] if k + 1 < len(names) else 0)
-
-        # Background addition: read in one cycle, write in the next.
         adding = Signal()
         addend = Signal(COUNT_BITS)
-        write_addr = Signal.like(self.read_addr)
-        busy = Signal()
-        m.d.comb += [busy.eq(index != len(names)), self.busy.eq(busy | adding)]
+        m.d.sync += frames.eq(frames + self.add[DIRECT])
+        with m.If(first):
+            m.d.sync += waiting.eq(self.add[WAITING][0])
+        with m.Else():
+            m.d.sync += waiting.eq(waiting + self.add[WAITING][0])
+
+        # All slots in turn; a booking begins with the one that waiting cycles are kept in.
+        m.d.sync += slot.eq(Mux(slot == len(NAMES) - 1, 0, slot + 1))
+        m.d.sync += first.eq(0)
+        with m.If(slot == (WAITING - 1) % len(NAMES)):
+            m.d.sync += booking.eq(0)
         with m.If(self.flush):
-            m.d.sync += [index.eq(0), layer.eq(self.layer)]
-        with m.Elif(busy):
-            m.d.sync += index.eq(index + 1)
+            m.d.sync += [slot.eq(WAITING), first.eq(1), booking.eq(1), layer.eq(self.layer)]
+
+        # Low bits, the bit behind them that says they have overflowed, and the chain.
+        order = [(WAITING + k) % len(NAMES) for k in range(1, len(NAMES))]
+        low_bits = {k: ceil_log2(SCAN_CYCLES * (g.pixels if NAMES[k] in BY_PIXEL else 1))
+                    for k in order}
+        widths = [1 + max(low_bits[k] for k in order[n:]) for n in range(len(order))]
+        chain = [Signal(width, name=f"booked_{NAMES[k]}")
+                 for k, width in zip(order, widths, strict=True)]
+        overflowed = Signal(len(NAMES))
+        scanned = Signal()
+        m.d.comb += scanned.eq(~booking & ~self.flush & self.settled
+                               & overflowed.bit_select(slot, 1))
+        for n, k in enumerate(order):
+            behind = chain[n + 1] if n + 1 < len(chain) else 0
+            if k == DIRECT:
+                with m.If(self.flush):
+                    m.d.sync += chain[n].eq(0)
+                with m.Elif(~first):
+                    m.d.sync += chain[n].eq(behind)
+                continue
+            bits = low_bits[k]
+            local = Signal(bits, name=f"local_{NAMES[k]}")
+            over = Signal(name=f"over_{NAMES[k]}")
+            grown = Signal(bits + 1, name=f"grown_{NAMES[k]}")
+            amount = self.add[k] if NAMES[k] in BY_PIXEL else self.add[k][0]
+            m.d.comb += [grown.eq(local + amount), overflowed[k].eq(over)]
+            with m.If(self.flush):
+                # What happens in the cycle of the flush still belongs to this job.
+                m.d.sync += [chain[n].eq(Cat(grown[:-1], grown[-1] | over)), local.eq(0),
+                             over.eq(0)]
+            with m.Else():
+                m.d.sync += [local.eq(grown),
+                             over.eq(grown[-1] | (over & ~(scanned & (slot == k))))]
+                with m.If(~first):  # the chain stands still while the waiting cycles are booked
+                    m.d.sync += chain[n].eq(behind)
+
+        # Background addition: read in one cycle, write in the next.
+        many = Signal()
+        m.d.comb += many.eq(Cat(C(int(name in BY_PIXEL), 1) for name in NAMES).bit_select(slot, 1))
+        write_addr = Signal.like(self.read_addr)
         host_direct = Signal()
+        carry = Mux(many, 1 << max(low_bits.values()), 1 << min(low_bits.values()))
         m.d.sync += [
-            adding.eq(busy), addend.eq(booked[0]), write_addr.eq(read.addr),
-            host_direct.eq(self.read_addr == direct),
+            adding.eq(booking | scanned), write_addr.eq(read.addr),
+            addend.eq(Mux(booking, Mux(first, waiting, chain[0]), carry)),
+            host_direct.eq(self.read_addr == DIRECT),
         ]
         m.d.comb += [
-            read.addr.eq(Mux(busy, layer * COUNTER_SLOTS + index, self.read_addr)),
+            self.busy.eq(booking | scanned | adding),
+            read.addr.eq(Mux(booking | scanned,
+                             Mux(booking, layer, self.layer) * COUNTER_SLOTS + slot,
+                             self.read_addr)),
             read.en.eq(1),
             self.read_data.eq(Mux(host_direct, frames, read.data)),
         ]

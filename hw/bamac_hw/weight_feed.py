@@ -84,10 +84,17 @@ class WeightFeed(wiring.Component):
             read.en.eq(self.reading & ~self.write_en),
             read.addr.eq(address),
         ]
-        row = Signal(8 * g.channels)
-        m.d.sync += row.eq(read.data)
+        if g.walk == "event":
+            self._shifted_operands(m, read.data)
+        else:
+            self._doubled_operands(m, read.data)
+        return m
 
-        step = self.step_operand
+    def _shifted_operands(self, m, data):
+        """Operands of the event-driven walk: the weight row times 2**plane."""
+        g, step = self._geometry, self.step_operand
+        row = Signal(8 * g.channels)
+        m.d.sync += row.eq(data)
         for channel in range(g.channels):
             weight = row.word_select(channel, 8)
             start = Signal(8 * g.start_bytes, name=f"start_{channel}")
@@ -96,16 +103,34 @@ class WeightFeed(wiring.Component):
                 m.d.sync += start.eq(Cat(start[8:], weight))
             with m.If(step.start):
                 m.d.sync += operand.eq(start)
-            if g.walk == "event":
-                with m.Else():
-                    m.d.sync += operand.eq(weight.as_signed() << step.plane)
-            else:
-                with m.Elif(step.row):
-                    m.d.sync += operand.eq(weight.as_signed())
-                with m.Elif(step.compute):
-                    m.d.sync += operand.eq(operand << 1)
+            with m.Else():
+                m.d.sync += operand.eq(weight.as_signed() << step.plane)
             m.d.comb += self.operand[channel].eq(operand)
-        return m
+
+    def _doubled_operands(self, m, data):
+        """Operands of the dense walk, with one 4-input LUT for each bit.
+
+        Row and start value are zero (by the registers' synchronous reset) unless they are wanted,
+        so an OR takes the place of a selection.
+        """
+        g, step = self._geometry, self.step_operand
+        fetched = Signal(Step)  # stage 4
+        doubles = Signal()
+        m.d.sync += fetched.eq(self.step_read)
+        m.d.comb += doubles.eq(step.compute & ~step.row)
+        for channel in range(g.channels):
+            row = Signal(signed(8), name=f"row_{channel}")
+            start = Signal(8 * g.start_bytes, name=f"start_{channel}")
+            start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
+            operand = Signal(signed(g.acc_bits), name=f"operand_{channel}")
+            weight = data.word_select(channel, 8)
+            m.d.sync += [row.eq(Mux(fetched.row, weight, 0)),
+                         start_now.eq(Mux(fetched.start, start, 0))]
+            with m.If(fetched.byte):
+                m.d.sync += start.eq(Cat(start[8:], weight))
+            with m.If(step.start | step.row | step.compute):
+                m.d.sync += operand.eq(Mux(doubles, operand << 1, row | start_now.as_signed()))
+            m.d.comb += self.operand[channel].eq(operand)
 
     def _pointer(self, m):
         """The dense walk's read pointer."""
