@@ -2,8 +2,8 @@
 
 The teacher is the released network (:mod:`bamac.p808_init`), asked again for every clip of every
 step: so clips can be cut and changed (:mod:`bamac.augment_p808`) and still have an exact label.
-The student starts from the same kernels. Loss: squared error of the score, plus ``hint`` times the
-error of the two hidden dense layers, which have the teacher's shape.
+The student starts as a fit of that network. Loss: squared error of the score, plus ``hint`` times
+the error of the two hidden dense layers, which have the teacher's shape.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: whole clips, float weights.
 ``int8``: batch norm measured over the training set and frozen, the head's integer scales fixed,
@@ -48,6 +48,8 @@ from bamac.p808_init import measure_norm, released_network, warm_start
 __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_text"]
 
 PHASES = ("crop", "whole", "int8")
+START_CLIPS = 512
+"""Training clips that the warm start looks at."""
 NORM_CLIPS = 1024
 """Training clips that batch norm's statistics are measured on."""
 
@@ -78,36 +80,34 @@ class DistilConfig:
     Parameters
     ----------
     crop_epochs, whole_epochs, int8_epochs : epochs of each phase
-    crop : frames of a crop (10 ms each)
+    crop : frames of a crop (10 ms each); 500 hold all of a 5 s clip, which fills the window by
+        being repeated, so crops of that size have the whole clip's score
     batch : clips per step; whole clips use half of it
     rate, whole_rate, int8_rate : peak learning rate of each phase
     weight_decay : of AdamW, on weights only
     hint : weight of the hidden layers' error in the loss
     change : share of the clips that are changed before the teacher is asked
-    start_bias : start of batch norm's bias; it sets the density of ones, Phi(start_bias)
+    start_density : share of ones in every map at the start; None for the teacher's own share of
+        active values per channel (:func:`bamac.p808_init.warm_start`)
     beta : width parameter of the surrogate gradient
-    global_pool : ``"sum"`` (ones per channel) or ``"max"``
-    warm : start from the released kernels
     seed : of everything random
     bf16 : compute convolutions of training and the teacher in bfloat16
     threads : of PyTorch
     """
 
-    crop_epochs: int = 14
-    whole_epochs: int = 2
+    crop_epochs: int = 8
+    whole_epochs: int = 0
     int8_epochs: int = 2
-    crop: int = 300
+    crop: int = 500
     batch: int = 32
-    rate: float = 3e-3
-    whole_rate: float = 1e-3
-    int8_rate: float = 5e-4
+    rate: float = 1e-3
+    whole_rate: float = 5e-4
+    int8_rate: float = 3e-4
     weight_decay: float = 1e-3
     hint: float = 0.1
     change: float = 0.5
-    start_bias: float = -0.5
+    start_density: float | None = None
     beta: float = 2.0
-    global_pool: str = "sum"
-    warm: bool = True
     seed: int = 1
     bf16: bool = True
     threads: int = 1
@@ -146,8 +146,7 @@ class DistilConfig:
 
     def network(self):
         """The student's configuration."""
-        return make_config("p808", "bam-w8", start_bias=self.start_bias, beta=self.beta,
-                           global_pool=self.global_pool)
+        return make_config("p808", "bam-w8", beta=self.beta)
 
     def decides(self):
         """The values that decide the result, without those that only say how it is computed."""
@@ -193,11 +192,8 @@ def student_layers(network, x, config):
     with _autocast(config):
         last = network.maps(x)[-1]
     rows, cols = network.config.map_shape()
-    if network.config.global_pool == "sum":
-        # mean * area: exact for whole clips, and comparable for crops
-        vector = last.float().mean((2, 3)) * (rows * cols)
-    else:
-        vector = last.float().amax((2, 3))
+    # mean * area: the number of ones in whole clips, and comparable to it in crops
+    vector = last.float().mean((2, 3)) * (rows * cols)
     layers = []
     if network.int8:
         for stage in network.head:
@@ -231,11 +227,11 @@ class _Run:
         self.network = Network(config.network())
         self.network.score_offset.fill_(round(float(train.labels.mean()), 4))
         self.network.to(memory_format=torch.channels_last)
-        if config.warm:
-            warm_start(self.network, self._sample(256))
         self.optimiser = None
         layers = [_teacher_layers(self.teacher, x, config) for x in self._sample(256)]
         self.spread = [float(torch.cat(parts).var(0).mean()) for parts in zip(*layers, strict=True)]
+        if not self.path.exists():
+            warm_start(self.network, self._sample(START_CLIPS), config.start_density, config.seed)
 
     def _sample(self, count):
         """Batches of ``count`` whole training clips, always the same ones."""

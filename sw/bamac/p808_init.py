@@ -4,11 +4,19 @@ The released network is a chain of 3x3 convolutions with bias, ReLU and max pool
 maximum and three dense layers; its input is the float feature ``v = int8 / 127``
 (:mod:`bamac.features_p808`). :func:`released_network` is that network, exactly, as a
 :class:`bamac.networks.Network` on integer-valued features: it labels augmented features during
-training. :func:`warm_start` puts the same weights under binary maps.
+training.
+
+:func:`warm_start` turns it into a network with binary maps without any gradient, layer by layer:
+the first convolution keeps the released kernels; every later one is the linear regression of the
+released layer's sums on the bits that the layers before it give; and each channel's threshold is
+the quantile that gives the wanted density of ones. With 96 clips a linear read-out of that network
+agrees with DNSMOS at PCC 0.73 on unseen voices; the released kernels under fresh batch norm give
+0.38 to 0.60, random kernels 0.5.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -18,16 +26,12 @@ from bamac.networks import Network, make_config
 
 __all__ = ["measure_norm", "released_network", "warm_start"]
 
-
-@torch.no_grad()
-def _copy_convs(network):
-    """Released kernels into ``network``; the first is scaled to its integer input."""
-    convs = released_weights()["convs"]
-    for stage, (weight, _) in zip(network.convs, convs, strict=True):
-        weight = torch.from_numpy(weight.copy())
-        if stage is network.convs[0]:
-            weight = weight / (STEPS * stage.in_scale)
-        stage.weight.copy_(weight)
+FIT_CLIPS = 96
+"""Clips that the convolutions of a warm start are fitted on."""
+POSITIONS = 200
+"""Positions of each clip's maps that a regression looks at."""
+LAST_DENSITY = 0.16
+"""Ones in the last map at the start: denser than the released maxima, and better (0.73 / 0.71)."""
 
 
 @torch.no_grad()
@@ -37,10 +41,12 @@ def released_network():
     It maps ``(n, 1, rows, 120)`` features in int8 steps (integers, or floats before rounding) to
     scores ``(n, 1)`` equal to the ONNX file's to 1e-4. Any number of rows from 8 on will do.
     """
-    network = Network(make_config("p808", "fp32", dropout=0.0))
+    network = Network(make_config("p808", "fp32", global_pool="max", dropout=0.0))
     weights = released_weights()
-    _copy_convs(network)
-    for stage, (_, bias) in zip(network.convs, weights["convs"], strict=True):
+    for stage, (weight, bias) in zip(network.convs, weights["convs"], strict=True):
+        # The first reads int8 steps, times its in_scale, where the file reads v
+        step = STEPS * stage.in_scale if stage is network.convs[0] else 1.0
+        stage.weight.copy_(torch.from_numpy(weight / np.float32(step)))
         # Batch norm becomes the bias alone: (z - 0) / sqrt(1 - eps + eps) + bias
         stage.norm.running_mean.zero_()
         stage.norm.running_var.fill_(1 - stage.norm.eps)
@@ -72,38 +78,94 @@ def measure_norm(network, batches):
     network.train()
 
 
-@torch.no_grad()
-def _fit_first_dense(network, teacher, batches):
-    """Regress the teacher's first dense sums on the network's numbers of ones (ridge)."""
-    network.eval()
+def _patches(x, rows, cols):
+    """Inputs (positions, channels * 9) of a 3x3 convolution at some positions of one map."""
+    windows = F.pad(x, (1, 1, 1, 1)).unfold(1, 3, 1).unfold(2, 3, 1)
+    return windows[:, rows, cols].permute(1, 0, 2, 3).flatten(1)
+
+
+def _regress(inputs, targets, ridge):
+    """Weights (targets, inputs) of the ridge regression, both sides centred; float64."""
+    inputs, targets = inputs - inputs.mean(0), targets - targets.mean(0)
+    gram = inputs.T @ inputs
+    gram += ridge * len(inputs) * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram, inputs.T @ targets).T
+
+
+def _fit_kernels(stage, released, maps, released_maps, rng):
+    """Kernels that give the released layer's sums from the bits of ``maps``."""
+    inputs, targets = [], []
+    for x, z in zip(maps, released_maps, strict=True):
+        sums = F.conv2d(z, released.weight, padding=1)
+        for i in range(len(x)):
+            rows = torch.from_numpy(rng.integers(x.shape[2], size=POSITIONS))
+            cols = torch.from_numpy(rng.integers(x.shape[3], size=POSITIONS))
+            inputs.append(_patches(x[i], rows, cols))
+            targets.append(sums[i][:, rows, cols].T)
+    weight = _regress(torch.cat(inputs).double(), torch.cat(targets).double(), 1e-3)
+    stage.weight.copy_(weight.reshape(stage.weight.shape))
+
+
+def _set_thresholds(stage, sums, density):
+    """Batch norm of ``stage`` so that each channel has its share of ``density`` ones."""
+    flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
+    flat = flat[:, ::max(1, flat.shape[1] // 100_000)]
+    mean, var = flat.mean(1), flat.var(1)
+    limit = torch.stack([torch.quantile(values, 1 - share)
+                         for values, share in zip(flat, density.tolist(), strict=True)])
+    stage.norm.running_mean.copy_(mean)
+    stage.norm.running_var.copy_(var)
+    stage.norm.bias.copy_((mean - limit) / (var + stage.norm.eps).sqrt())
+
+
+def _fit_first_dense(network, released, batches):
+    """Regress the released first dense sums on the network's numbers of ones."""
     ones = torch.cat([network.pooled(x) for x in batches]).double() * network.pool_scale
-    first = teacher.head[0]
-    sums = torch.cat([F.linear(teacher.pooled(x), first.weight, first.bias)
+    first = released.head[0]
+    sums = torch.cat([F.linear(released.pooled(x), first.weight, first.bias)
                       for x in batches]).double()
     spread = ones.std(0).clamp_min(1e-3)
-    centred = (ones - ones.mean(0)) / spread
-    ridge = 0.05 * len(ones) * torch.eye(ones.shape[1], dtype=torch.float64)
-    weight = torch.linalg.solve(centred.T @ centred + ridge,
-                                centred.T @ (sums - sums.mean(0))).T / spread
+    weight = _regress(ones / spread, sums, 0.05) / spread
     network.head[0].weight.copy_(weight)
     network.head[0].bias.copy_(sums.mean(0) - weight @ ones.mean(0))
 
 
-def warm_start(network, batches):
-    """Put the released weights under the binary maps of a fresh ``p808``-shaped ``network``.
+@torch.no_grad()
+def warm_start(network, batches, density=None, seed=0):
+    """Turn the released network into a fresh ``p808``-shaped ``network`` with binary maps.
 
-    Kernels are copied. Batch norm's statistics are measured on ``batches``, and its bias stays at
-    the configuration's ``start_bias``, which decides the density of ones. The last two dense
-    layers are copied too; the first reads numbers of ones where the released one reads maxima, so
-    it is fitted to give the same sums on ``batches``.
+    Parameters
+    ----------
+    network : :class:`bamac.networks.Network` with float weights and one global sum; changed
+    batches : list of feature tensors (n, 1, 900, 120); the first :data:`FIT_CLIPS` clips fit the
+        convolutions, all of them the first dense layer. The other dense layers are copied.
+    density : share of ones in every map; None for each released channel's own share of non-zero
+        outputs within 5..40 %, and :data:`LAST_DENSITY` in the last map
+    seed : of the positions that the regressions look at
     """
-    _copy_convs(network)
-    measure_norm(network, batches)
-    _fit_first_dense(network, released_network(), batches)
-    with torch.no_grad():
-        for stage, (weight, bias) in list(zip(network.head, released_weights()["dense"],
-                                              strict=True))[1:]:
-            stage.weight.copy_(torch.from_numpy(weight.copy()))
-            stage.bias.copy_(torch.from_numpy(bias.copy()))
-        network.head[-1].bias -= float(network.score_offset)
+    released = released_network()
+    network.eval()
+    rng = np.random.default_rng(seed)
+    count = max(1, FIT_CLIPS // len(batches[0]))
+    maps = released_maps = batches[:count]
+    for stage, its in zip(network.convs, released.convs, strict=True):
+        first, last = stage is network.convs[0], stage is network.convs[-1]
+        if first:
+            stage.weight.copy_(its.weight)
+        else:
+            _fit_kernels(stage, its, maps, released_maps, rng)
+        released_maps = [its(x) for x in released_maps]
+        if density is not None or last:
+            shares = torch.full((len(stage.weight),), density or LAST_DENSITY)
+        else:
+            active = [(x > 0).float().mean((0, 2, 3)) for x in released_maps]
+            shares = torch.stack(active).mean(0).clamp(0.05, 0.4)
+        sums = [stage.convolve(x, stage.weight * stage.in_scale) for x in maps]
+        _set_thresholds(stage, sums, shares)
+        maps = [(stage.norm(s) > 0).float() for s in sums]
+    _fit_first_dense(network, released, batches)
+    for mine, its in zip(network.head[1:], released.head[1:], strict=True):
+        mine.weight.copy_(its.weight)
+        mine.bias.copy_(its.bias)
+    network.head[-1].bias -= float(network.score_offset)
     network.train()

@@ -20,8 +20,9 @@ from bamac.options import json_option
               help="Epochs on whole clips, int8 weights.")
 @click.option("--crop", type=click.IntRange(8, 900), default=None,
               help="Frames of a crop, 10 ms each.")
-@click.option("--start-bias", type=float, default=None,
-              help="Start of batch norm's bias; -1 gives maps with about 16 % ones.")
+@click.option("--start-density", type=click.FloatRange(0.01, 0.9), default=None,
+              help="Share of ones in every map at the start. [default: as active as the released "
+                   "network's channels, 5 to 40 %]")
 @click.option("--change", type=click.FloatRange(0, 1), default=None,
               help="Share of the clips that are changed before the teacher is asked.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True,
@@ -49,13 +50,13 @@ def command(out, clips, seed, data_seed, speech, threads, workers, cache, as_jso
     \b
     Example: bamac distil --out runs/p808 --clips 10000
     """
-    from bamac.commands.train import _Display
+    from bamac.commands.train import Display
     from bamac.data import build as data_build
     from bamac.distil import Clips, DistilConfig, distil, report_text
 
     config = DistilConfig(seed=seed, threads=threads,
                           **{k: v for k, v in changes.items() if v is not None})
-    with _Display(quiet=as_json) as display:
+    with Display(quiet=as_json) as display:
         folder = data_build.build(cache or data_build.DEFAULT_CACHE, clips=clips, seed=data_seed,
                                   workers=workers, speech_folder=speech, progress=display.data)
         splits = {split: Clips(*data_build.load_split(folder, split, count, label="p808"))
