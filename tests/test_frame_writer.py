@@ -9,8 +9,8 @@ from bamac_hw.frame_writer import FrameWriter
 from bamac_hw.geometry import Geometry
 
 
-def simulate(testbench, tile=(2, 2), **header):
-    g = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16)
+def simulate(testbench, tile=(2, 2), walk="dense", **header):
+    g = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16, walk=walk)
     dut = FrameWriter(g)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
@@ -75,6 +75,22 @@ def test_values_go_round_the_ring(tile, cols):
         assert not ctx.get(dut.i.ready), "the clip is complete"
     simulate(testbench, tile, rows_last=rows - 1, cols_last=cols - 1, ring_base=base,
              ring_end=base + (slots - 1) * pitch, pitch=pitch, credit=100, offset=128)
+
+
+@pytest.mark.parametrize("bits, signed", [(8, True), (8, False), (5, True), (1, False)])
+def test_the_event_driven_walk_gets_magnitude_and_sign(bits, signed):
+    low, high = (-1 << bits - 1, (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    values = list(range(low, high + 1))
+
+    async def testbench(ctx, dut):
+        ctx.set(dut.enable, 1)
+        await ctx.tick()
+        for value in values:
+            _, _, data, errors = await send(ctx, dut, value, last=value == high)
+            assert (data & 0xFF, data >> 8) == (abs(value), value < 0)
+            assert errors == (0, 0, 0)
+    simulate(testbench, walk="event", rows_last=0, cols_last=len(values) - 1, pitch=128, credit=1,
+             offset=-low, high_mask=0xFF & ~((1 << bits) - 1))
 
 
 def test_a_row_begins_when_there_is_credit():

@@ -1,9 +1,15 @@
 """The cycle and traffic model against counts by hand; the RTL is in test_sim_accelerator.py."""
 
+import numpy as np
+import pytest
+
 from bamac.compiler import compile_network
-from bamac.model import CAUSES, lower_bounds, predict
-from bamac.random_networks import paper_network
+from bamac.event_model import tile_events
+from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.model import CAUSES, bounds, lower_bounds, predict
+from bamac.random_networks import paper_network, random_case
 from bamac_hw.geometry import Geometry
+from bamac_hw.layout import COUNTERS
 
 
 def paper(clips=1):
@@ -48,3 +54,62 @@ def test_memory_accesses_by_hand():
     # Taps inside the map: 248 rows of 3, less the row above; 120 columns of 3, less two sides.
     assert conv1["input_reads"] == (248 * 3 - 1) * (120 * 3 - 2)
     assert lower_bounds(program)["input_buffer"] == 2 * 249 * 120
+
+
+def event_driven(case, name="small_event"):
+    return compile_network(case.network, Geometry.preset(name))
+
+
+def test_event_driven_cycles_need_the_input():
+    case = random_case(7, pools=((1, 1), (2, 2)))
+    program = event_driven(case)
+    with pytest.raises(ValueError, match="small_event is event-driven: .* give network and frames"):
+        predict(program)
+    one = predict(program, case.network, case.frames[0])
+    two = predict(program, case.network, np.concatenate([case.frames[:1]] * 2))
+    assert two["layers"][1]["cycles_compute"] == 2 * one["layers"][1]["cycles_compute"]
+
+
+def test_every_cycle_of_the_event_driven_walk_has_one_cause():
+    case = random_case(7, pools=((1, 1), (2, 2)))
+    predicted = predict(event_driven(case), case.network, case.frames[0])
+    assert predicted["cycles"] == sum(
+        layer[f"cycles_{cause}"] for layer in predicted["layers"] for cause in CAUSES)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bounds_hold_for_any_input(seed):
+    case = random_case(seed, pools=((1, 1), (2, 2)))
+    program = event_driven(case)
+    limits = bounds(program)
+    predicted = predict(program, case.network, case.frames[0])
+    assert limits["best"]["cycles"] <= predicted["cycles"] <= limits["worst"]["cycles"]
+    for best, layer, worst in zip(limits["best"]["layers"], predicted["layers"],
+                                  limits["worst"]["layers"], strict=True):
+        for name in COUNTERS:
+            if name not in ("cycles_fetch", "cycles_collect", "cycles_wait_input"):
+                assert best[name] <= layer[name] <= worst[name], name
+    assert sum(layer["cycles_compute"] for layer in limits["best"]["layers"]) == 0
+
+
+def test_bounds_of_the_dense_walk_are_what_it_takes():
+    program, predicted = paper()
+    assert bounds(program) == {"best": predicted, "worst": predicted}
+
+
+def test_events_by_hand():
+    """One 1 x 2 kernel with stride 1 over three signed values, a bit map of it, a dense layer."""
+    network = IntegerNetwork("hand", InputSpec(1, 3, 8, True), (
+        Conv2d("conv1", np.array([[[[1, 2]]]]), np.array([0]), 1, (0, 0, 0, 0), (1, 1), "sum"),
+        Dense("dense1", np.array([[3]]), np.array([0]), "raw")))
+    program = compile_network(network, Geometry("pair", tile_rows=1, tile_cols=2, channels=4,
+                                                weight_rows=64, walk="event"))
+    conv, dense = tile_events(program, network, np.array([[5, -3, 0]]))
+    # Tap 0 sees 5 and -3: planes 0 and 2 of one sign, 0 and 1 of the other. Tap 1 sees -3 and 0.
+    assert conv.events.tolist() == [[[4, 2]]] and conv.weight_rows.tolist() == [[[2, 1]]]
+    # Sums -1 and -3 are below 0: the count is 0.
+    assert dense.events.tolist() == [[[0]]] and dense.weight_rows.tolist() == [[[0]]]
+    conv, dense = tile_events(program, network, np.array([[-128, 127, 64]]))
+    assert conv.events.tolist() == [[[8, 7]]] and conv.weight_rows.tolist() == [[[2, 1]]]
+    # 126 and 255: both bits are 1.
+    assert dense.events.tolist() == [[[1]]]

@@ -91,3 +91,51 @@ def test_operands(acc_bits, loaded):
         assert actual == wanted, position
     # Rows read: start bytes once per pass, each tap once per tile.
     assert sum(reads) == 2 * (2 * size + 2 * 2 * 2)
+
+
+@pytest.mark.parametrize("acc_bits", [16, 20, 32])
+def test_operands_of_events(acc_bits):
+    """Rows at any address, shifted by the event's plane, with start values in between."""
+    size = -(-acc_bits // 8)
+    rng = np.random.default_rng(acc_bits)
+    starts = rng.integers(-1 << (acc_bits - 1), 1 << (acc_bits - 1), CHANNELS)
+    weights = rng.integers(-127, 128, (20 - size, CHANNELS))
+    rows = [bytes(int(s) >> 8 * byte & 0xFF for s in starts) for byte in range(size)]
+    rows += [bytes(int(w) & 0xFF for w in row) for row in weights]
+    dut = WeightFeed(Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=20,
+                              walk="event"),
+                     init=[int.from_bytes(row, "little") for row in rows])
+    steps, expected = [({"byte": 1}, k) for k in range(size)], []
+    for _ in range(30):
+        steps.append(({"start": 1}, 0))
+        expected.append(starts.tolist())
+        row = int(rng.integers(len(weights)))
+        # The row is read once, with the first of its planes; bubbles change nothing.
+        for number, plane in enumerate(sorted(rng.choice(9, 3, replace=False).tolist())):
+            steps.append(({"compute": 1, "row": int(number == 0), "plane": plane}, size + row))
+            expected.append((weights[row] << plane).tolist())
+            steps += [({"byte": 0}, int(rng.integers(20)))] * int(rng.integers(2))
+    operands = []
+
+    async def testbench(ctx):
+        for cycle in range(len(steps) + 3):
+            if 3 <= cycle:
+                step, _ = steps[cycle - 3]
+                if step.get("start") or step.get("compute"):
+                    operands.append([ctx.get(port) for port in dut.operand])
+            step, row = steps[cycle] if cycle < len(steps) else ({"byte": 0}, 0)
+            ctx.set(dut.row, row)
+            ctx.set(dut.step_read, step)
+            ctx.set(dut.step_operand,
+                    steps[cycle - 2][0] if 2 <= cycle < len(steps) + 2 else {"byte": 0})
+            assert ctx.get(dut.reading) == bool(step.get("byte") or step.get("row"))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    wrap = 1 << acc_bits
+    for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
+        assert [a % wrap for a in actual] == [w % wrap for w in wanted], position
+    assert len(operands) == 120

