@@ -154,3 +154,20 @@ def test_more_severity_is_worse(name):
         assert damaged.shape == clean.shape and steps[0]["kind"] == name
         scores.append(pesq.pesq(RATE, clean, damaged, "wb"))
     assert scores[0] > scores[1] + 0.5
+
+
+def test_a_reference_must_be_clean_and_wide_band():
+    """The demonstration clip passes; with hiss, or without its upper band, it does not."""
+    from pathlib import Path
+
+    import bamac
+
+    clips = Path(bamac.__file__).parent / "assets" / "clips"
+    clean = soundfile.read(clips / "clean.wav", dtype="int16")[0][:80_000]
+    assert build._is_clean(clean)
+    assert not build._is_clean(soundfile.read(clips / "noisy.wav", dtype="int16")[0][:80_000])
+    narrow = degrade.code(clean / 32768, "wav", "pcm_mulaw", 8000, 64000)
+    assert not build._is_clean(np.rint(narrow * 32767).astype(np.int16))
+    rng = np.random.default_rng(1)
+    hiss = degrade.mix(clean / 32768, rng.standard_normal(80_000), 15)
+    assert not build._is_clean(np.rint(np.clip(hiss, -1, 1) * 32767).astype(np.int16))

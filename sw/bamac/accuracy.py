@@ -35,6 +35,7 @@ class Row:
     folders : of the runs, in the order of their seeds
     scores : float64 (seeds, clips), labels : float64 (clips,)
     seconds : training time of each seed
+    ones, unions : of the first seed, per convolution: share of ones in its input, and of 2x2 unions
     """
 
     title: str
@@ -43,6 +44,8 @@ class Row:
     scores: np.ndarray
     labels: np.ndarray
     seconds: tuple
+    ones: tuple = ()
+    unions: tuple = ()
 
     def over_seeds(self, metric, rows=slice(None)):
         """``metric(scores, labels)`` of every seed, over some clips."""
@@ -124,10 +127,12 @@ def _row(folders):
                 raise AccuracyError(f"{path} and {folders[0]} were tested on different clips")
             labels = data["labels"]
             scores.append(data["scores"])
-        config = config or report["configuration"]
+        if config is None:
+            config = report["configuration"]
+            ones, unions = report["input_ones"], report["input_unions"]
         seconds.append(report["training_seconds"])
     return Row(row_title(config), config, tuple(folders), np.stack(scores), labels,
-               tuple(seconds))
+               tuple(seconds), tuple(ones), tuple(unions))
 
 
 def bootstrap(row, resamples=RESAMPLES, seed=1):

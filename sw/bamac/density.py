@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-__all__ = ["input_planes", "layer_slots", "union_density"]
+__all__ = ["densities", "input_planes", "layer_slots", "union_density"]
 
 
 def union_density(bits, spec):
@@ -66,3 +66,17 @@ def input_planes(x, bits):
     """
     values = (x + 2 ** (bits - 1)).to(torch.int64)
     return torch.cat([(values >> k) & 1 for k in range(bits)], dim=1).to(x.dtype)
+
+
+def densities(network, x):
+    """Per convolution: share of ones in its input, and of non-empty 2x2 unions (float lists).
+
+    ``x`` is a batch (N, 1, rows, cols) as the network reads it.
+    """
+    bits = network.config.input_bits
+    network.eval()
+    with torch.no_grad():
+        inputs = [input_planes(x, bits), *network.maps(x)[:-1]]
+        return ([float(m.mean()) for m in inputs],
+                [float(union_density(m, stage.spec).mean())
+                 for m, stage in zip(inputs, network.convs, strict=True)])

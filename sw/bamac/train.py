@@ -40,6 +40,7 @@ from bamac.checkpoint import (
     save_network,
 )
 from bamac.data import build as data_build
+from bamac.density import densities
 from bamac.distributed import Workers
 from bamac.front_ends import PAPER_FRONT_ENDS
 from bamac.metrics import agreement, pcc
@@ -510,6 +511,9 @@ def _report(run, folder, sizes, epoch, voices):
             temporary = run.out / "test.partial.npz"
             np.savez(temporary, scores=predict(run.network, part), labels=truth)
             os.replace(temporary, run.out / "test.npz")
+            ones, unions = densities(run.network, tensor_of(part[:200], config.input_bits))
+            report["input_ones"] = [round(v, 5) for v in ones]
+            report["input_unions"] = [round(v, 5) for v in unions]
     report["density"] = _densities(run.network, run.val_features[:64])
     _write_text(run.out / "report.json", json.dumps(report, indent=1) + "\n")
     _write_text(run.out / "report.txt", report_text(report))

@@ -12,24 +12,7 @@ from bamac.files import new_file, write_text
 from bamac.metrics import pcc, rmse, srcc
 from bamac.report.figures import COLOURS, figure
 
-__all__ = ["accuracy_report", "densities", "references"]
-
-
-def densities(network, features):
-    """Per convolution: share of ones in its input, and of non-empty 2x2 unions (float lists)."""
-    import torch
-
-    from bamac.density import input_planes, union_density
-    from bamac.train import tensor_of
-
-    bits = network.config.input_bits
-    network.eval()
-    with torch.no_grad():
-        x = tensor_of(features, bits)
-        inputs = [input_planes(x, bits), *network.maps(x)[:-1]]
-        return ([float(m.mean()) for m in inputs],
-                [float(union_density(m, stage.spec).mean())
-                 for m, stage in zip(inputs, network.convs, strict=True)])
+__all__ = ["accuracy_report", "references"]
 
 
 def references(manifest, labels, train_mean):
@@ -135,30 +118,28 @@ def _memory(rows, memories, path):
         axis.grid()
 
 
-def accuracy_report(rows, manifest, features, train_mean, folder, scatter=None):
+def accuracy_report(rows, manifest, train_mean, folder, scatter=None):
     """Write ``accuracy.md``, ``accuracy.json`` and three plots to ``folder``.
 
     Parameters
     ----------
     rows : of :func:`bamac.accuracy.collect`
-    manifest, features : of the test clips; features int8 (n, 249, 120)
+    manifest : of the test clips
     train_mean : mean of the training labels
     folder : where to write
     scatter : title of the row whose predictions are plotted; default: the last BAM row
     """
-    from bamac.checkpoint import load_network
     from bamac.evaluate import clip_groups
+    from bamac.train import TrainConfig
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     memories, density_rows = [], []
     for row in rows:
-        network, _ = load_network(row.folders[0] / "model.pt")
-        memory = memory_bytes(row.config, network.config)
-        memory["replaced"] = _replaced(network.config)
-        memories.append(memory)
-        if network.config.binary:
-            density_rows.append((row.title, *densities(network, features[:200])))
+        net = TrainConfig(**row.config).net_config()
+        memories.append({**memory_bytes(row.config, net), "replaced": _replaced(net)})
+        if net.binary:
+            density_rows.append((row.title, row.ones, row.unions))
     refs = references(manifest, rows[0].labels, train_mean)
     groups = clip_groups(manifest)
     chosen = [r.title for r in rows if r.title in ("fp32 (ReLU)", "BAM", "BAM + W8")]
