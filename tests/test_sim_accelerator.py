@@ -38,6 +38,8 @@ EXTREMES = {
     geometry.name: geometry for geometry in (
         Geometry("two_by_two", channels=4, acc_bits=24, weight_rows=8192, line_words=4096),
         Geometry("wide", tile_rows=2, tile_cols=4, channels=8, acc_bits=24, weight_rows=8192),
+        Geometry("event", channels=8, acc_bits=24, weight_rows=8192, input_words=64,
+                 line_words=2048, walk="event"),
     )
 }
 MORE_GEOMETRIES = {
@@ -49,6 +51,14 @@ MORE_GEOMETRIES = {
         Geometry("square", tile_rows=4, tile_cols=4, channels=4, acc_bits=32, weight_rows=16384,
                  line_words=4096),
         Geometry("uncounted", channels=16, weight_rows=4096, counters=False),
+        Geometry.preset("small_event"),
+        Geometry("event_pixel", tile_rows=1, tile_cols=1, channels=4, weight_rows=8192,
+                 line_words=8192, walk="event"),
+        Geometry("event_large", tile_cols=4, channels=64, acc_bits=24, weight_rows=4096,
+                 walk="event"),
+        Geometry("event_square", tile_rows=4, tile_cols=4, channels=4, acc_bits=32,
+                 weight_rows=16384, line_words=4096, walk="event"),
+        Geometry("event_uncounted", channels=16, weight_rows=4096, counters=False, walk="event"),
     )
 }
 
@@ -164,7 +174,7 @@ def test_counters_equal_the_port_monitors(geometry):
     assert compared > 1000
 
 
-@pytest.mark.parametrize("name", ["two_by_two", "wide"])
+@pytest.mark.parametrize("name", EXTREMES)
 def test_extreme_values(name):
     geometry = EXTREMES[name]
     jobs, cases = [], []
