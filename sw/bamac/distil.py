@@ -6,11 +6,11 @@ The student starts as a fit of that network. Loss: squared error of the score, p
 the error of the two hidden dense layers, which have the teacher's shape.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: whole clips, float weights.
-``int8``: batch norm measured over the training set and frozen, the head's integer scales fixed,
-int8 weights on the integer grid, whole clips. A crop's numbers of ones are scaled up by the ratio
-of the areas, so that the head always sees numbers of the same size. The network kept is that of
-the int8 epoch with the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips
-are looked at once, at the end.
+``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole clips. Batch
+norm's statistics are those of the warm start throughout, or measured before the last phase. A
+crop's numbers of ones are scaled up by the ratio of the areas, so that the head always sees numbers
+of the same size. The network kept is that of the int8 epoch with the best PCC to DNSMOS on the
+validation clips (unchanged, whole); test clips are looked at once, at the end.
 
 ``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
 ``log.jsonl`` (a line per epoch) and ``report.json``. A killed run that is started again with the
@@ -85,6 +85,8 @@ class DistilConfig:
     batch : clips per step; whole clips use half of it
     rate, whole_rate, int8_rate : peak learning rate of each phase
     weight_decay : of AdamW, on weights only
+    freeze_norm : keep batch norm's statistics as the warm start set them (its gain and bias still
+        learn), or use those of each batch until the int8 phase
     hint : weight of the hidden layers' error in the loss
     change : share of the clips that are changed before the teacher is asked
     start_density : share of ones in every map at the start; None for the teacher's own share of
@@ -104,6 +106,7 @@ class DistilConfig:
     whole_rate: float = 5e-4
     int8_rate: float = 3e-4
     weight_decay: float = 1e-3
+    freeze_norm: bool = True
     hint: float = 0.1
     change: float = 0.5
     start_density: float | None = None
@@ -232,6 +235,8 @@ class _Run:
         self.spread = [float(torch.cat(parts).var(0).mean()) for parts in zip(*layers, strict=True)]
         if not self.path.exists():
             warm_start(self.network, self._sample(START_CLIPS), config.start_density, config.seed)
+            if config.freeze_norm:
+                self.network.freeze_norm()
 
     def _sample(self, count):
         """Batches of ``count`` whole training clips, always the same ones."""
@@ -278,8 +283,9 @@ class _Run:
         config = self.config
         if phase == "int8":
             sample = self._sample(NORM_CLIPS)
-            measure_norm(self.network, sample)
-            self.network.freeze_norm()
+            if not config.freeze_norm:
+                measure_norm(self.network, sample)
+                self.network.freeze_norm()
             self.network.start_int8(sample[:8])
         self.optimiser = _optimiser(self.network, config, config.rates[phase])
 
