@@ -18,6 +18,7 @@ from bamac.features import (
     FrameStream,
     SaturationWarning,
     features_int8,
+    fewer_bits,
     log_mel,
 )
 
@@ -158,3 +159,15 @@ def test_shipped_clips_become_whole_windows(clip):
         frames = features_int8(window)
         assert frames.shape == (FRAMES, MELS)
         assert frames.std() > 5
+
+
+@pytest.mark.parametrize("bits", [3, 4, 5, 6, 7])
+def test_fewer_bits_are_the_nearest_multiple(bits):
+    values = np.arange(-128, 128).astype(np.int8)
+    step, top = 2 ** (8 - bits), 2 ** (bits - 1) - 1
+    expected = [min(int(np.floor(v / step + 0.5)), top) for v in range(-128, 128)]
+    rounded = fewer_bits(values, bits)
+    assert rounded.dtype == np.int8 and rounded.tolist() == expected
+    assert rounded.min() == -(2 ** (bits - 1)) and rounded.max() == top
+    # Idempotent on what the shift back gives: evaluation relies on it.
+    np.testing.assert_array_equal(fewer_bits(rounded * step, bits), rounded)

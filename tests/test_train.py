@@ -142,7 +142,7 @@ def test_a_start_of_other_activations_is_refused(tmp_path):
     ({"crop": 20}, "Crop must be in 32..249 frames, not 20"),
     ({"prune": 1.0}, "Share of pruned weights must be in 0..1"),
     ({"variant": "w4"}, "Variant must be one of fp32, w8, bam, bam-w8"),
-    ({"input_bits": 2}, "Input bits must be in 4..8"),
+    ({"input_bits": 2}, "Input bits must be in 3..8"),
 ])
 def test_impossible_configurations_are_refused(values, complaint):
     with pytest.raises(ValueError, match=complaint):

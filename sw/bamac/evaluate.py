@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bamac.data.degrade import TEST_ONLY, TEST_ONLY_CODECS
+from bamac.features import fewer_bits
 from bamac.metrics import agreement
 
 __all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "evaluate_features", "scores_at"]
@@ -43,8 +44,7 @@ def _raw_outputs(level, network, features, array):
 def scores_at(level, network, metadata, features, array="small"):
     """Scores (n,) of int8 features (n, rows, cols) at one level of the chain.
 
-    Networks with fewer input bits read the features without their low bits, as their front end
-    gives them.
+    Networks with fewer input bits read the features rounded, as their front end gives them.
 
     ``array`` is the preset or geometry file of the level ``rtl``.
     """
@@ -54,8 +54,7 @@ def scores_at(level, network, metadata, features, array="small"):
         from bamac.integerise import integerise
 
         integer = integerise(network, metadata)
-        raw = _raw_outputs(level, integer, np.asarray(features) >> (8 - integer.input.bits),
-                           array)
+        raw = _raw_outputs(level, integer, fewer_bits(features, integer.input.bits), array)
         return raw * integer.score_scale + integer.score_offset
     from bamac.train import predict
 

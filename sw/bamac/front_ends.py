@@ -41,18 +41,18 @@ class FrontEndSpec:
 
 
 def _paper_front_end(bits):
-    """The paper's features with ``bits`` bits: the int8 values without their low bits."""
+    """The paper's features, rounded to ``bits`` bits."""
     shift = 8 - bits
     kind = features.FRONT_END + (f"-{bits}bit" if shift else "")
     return FrontEndSpec(
         FrontEnd(kind, features.OFFSET, features.STEPS / (1 << shift)), WINDOW, features.FRAMES,
         features.MELS, features.N_FFT, features.HOP,
-        (lambda samples: features.features_int8(samples) >> shift) if shift
-        else features.features_int8, bits)
+        (lambda samples: features.fewer_bits(features.features_int8(samples), bits))
+        if shift else features.features_int8, bits)
 
 
-PAPER_FRONT_ENDS = {bits: _paper_front_end(bits) for bits in (4, 5, 6, 7, 8)}
-"""By bits of the input; below 8 bits, ``features_int8(samples) >> (8 - bits)``."""
+PAPER_FRONT_ENDS = {bits: _paper_front_end(bits) for bits in (3, 4, 5, 6, 7, 8)}
+"""By bits of the input; below 8, :func:`bamac.features.fewer_bits` of the int8 features."""
 
 FRONT_ENDS = {spec.front_end.kind: spec for spec in (
     *PAPER_FRONT_ENDS.values(),

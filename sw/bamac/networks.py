@@ -51,7 +51,7 @@ __all__ = ["ACC_BITS", "ConvSpec", "NetConfig", "Network", "P808", "PAPER", "VAR
 
 ACC_BITS = 20
 VARIANTS = ("fp32", "w8", "bam", "bam-w8")
-INPUT_BITS = (4, 5, 6, 7, 8)
+INPUT_BITS = (3, 4, 5, 6, 7, 8)
 HEAD_MAX = 255  # the head's activations are unsigned bytes
 
 
@@ -90,7 +90,7 @@ class NetConfig:
     outputs : scores
     global_pool : ``"sum"`` (ones per channel) or ``"max"``
     variant : ``"fp32"``, ``"w8"``, ``"bam"`` or ``"bam-w8"``
-    input_bits : bits of the input's integers; below 8 the low bits of the int8 features are cut
+    input_bits : bits of the input's integers; below 8 the int8 features are rounded
     weight_bits : bits of each convolution's weights, in order; empty for 8 everywhere
     dropout : after every convolution stage, in training
     start_bias : start of batch norm's bias; it sets the density of ones, Phi(start_bias)
@@ -117,7 +117,7 @@ class NetConfig:
         if self.global_pool not in ("sum", "max"):
             raise ValueError(f"Global pool must be 'sum' or 'max', not {self.global_pool!r}")
         if self.input_bits not in INPUT_BITS:
-            raise ValueError(f"Input bits must be in 4..8, not {self.input_bits!r}")
+            raise ValueError(f"Input bits must be in 3..8, not {self.input_bits!r}")
         if self.weight_bits and (len(self.weight_bits) != len(self.convs)
                                  or not all(2 <= b <= 8 for b in self.weight_bits)):
             raise ValueError(f"Weight bits must be one number in 2..8 for each of "

@@ -42,6 +42,7 @@ from bamac.checkpoint import (
 from bamac.data import build as data_build
 from bamac.density import densities
 from bamac.distributed import Workers
+from bamac.features import fewer_bits
 from bamac.front_ends import PAPER_FRONT_ENDS
 from bamac.metrics import agreement, pcc
 from bamac.networks import VARIANTS, Network, make_config
@@ -73,7 +74,7 @@ class TrainConfig:
     start_bias : start of batch norm's bias, which sets the density of ones; None for the default
     beta : width of the surrogate gradient
     union_penalty : weight of the mean 2x2 union density in the loss (see :mod:`bamac.density`)
-    input_bits : bits of the input; below 8 the low bits of the features are cut
+    input_bits : bits of the input; below 8 the features are rounded
     weight_bits : bits of every convolution's weights, () for 8 everywhere
     prune : share of every convolution's and hidden layer's weights set to zero in the second phase
     start : ``float.pt`` of another run, to do the second phase alone
@@ -157,7 +158,7 @@ class TrainConfig:
 
 def tensor_of(features, bits=8, device="cpu"):
     """int8 features (n, frames, mels) as the float tensor that a network of that input reads."""
-    values = np.asarray(features, np.int8) >> (8 - bits)
+    values = fewer_bits(np.asarray(features, np.int8), bits)
     x = torch.from_numpy(values.astype(np.float32))[:, None]
     return x.to(device).to(memory_format=torch.channels_last)
 
