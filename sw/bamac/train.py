@@ -12,7 +12,9 @@ rows of the accuracy table that differ in the second phase share their first.
 
 ``out_dir`` holds ``checkpoint.pt`` (everything a resumed run needs, written after every epoch),
 ``float.pt`` (the network after the first phase), ``model.pt`` (the network), ``log.jsonl`` (a line
-per epoch), ``report.json``, ``report.txt`` and ``test.npz`` (scores and labels of the test clips).
+per epoch), ``report.json``, ``report.txt``, ``card.md`` (the model card) and ``test.npz`` (scores
+and labels of the test clips).
+
 A killed run that is started again with the same configuration continues at the epoch where it
 stood, with the same random numbers; another configuration in the same folder is refused.
 """
@@ -500,6 +502,7 @@ def _epochs(run, progress):
 
 def _report(run, folder, sizes, epoch, voices):
     from bamac.evaluate import evaluate_features
+    from bamac.report.card import model_card
 
     config = run.config
     report = {"model": "model.pt", "configuration": config.decides(), "epoch": epoch,
@@ -518,6 +521,7 @@ def _report(run, folder, sizes, epoch, voices):
     report["density"] = _densities(run.network, run.val_features[:64])
     _write_text(run.out / "report.json", json.dumps(report, indent=1) + "\n")
     _write_text(run.out / "report.txt", report_text(report))
+    _write_text(run.out / "card.md", model_card(run.out.name, report, data_build.RECIPE))
     return report
 
 

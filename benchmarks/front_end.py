@@ -1,0 +1,79 @@
+"""What features and data cost on one core: ``python -m benchmarks.front_end``.
+
+Writes ``reports/front-end.md``. Times are the median of several repetitions, on one thread; the
+ratio beside each is audio time over computing time, which says how many streams a core carries.
+"""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"  # before numpy starts its threads
+
+import platform
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from bamac import audio
+from bamac.data import degrade
+from bamac.data.build import _level, _pesq, _to_int16
+from bamac.dnsmos import P808Teacher
+from bamac.features import features_int8
+from bamac.features_p808 import features_p808_int8
+from bamac.files import write_text
+from bamac.pipeline import demo_clips
+
+REPETITIONS = 15
+TARGET_MS = 20.0
+REPORT = Path(__file__).parents[1] / "reports" / "front-end.md"
+
+
+def _milliseconds(work):
+    work()  # tables and imports
+    times = []
+    for _ in range(REPETITIONS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))
+
+
+def measure():
+    """``{what: milliseconds per 5 s clip}``, in the order of the report."""
+    clip = audio.windows(audio.load_audio(next(p for p in demo_clips() if p.stem == "clean")))[0]
+    clean, rng = _to_int16(clip), np.random.default_rng(1)
+    noisy = _to_int16(_level(clip + 0.01 * rng.standard_normal(clip.size), rng))
+    teacher = P808Teacher()
+    found = {"features, paper's front end": _milliseconds(lambda: features_int8(clip)),
+             "features, DNSMOS P.808's front end": _milliseconds(
+                 lambda: features_p808_int8(clip)),
+             "label: wide-band PESQ": _milliseconds(lambda: _pesq(clean, noisy)),
+             "label: DNSMOS P.808": _milliseconds(lambda: teacher.score(clip))}
+    for name in ("noise", "codec", "suppressor", "room", "loss"):
+        material = degrade.Material(rooms=[rng.standard_normal(8000) / 90])
+        found[f"degradation: {name}"] = _milliseconds(
+            lambda name=name, material=material: degrade.degrade(clip, [name], 0.5, rng, material))
+    return found
+
+
+def report(found):
+    lines = ["# Cost of features, labels and degradations", "",
+             f"Made by `python -m benchmarks.front_end` on {date.today()}, one thread of "
+             f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}; "
+             f"median of {REPETITIONS}. Other work on the machine lengthens the times.", "",
+             "| per 5 s clip | ms | times faster than real time |", "|---|---|---|"]
+    lines += [f"| {name} | {ms:.1f} | {5000 / ms:,.0f} x |" for name, ms in found.items()]
+    cost = found["features, paper's front end"]
+    lines += ["", f"Target for the paper's features: under {TARGET_MS:g} ms; "
+              f"{'met' if cost < TARGET_MS else 'missed'} with {cost:.1f} ms."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    text = report(measure())
+    write_text(REPORT, text)
+    print(text, end="")
