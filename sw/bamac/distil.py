@@ -7,9 +7,9 @@ the error of the two hidden dense layers, which have the teacher's shape.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: whole clips, float weights.
 ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole clips. Batch
-norm's statistics are those of the warm start throughout, or measured before the last phase. A
-crop's numbers of ones are scaled up by the ratio of the areas, so that the head always sees numbers
-of the same size. The network kept is that of the int8 epoch with the best PCC to DNSMOS on the
+norm's statistics are measured over training clips before the last phase and frozen, or are those
+of the warm start throughout. A crop's numbers of ones are scaled up by the ratio of the areas, so
+that the head always sees numbers of the same size. The network kept is that of the int8 epoch with the best PCC to DNSMOS on the
 validation clips (unchanged, whole); test clips are looked at once, at the end.
 
 ``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
@@ -106,7 +106,7 @@ class DistilConfig:
     whole_rate: float = 5e-4
     int8_rate: float = 3e-4
     weight_decay: float = 1e-3
-    freeze_norm: bool = True
+    freeze_norm: bool = False
     hint: float = 0.1
     change: float = 0.5
     start_density: float | None = None
