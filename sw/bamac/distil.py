@@ -9,8 +9,9 @@ Three phases. ``crop``: random crops, float weights. ``whole``: whole clips, flo
 ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole clips. Batch
 norm's statistics are measured over training clips before the last phase and frozen, or are those
 of the warm start throughout. A crop's numbers of ones are scaled up by the ratio of the areas, so
-that the head always sees numbers of the same size. The network kept is that of the int8 epoch with the best PCC to DNSMOS on the
-validation clips (unchanged, whole); test clips are looked at once, at the end.
+that the head always sees numbers of the same size. The network kept is that of the int8 epoch with
+the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips are looked at once, at
+the end.
 
 ``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
 ``log.jsonl`` (a line per epoch) and ``report.json``. A killed run that is started again with the
