@@ -29,7 +29,7 @@ MODEL = Path(pipeline.__file__).parent / "assets" / "models" / "paper-bam-w8.onn
 
 def counts_equal(program, network, frames, result):
     """Whether every counter of every layer is what the model predicts."""
-    predicted = predict(program, clips=len(frames))
+    predicted = predict(program, network, frames)
     events = np.sum([predict_events(program, network, clip) for clip in frames], axis=0)
     return result.cycles == predicted["cycles"] and all(
         counters[name] == {**layer, "events": int(count)}[name]
