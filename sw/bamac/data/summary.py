@@ -17,12 +17,12 @@ EDGES = np.round(np.arange(1.0, 4.76, 0.25), 2)
 """Edges of the histogram of labels, 15 bins."""
 
 
-def manifest(folder, split):
-    """The manifest entries of a split, in order."""
+def manifest(folder, split, clips=None):
+    """The manifest entries of a split in order, all of them or the first ``clips``."""
     entries = []
     for path in sorted(Path(folder).glob(f"{split}-*.jsonl")):
         entries += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return entries
+    return entries[:clips]
 
 
 def _materials(entries):
@@ -64,11 +64,11 @@ def leaks(folder):
     return found
 
 
-def summarise(folder):
-    """Counts per split: clips, hours, voices, languages, damage, histograms of both labels."""
+def summarise(folder, sizes):
+    """Counts per split, of the first ``sizes[split]`` clips: clips, hours, voices, languages, damage, histograms of both labels."""
     result = {}
     for split in SPLITS:
-        entries = manifest(folder, split)
+        entries = manifest(folder, split, sizes[split])
         if not entries:
             continue
         result[split] = {

@@ -64,8 +64,9 @@ def write_report(summary, folder):
     folder.mkdir(parents=True, exist_ok=True)
     splits = summary["splits"]
     _draw(splits, folder / "data.png")
-    lines = ["# The data set", "", "Made again by `bamac data --report reports` (seed 1, recipe "
-             f"{summary['recipe']}). Counts are clips of 5 s; a clip with several degradations "
+    lines = ["# The data set", "", f"Made again by `bamac data --clips {summary['clips']} --seed "
+             f"{summary['seed']} --report reports` (recipe {summary['recipe']}). Counts are clips "
+             "of 5 s; a clip with several degradations "
              "counts under each of them.", "", "![Spread of the labels](data.png)", "",
              "| split | clips | hours | voices | languages | undamaged |",
              "|---|---|---|---|---|---|"]
