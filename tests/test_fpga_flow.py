@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bamac import cli
-from bamac.fpga import FpgaError, implement, nextpnr, shell, tools, yosys
+from bamac.fpga import FpgaError, Target, implement, nextpnr, shell, tools, yosys
 from bamac.fpga.cache import Cache
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import TOP, verilog_text
@@ -59,6 +59,15 @@ def test_report_names_the_slowest_path_in_our_own_names():
 def test_report_without_a_path_between_registers():
     report = REPORT | {"critical_paths": REPORT["critical_paths"][:1]}
     assert nextpnr.parse_report(report, "ecp5", {})["path"] is None
+
+
+def test_too_many_cells_after_packing_is_a_design_that_does_not_fit():
+    target = Target.named("ice40-up5k")
+    error = nextpnr.does_not_fit("nextpnr-ice40 failed: Failed to expand region (0, 0) |_> "
+                                 "(25, 31) of 5911 ICESTORM_LCs", target)
+    assert str(error) == ("Design does not fit ice40-up5k: 5911 logic cells of 5280 (631 too "
+                          "many) when packed")
+    assert nextpnr.does_not_fit("nextpnr-ice40 failed: no such pin", target) is None
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Write the accelerator as Verilog."""
 
+from pathlib import Path
+
 import click
 
 from bamac.cli import emit, say
@@ -13,13 +15,20 @@ from bamac.options import check_output, json_option
 @click.option("--program", "program_dir", metavar="NAME.bamac", default=None,
               help="Put this program into the memories' initial contents.")
 @click.option("-o", "--output", metavar="FILE.v", default="bamac_accelerator.v", show_default=True)
+@click.option("--project", is_flag=True,
+              help="Write beside it: a FuseSoC core, constraints (.sdc, .xdc, .lpf, .pcf), an "
+                   "instantiation template and the registers (.md, .h).")
+@click.option("--clock-mhz", type=click.FloatRange(min=0, min_open=True), default=25.0,
+              show_default=True, help="Clock for the constraints.")
 @json_option
-def command(array, program_dir, output, as_json):
+def command(array, program_dir, output, project, clock_mhz, as_json):
     """Write stand-alone Verilog of the accelerator for one array.
 
     \b
-    Example: bamac verilog --array small -o accelerator.v
+    Example: bamac verilog --array small -o accelerator.v --project
     """
+    from bamac.files import write_text
+    from bamac.fpga.project import project_files
     from bamac_hw.geometry import Geometry
     from bamac_hw.program import Program
     from bamac_hw.verilog import TOP, write_verilog
@@ -31,9 +40,17 @@ def command(array, program_dir, output, as_json):
     else:
         geometry = program.geometry
     write_verilog(geometry, output, program=program)
-    result = {"output": str(output), "top": TOP, "geometry": geometry.to_dict(),
-              "geometry_digest": geometry.digest(), "program": program_dir}
+    beside = {}
+    if project:
+        output = Path(output)
+        beside = project_files(output.read_text(encoding="utf-8"), output.name,
+                               clock_mhz=clock_mhz)
+        for name, text in beside.items():
+            write_text(output.parent / name, text)
+    result = {"output": str(output), "project_files": sorted(beside), "top": TOP,
+              "geometry": geometry.to_dict(), "geometry_digest": geometry.digest(), "program": program_dir}
     if as_json:
         emit(result)
     else:
-        say(f"module {TOP} for array {geometry.name} written to {output}")
+        say(f"module {TOP} for array {geometry.name} written to {output}"
+            + (f", with {len(beside)} project files" if beside else ""))

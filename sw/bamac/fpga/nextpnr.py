@@ -1,10 +1,12 @@
 """Place and route of one seed: Fmax, utilisation, the critical path, and the bitstream."""
 
 import json
+import re
 
 from . import tools
+from .errors import FpgaError
 
-__all__ = ["command", "parse_report", "place_and_route"]
+__all__ = ["command", "does_not_fit", "parse_report", "place_and_route"]
 
 # nextpnr's name of a cell of the device: our kind of resource.
 _KINDS = {
@@ -47,7 +49,10 @@ def place_and_route(netlist, target, seed, folder, owners, stage=None):
     """
     tool = tools.find(f"nextpnr-{target.family}")
     (folder / "netlist.json").write_bytes(netlist.read_bytes())
-    tool.run(command(target, seed), folder, folder / "nextpnr.log", stage)
+    try:
+        tool.run(command(target, seed), folder, folder / "nextpnr.log", stage)
+    except FpgaError as error:
+        raise does_not_fit(str(error), target) or error from None
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     packer, arguments = _PACKERS[target.family]
     if stage:
@@ -59,6 +64,20 @@ def place_and_route(netlist, target, seed, folder, owners, stage=None):
         (folder / name).unlink()  # large, and made again from the synthesis
     (folder / "route.json").write_text(json.dumps(result), encoding="utf-8")
     return result
+
+
+def does_not_fit(message, target):
+    """nextpnr's own message that packing took too many cells, in words; None for any other.
+
+    A flip-flop whose neighbour in the cell is taken needs one of its own, so a design can have
+    few enough LUTs and flip-flops and still be too large.
+    """
+    found = re.search(r"Failed to expand region .* of (\d+) (ICESTORM_LC|TRELLIS_COMB)s", message)
+    if not found:
+        return None
+    cells, size = int(found[1]), target.resources["lut"]
+    return FpgaError(f"Design does not fit {target.name}: {cells} logic cells of {size} "
+                     f"({cells - size} too many) when packed")
 
 
 def parse_report(report, family, owners):
