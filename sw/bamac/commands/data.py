@@ -41,8 +41,10 @@ def command(hours, clips, seed, speech_folder, workers, cache, report, as_json):
     clips = clips or max(1, round(hours * 720))
     with Display(quiet=as_json) as display:
         folder = data_build.build(
-            cache or data_build.DEFAULT_CACHE, clips=clips, seed=seed, workers=workers, speech_folder=speech_folder, progress=display.data)
-    summary = {"folder": str(folder), "clips": clips, "seed": seed, "recipe": data_build.RECIPE, "leaks": leaks(folder),
+            cache or data_build.DEFAULT_CACHE, clips=clips, seed=seed, workers=workers,
+            speech_folder=speech_folder, progress=display.data)
+    summary = {"folder": str(folder), "clips": clips, "seed": seed, "recipe": data_build.RECIPE,
+               "leaks": leaks(folder),
                "splits": summarise(folder, data_build.split_sizes(clips))}
     if report is not None:
         from bamac.report.data import write_report

@@ -65,7 +65,10 @@ def leaks(folder):
 
 
 def summarise(folder, sizes):
-    """Counts per split, of the first ``sizes[split]`` clips: clips, hours, voices, languages, damage, histograms of both labels."""
+    """Counts per split, of its first ``sizes[split]`` clips.
+
+    Clips, hours, voices, languages, licences, damage, and a histogram of each label.
+    """
     result = {}
     for split in SPLITS:
         entries = manifest(folder, split, sizes[split])
