@@ -1,0 +1,94 @@
+"""The accuracy table against figures computed here, from made-up runs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bamac import accuracy
+from bamac.networks import make_config
+from bamac.report.accuracy import accuracy_report
+from bamac.train import TrainConfig
+
+RNG = np.random.default_rng(8)
+LABELS = RNG.uniform(1, 4.6, 60)
+KINDS = [["noise"], ["codec", "noise"], ["modulated"], []]
+MANIFEST = [{"voice": "a" if i % 2 else "b", "family": "studio", "language": "it",
+             "p808": 3 + 0.2 * LABELS[i], "pesq": LABELS[i],
+             "degradations": [{"kind": kind} for kind in KINDS[i % 4]]} for i in range(60)]
+
+
+def _run(folder, error, **values):
+    config = TrainConfig(**values)
+    folder.mkdir()
+    scores = LABELS + error * np.random.default_rng(config.seed).standard_normal(60)
+    np.savez(folder / "test.npz", scores=scores, labels=LABELS)
+    (folder / "report.json").write_text(json.dumps(
+        {"configuration": config.decides(), "training_seconds": 5.0,
+         "input_ones": [0.5, 0.1, 0.1, 0.1], "input_unions": [0.7, 0.2, 0.2, 0.2]}))
+    return scores
+
+
+@pytest.fixture
+def runs(tmp_path):
+    scores = [_run(tmp_path / f"bam-{seed}", 0.6, seed=seed) for seed in (1, 2)]
+    _run(tmp_path / "fp32", 0.3, variant="fp32")
+    _run(tmp_path / "few", 0.9, input_bits=4, prune=0.5, start="other/float.pt")
+    return tmp_path, scores
+
+
+def test_runs_that_differ_in_their_seed_form_a_row(runs):
+    folder, scores = runs
+    rows = accuracy.collect(folder)
+    assert [(r.title, len(r.scores)) for r in rows] == [
+        ("fp32 (ReLU)", 1), ("BAM + W8", 2), ("BAM + W8, 4-bit input, 50 % of weights pruned", 1)]
+    found = rows[1].summary()
+    by_hand = [np.corrcoef(s, LABELS)[0, 1] for s in scores]
+    assert found["pcc"] == pytest.approx(np.mean(by_hand))
+    assert found["pcc_std"] == pytest.approx(abs(by_hand[0] - by_hand[1]) / np.sqrt(2))
+    assert found["rmse"] == pytest.approx(np.mean([np.sqrt(((s - LABELS) ** 2).mean())
+                                                   for s in scores]))
+    low, high = accuracy.bootstrap(rows[1], resamples=300)
+    assert low < found["pcc"] < high and high - low < 0.2
+
+
+def test_memory_is_the_papers_count():
+    """Facts of the paper's network: 45,697 parameters, 5,316.9 kB in fp32, 206.1 kB binary."""
+    def count(variant, **changes):
+        config = TrainConfig(variant=variant, **changes)
+        return accuracy.memory_bytes(config.decides(), config.net_config())
+
+    full, binary = count("fp32"), count("bam-w8")
+    assert full["weights"] == 4 * 45_697 and full["weights"] + full["maps"] == full["fp32"]
+    assert round(full["fp32"] / 1000, 1) == 5316.9
+    assert binary["weights"] == 45_697 and round(sum(binary[k] for k in ("weights", "maps"))
+                                                 / 1000, 1) == 206.1
+    four = count("bam-w8", weight_bits=(4, 4, 4, 4))
+    convolutions = 9 * (32 + 32 * 32 * 2 + 32 * 64)
+    assert binary["weights"] - four["weights"] == convolutions // 2
+    assert make_config("paper", "bam").binary and not make_config("paper", "w8").binary
+
+
+def test_the_report_states_every_row_and_group(runs, tmp_path):
+    folder, _ = runs
+    path = accuracy_report(accuracy.collect(folder), MANIFEST, 2.8, tmp_path / "out")
+    text = path.read_text()
+    for part in ("fp32 (ReLU)", "BAM + W8, 4-bit input", "| modulated | 15 |", "| none | 15 |",
+                 "| unseen damage | 15 |", "| *released DNSMOS P.808* | | 1.000 |",
+                 "91.6", "50.0 % (70.0 %)"):
+        assert part in text, part
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "accuracy.md", "accuracy.json", "accuracy-scatter.png", "accuracy-damage.png",
+        "accuracy-memory.png"}
+
+
+def test_runs_on_other_clips_are_refused(runs):
+    folder, _ = runs
+    np.savez(folder / "few" / "test.npz", scores=LABELS, labels=LABELS + 0.1)
+    with pytest.raises(accuracy.AccuracyError, match="tested on different clips"):
+        accuracy.collect(folder)
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(accuracy.AccuracyError, match="must hold finished runs"):
+        accuracy.collect(tmp_path)
