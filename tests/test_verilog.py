@@ -52,7 +52,8 @@ def test_baked_weights_are_in_the_memory_init():
 
 
 @pytest.mark.parametrize("geometry, program", [
-    (QUAD, baked()), (Geometry.preset("small"), None)], ids=["baked", "small"])
+    (QUAD, baked()), (Geometry.preset("small"), None), (Geometry.preset("small_event"), None)],
+    ids=["baked", "small", "event"])
 def test_lint_finds_nothing(tmp_path, geometry, program):
     path = write_verilog(geometry, tmp_path / "bamac_accelerator.v", program)
     result = lint(path)

@@ -98,7 +98,8 @@ class DenseWalker(wiring.Component):
                     m.next = "BYTES"
 
             with m.State("BYTES"):
-                m.d.comb += [step.byte.eq(1), self.loading.eq(1)]
+                # Planes come one after the other, by doubling: no step ever names one.
+                m.d.comb += [step.byte.eq(1), step.plane.eq(0), self.loading.eq(1)]
                 m.d.sync += count.eq(count + 1)
                 with m.If(count == g.start_bytes - 1):
                     m.next = "START"
