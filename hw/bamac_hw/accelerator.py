@@ -115,7 +115,7 @@ class Accelerator(wiring.Component):
         m.submodules.line_buffers = line_buffers = BankedMemory(
             banks=g.pixels, width=g.channels, depth=g.line_words)
         m.submodules.vector = vector = Memory(
-            shape=g.VECTOR_BITS, depth=g.vector_words, init=[])
+            shape=g.VECTOR_BITS, depth=g.vector_words, init=[], attrs={"no_rw_check": 1})
         vector_read, vector_write = vector.read_port(), vector.write_port()
 
         layer = scheduler.layer
@@ -291,7 +291,7 @@ class Accelerator(wiring.Component):
     def _connect_trace(self, m, scheduler, write_back, collector, lanes, monitors):
         g = self._geometry
         job = Signal(16)
-        m.d.comb += job.eq(scheduler.layer.jobs_last - scheduler.jobs)
+        m.d.comb += job.eq(scheduler.jobs)
         with m.If(write_back.valid):
             m.d.sync += [
                 self.trace_tile_toggle.eq(~self.trace_tile_toggle),

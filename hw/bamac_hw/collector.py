@@ -25,7 +25,8 @@ class Collector(wiring.Component):
     -------
     layer : the running layer's descriptor
     reserve : a global-pool tile enters the pipeline: ``busy`` from the next cycle on
-    load, first, mask, data, pass_ : its pooled bits; ``first`` starts a new clip
+    load, first, mask, data, pass_ : its pooled bits, ``data`` until the collector is no longer
+        busy; ``first`` starts a new clip
     start, pass_dense : read out a dense layer's pass
     acc : accumulators of pixel 0
     busy : not ready for another
@@ -83,7 +84,6 @@ class Collector(wiring.Component):
             m.d.sync += busy.eq(1)
 
         # Global pool: read, then add and write.
-        shifts = [Signal(g.channels, name=f"shift_{q}") for q in range(g.pixels)]
         mask = Signal(g.pixels)
         fresh = Signal()
         address = Signal(16)
@@ -96,15 +96,14 @@ class Collector(wiring.Component):
                 counting.eq(1), index.eq(0), channels_last.eq(last_of(self.pass_)),
                 address.eq(layer.out_base + self.pass_ * g.channels),
                 mask.eq(self.mask), fresh.eq(self.first),
-                *(s.eq(d) for s, d in zip(shifts, self.data, strict=True)),
             ]
         m.d.comb += [self.read_en.eq(counting & ~fresh), self.read_addr.eq(address)]
         m.d.sync += [add.eq(counting), add_last.eq(index == channels_last), add_addr.eq(address)]
         with m.If(counting):
             m.d.sync += [
                 index.eq(index + 1), address.eq(address + 1),
-                ones.eq(_count([shifts[q][0] & mask[q] for q in range(g.pixels)])),
-                *(s.eq(s >> 1) for s in shifts),
+                ones.eq(_count([self.data[q].bit_select(index, 1) & mask[q]
+                                for q in range(g.pixels)])),
             ]
             with m.If(index == channels_last):
                 m.d.sync += counting.eq(0)
@@ -188,21 +187,26 @@ def _count(terms):
 
 
 def _requantise(m, layer, acc):
-    """What a dense layer emits for an accumulator, 32 bits."""
+    """What a dense layer emits for an accumulator, 32 bits.
+
+    A raw sum and a bit have ``shift`` 0 in their descriptors, and a bit has ``bits`` 1, so all
+    three are the shifted accumulator, or zero, or all ones up to ``bits``.
+    """
     shifted = Signal(signed(len(acc)))
-    limit = Signal(16)
-    clamped = Signal(32)
-    result = Signal(32)
+    limit = Signal(len(acc) - 1)
+    over = Signal()
+    pass_on = Signal()
+    fill = Signal()
     m.d.comb += [
         shifted.eq(acc >> layer.shift),
         limit.eq((1 << layer.bits) - 1),
-        clamped.eq(Mux(acc < 0, 0, Mux(shifted > limit, limit, shifted))),
+        over.eq((shifted[:-1] & ~limit).any()),
     ]
     with m.Switch(layer.emit):
         with m.Case(Emit.RAW):
-            m.d.comb += result.eq(acc)
+            m.d.comb += pass_on.eq(1)
         with m.Case(Emit.BIT):
-            m.d.comb += result.eq(acc >= 0)
+            m.d.comb += fill.eq(acc >= 0)
         with m.Default():
-            m.d.comb += result.eq(clamped)
-    return result
+            m.d.comb += [pass_on.eq((acc >= 0) & ~over), fill.eq((acc >= 0) & over)]
+    return Mux(pass_on, shifted, 0) | Mux(fill, limit, 0)

@@ -22,7 +22,7 @@ class LayerState(data.Struct):
 
     ``need`` input rows must have arrived before the next job can run. ``row`` is that job's first
     kernel row in the input map (negative: padding) and ``slot`` its ring slot; ``out_row``,
-    ``out_slot`` and ``out_low`` are the output's; ``jobs`` counts the jobs left behind this one.
+    ``out_slot`` and ``out_low`` are the output's; ``jobs`` counts the jobs done.
     """
 
     need: 17
@@ -49,7 +49,7 @@ class Scheduler(wiring.Component):
     -------
     run : level; a rising edge boots (reads the header, resets every layer's state)
     layer, header : descriptor of the running layer; the program's header
-    job_start, row, slot, first_job, jobs : for the walker; ``jobs`` are left after this one
+    job_start, row, slot, first_job, jobs : for the walker; ``jobs`` were done before this one
     out_slot, out_low, out_row : for the write-back
     next_slot, walk_done, collector_busy : from the walker and the collector
     arrived : rows of the current clip in the input buffer
@@ -105,10 +105,14 @@ class Scheduler(wiring.Component):
         layer, header = self.layer, self.header
         m = Module()
 
+        # The host may write only while nothing runs.
         m.submodules.descriptors = descriptors = Memory(
-            shape=32, depth=(g.max_layers + 1) * DESCRIPTOR_WORDS, init=list(self._init))
+            shape=32, depth=(g.max_layers + 1) * DESCRIPTOR_WORDS, init=list(self._init),
+            attrs={"no_rw_check": 1})
         read, write = descriptors.read_port(), descriptors.write_port()
-        m.submodules.states = states = Memory(shape=LayerState, depth=g.max_layers, init=[])
+        # Written when a job is saved and read when the next is looked for, never at once.
+        m.submodules.states = states = Memory(shape=LayerState, depth=g.max_layers, init=[],
+                                              attrs={"no_rw_check": 1})
         state_read, state_write = states.read_port(), states.write_port()
         m.d.comb += [
             write.en.eq(self.write_en), write.addr.eq(self.write_addr),
@@ -120,68 +124,63 @@ class Scheduler(wiring.Component):
         ]
 
         # Rows that have arrived at the input of each layer; the frame writer counts layer 0's.
-        arrivals = Array(Signal(17, name=f"arrived_{n}") for n in range(1, 16))
+        m.submodules.arrivals = arrivals = Memory(shape=17, depth=16, init=[],
+                                                  attrs={"no_rw_check": 1})
+        arrival_read, arrival_write = arrivals.read_port(), arrivals.write_port()
         candidate = Signal(4)
         current = Signal(4)
         arrived = Signal(17)
         m.d.comb += [
-            arrived.eq(Mux(candidate == 0, self.arrived, arrivals[(candidate - 1)[:4]])),
+            arrival_read.en.eq(state_read.en), arrival_read.addr.eq(candidate),
+            arrived.eq(Mux(candidate == 0, self.arrived, arrival_read.data)),
             self.current.eq(current),
         ]
 
-        # The running job's state, and the next job's, ready long before it is saved.
-        state = Signal(LayerState)
+        # The running job's state stays at the read port. The next job's, or a new clip's, is ready
+        # long before it is saved.
+        state = state_read.data
         following = Signal(LayerState)
+        booting = Signal()
+        restart = Signal()
         last_job = Signal()
         advance = Signal(4)
         block = Signal(3)
-        first_need = Signal(17)
+        full = Signal()
+        end = Signal(signed(POSITION_BITS + 1))
         out_top = Signal(17)
         rows = Signal(17)
-
-        def need(row):
-            """Rows that a job needs whose first kernel row is ``row``: min(rows, row + span)."""
-            end = row + layer.span
-            return Mux(end > rows, rows, end[:17])
-
         m.d.comb += [
             self.row.eq(state.row), self.slot.eq(state.slot), self.out_slot.eq(state.out_slot),
             self.out_low.eq(state.out_low), self.out_row.eq(state.out_row),
-            self.first_job.eq(state.jobs == layer.jobs_last), self.jobs.eq(state.jobs),
+            self.first_job.eq(state.jobs == 0), self.jobs.eq(state.jobs),
             rows.eq(layer.rows),
             advance.eq(Mux(layer.stride2, 2 * g.tile_rows, g.tile_rows)),
             block.eq(g.tile_rows >> layer.pool_rows_log2),
+            full.eq(state.out_low + block == g.tile_rows),
+            restart.eq(last_job | booting),
+            end.eq(following.row + layer.span),
         ]
         m.d.sync += [
-            last_job.eq(state.jobs == 0),
-            first_need.eq(need(layer.row_start)),
-            following.row.eq(state.row + advance),
-            following.need.eq(need(following.row)),
-            following.slot.eq(self.next_slot),
-            following.out_row.eq(state.out_row + block),
-            following.jobs.eq(state.jobs - 1),
-            out_top.eq(Mux(following.out_row > layer.out_rows, layer.out_rows, following.out_row)),
+            last_job.eq(state.jobs == layer.jobs_last),
+            following.row.eq(Mux(restart, layer.row_start, state.row + advance)),
+            following.need.eq(Mux(end > rows, rows, end[:17])),
+            following.slot.eq(Mux(restart, layer.ring_start, self.next_slot)),
+            following.out_slot.eq(state.out_slot + Mux(full, layer.out_pitch, 0)),
+            out_top.eq(Mux(state.out_row + block > layer.out_rows, layer.out_rows,
+                           state.out_row + block)),
         ]
-        with m.If(state.out_low + block == g.tile_rows):
-            m.d.sync += [
-                following.out_low.eq(0),
-                following.out_slot.eq(Mux(state.out_slot == layer.out_end, layer.out_base,
-                                          state.out_slot + layer.out_pitch)),
-            ]
+        with m.If(restart | (full & (state.out_slot == layer.out_end))):
+            m.d.sync += following.out_slot.eq(layer.out_base)
+        with m.If(restart):
+            m.d.sync += [following.out_row.eq(0), following.out_low.eq(0), following.jobs.eq(0)]
         with m.Else():
-            m.d.sync += [following.out_low.eq(state.out_low + block),
-                         following.out_slot.eq(state.out_slot)]
-        initial = Signal(LayerState)
-        m.d.comb += [
-            initial.need.eq(first_need), initial.row.eq(layer.row_start),
-            initial.slot.eq(layer.ring_start), initial.out_slot.eq(layer.out_base),
-            initial.jobs.eq(layer.jobs_last),
-        ]
+            m.d.sync += [following.out_row.eq(state.out_row + block),
+                         following.out_low.eq(Mux(full, 0, state.out_low + block)),
+                         following.jobs.eq(state.jobs + 1)]
 
         m.d.comb += [self.released.eq(advance), state_write.addr.eq(current),
-                     state_read.addr.eq(candidate)]
+                     state_read.addr.eq(candidate), state_write.data.eq(following)]
         count = Signal(range(max(DRAIN_CYCLES, len(LAYER) + 1) + 1))
-        booting = Signal()
         booted_entry = Signal(5)
         entry = Signal(5)
         m.d.comb += [
@@ -193,7 +192,6 @@ class Scheduler(wiring.Component):
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.sync += [count.eq(0), booting.eq(1), booted_entry.eq(0), current.eq(0)]
-                m.d.sync += [arrival.eq(0) for arrival in arrivals]
                 with m.If(self.run):
                     m.next = "LOAD"
 
@@ -218,13 +216,14 @@ class Scheduler(wiring.Component):
                         m.next = "START"
 
             with m.State("BOOT"):
-                # One cycle for first_need to settle, then the state is written.
+                # Two cycles for row and need to settle, then the state is written.
                 m.d.sync += count.eq(count + 1)
-                with m.If(count == 1):
+                with m.If(count == 2):
                     m.d.sync += [count.eq(0), booted_entry.eq(booted_entry + 1)]
                     m.next = "LOAD"
                     with m.If(booted_entry != 0):
-                        m.d.comb += [state_write.en.eq(1), state_write.data.eq(initial)]
+                        m.d.comb += [state_write.en.eq(1), arrival_write.en.eq(1),
+                                     arrival_write.addr.eq(current)]
                         m.d.sync += current.eq(current + 1)
                         with m.If(current == header.layers_last):
                             m.d.sync += [booting.eq(0), candidate.eq(0)]
@@ -237,7 +236,7 @@ class Scheduler(wiring.Component):
             with m.State("CHECK"):
                 m.d.comb += self.scheduling.eq(~self.waiting)
                 with m.If(arrived >= state_read.data.need):
-                    m.d.sync += [state.eq(state_read.data), current.eq(candidate), count.eq(0)]
+                    m.d.sync += [current.eq(candidate), count.eq(0)]
                     m.next = "LOAD"
                 with m.Elif(candidate != 0):
                     m.d.sync += candidate.eq(candidate - 1)
@@ -256,6 +255,11 @@ class Scheduler(wiring.Component):
                     m.next = "DRAIN"
 
             with m.State("DRAIN"):
+                with m.If((count == 0) & ((layer.emit == Emit.MAP) | last_job)):
+                    m.d.comb += [
+                        arrival_write.en.eq(1), arrival_write.addr.eq(current + 1),
+                        arrival_write.data.eq(Mux(layer.emit == Emit.MAP, out_top, 1)),
+                    ]
                 with m.If(count != DRAIN_CYCLES - 1):
                     m.d.comb += self.loading.eq(1)
                     m.d.sync += count.eq(count + 1)
@@ -266,16 +270,11 @@ class Scheduler(wiring.Component):
                     m.next = "SAVE"
 
             with m.State("SAVE"):
-                m.d.comb += [self.loading.eq(1), self.flush.eq(1), state_write.en.eq(1),
-                             state_write.data.eq(Mux(last_job, initial, following))]
+                m.d.comb += [self.loading.eq(1), self.flush.eq(1), state_write.en.eq(1)]
                 with m.If(current == 0):
                     m.d.comb += [self.release.eq(1), self.finish.eq(last_job)]
                 with m.Elif(last_job):
-                    m.d.sync += arrivals[(current - 1)[:4]].eq(0)
-                with m.If(layer.emit == Emit.MAP):
-                    m.d.sync += arrivals[current].eq(out_top)
-                with m.Elif(last_job):
-                    m.d.sync += arrivals[current].eq(1)
+                    m.d.comb += [arrival_write.en.eq(1), arrival_write.addr.eq(current)]
                 m.d.comb += self.clip_done.eq(last_job & (current == header.layers_last))
                 m.d.sync += candidate.eq(
                     Mux(current == header.layers_last, current, current + 1))

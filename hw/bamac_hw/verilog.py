@@ -1,6 +1,7 @@
 """Stand-alone Verilog of the accelerator."""
 
 import os
+import re
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -41,7 +42,19 @@ def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=Fa
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     design = Accelerator(geometry, program=program, trace=trace, accumulators=accumulators)
     body = verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True)
+    if program is None:
+        body = _without_init(body, "store")
     return _header(geometry, program) + body
+
+
+def _without_init(body, memory):
+    """Leave the initial zeros of a memory away: iCE40's SPRAM cannot have any.
+
+    The weight store is loaded before it is read, so that its first contents do not matter.
+    """
+    start = re.compile(rf"^  initial begin\n    {memory}\[0\] = ", re.M).search(body)
+    end = body.index("  end\n", start.start()) + len("  end\n")
+    return body[:start.start()] + body[end:]
 
 
 def _header(geometry, program):

@@ -62,13 +62,15 @@ class WeightFeed(wiring.Component):
         g = self._geometry
         m = Module()
 
+        # Nothing uses what is read in the cycle of a write, so no logic need keep it.
         m.submodules.store = store = Memory(
-            shape=8 * g.channels, depth=g.weight_rows, init=list(self._init))
+            shape=8 * g.channels, depth=g.weight_rows, init=list(self._init),
+            attrs={"no_rw_check": 1})
         read = store.read_port()
         write = store.write_port(granularity=32)
         words_log2 = (g.channels // 4).bit_length() - 1
-        # One address for both ports, and exclusive enables: a single-ported memory will do, and
-        # synthesis needs no logic for collisions.
+        # One address for both ports, and a read enable that covers the write's: a single-ported
+        # memory with one enable will do.
         address = Signal(range(g.weight_rows))
         wanted = self.row if g.walk == "event" else self._pointer(m)
         m.d.comb += [
@@ -81,7 +83,7 @@ class WeightFeed(wiring.Component):
 
         m.d.comb += [
             self.reading.eq(self.step_read.byte | self.step_read.row),
-            read.en.eq(self.reading & ~self.write_en),
+            read.en.eq(self.reading | self.write_en),
             read.addr.eq(address),
         ]
         if g.walk == "event":

@@ -1,5 +1,8 @@
 """From a window's position to the activation bits at the lanes."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -53,7 +56,7 @@ class WindowFetch(wiring.Component):
     addr, input_en, line_en, vector_en : read ports of the memories, stage 2
     input_data, line_data, vector_data : what they return, stage 3
     bits : one activation bit per pixel, stage 5
-    words : the activation word of each pixel, stage 5
+    words : the activation word of each pixel, stage 5 (event-driven walk)
     """
 
     def __init__(self, geometry: Geometry):
@@ -114,15 +117,18 @@ class WindowFetch(wiring.Component):
         # Stage 1 to 2: bank addresses and enables.
         row_low, col_low, _, _ = place[0]
         bank_en = Signal(g.pixels)
+        bank_pad = Signal(g.pixels)
         for i in range(rows):
             for j in range(cols):
                 bank = i * cols + j
                 wi = (i - row_low)[: max(1, (rows - 1).bit_length())] if rows > 1 else C(0)
                 wj = (j - col_low)[: max(1, (cols - 1).bit_length())] if cols > 1 else C(0)
+                seen = row_ok[0].bit_select(wi, 1) & col_ok[0].bit_select(wj, 1)
+                skipped = layer.stride2 & (wi[0] | wj[0])
                 m.d.sync += [
                     self.addr[bank].eq(slot[i] + group[j]),
-                    bank_en[bank].eq(row_ok[0].bit_select(wi, 1) & col_ok[0].bit_select(wj, 1)
-                                     & self.step_1.load),
+                    bank_en[bank].eq(seen & self.step_1.load),
+                    bank_pad[bank].eq(~seen & ~skipped & self.step_1.load),
                 ]
         with m.Switch(layer.source):
             with m.Case(Source.INPUT):
@@ -131,6 +137,86 @@ class WindowFetch(wiring.Component):
                 m.d.comb += self.line_en.eq(bank_en)
             with m.Case(Source.VECTOR):
                 m.d.comb += self.vector_en.eq(bank_en[0])
+
+        if g.walk == "event":
+            self._words_by_pixel(m, row_ok[3], col_ok[3], place[3])
+        else:
+            self._words_by_bank(m, bank_en, bank_pad, place[3])
+        return m
+
+    def _words_by_bank(self, m, bank_en, bank_pad, place):
+        """The dense walk's words: each stays with its bank, and bits are rotated, not words.
+
+        A word that is not wanted is zero (by the registers' synchronous reset), so an OR takes
+        the place of a selection. With stride 2, the banks of an axis are used in pairs, one of
+        which is read in each phase: register ``2 * pair + phase`` takes the word of either.
+        """
+        g, layer = self._geometry, self.layer
+        row_low, col_low, phase_row, phase_col = place
+
+        # Stage 3 to 4: block RAM is slow to come out, so its output is registered at once.
+        read, pad_3, pad_4 = (Signal(g.pixels, name=name) for name in ("read", "pad_3", "pad_4"))
+        m.d.sync += [read.eq(bank_en), pad_3.eq(bank_pad), pad_4.eq(pad_3)]
+        words = []
+        for bank in range(g.pixels):
+            kinds = [(Source.INPUT, self.input_data[bank]), (Source.LINE, self.line_data[bank])]
+            if bank == 0:
+                kinds.append((Source.VECTOR, self.vector_data))
+            word = Mux(pad_4[bank], layer.pad, 0)
+            for source, value in kinds:
+                raw = Signal(len(value), name=f"{source.name.lower()}_raw_{bank}")
+                m.d.sync += raw.eq(Mux(read[bank] & (layer.source == source), value, 0))
+                word = word | raw
+            words.append(word)
+
+        # Stage 4 to 5: load or shift.
+        load, shift = self.step_4.load, self.step_4.shift
+        rows, cols = g.tile_rows, g.tile_cols
+        lowest = []
+
+        def pair(index, size):
+            return range(index & ~1, (index & ~1) + 2) if size > 1 else (0,)
+
+        for i in range(rows):
+            for j in range(cols):
+                register = Signal(g.word_bits, name=f"word_{i}_{j}")
+                strided = reduce(or_, (words[a * cols + b] for a in pair(i, rows)
+                                       for b in pair(j, cols)))
+                either = Signal(g.word_bits, name=f"either_{i}_{j}")
+                mine = ((phase_row == (i & 1 if rows > 1 else 0))
+                        & (phase_col == (j & 1 if cols > 1 else 0)))
+                m.d.comb += either.eq(Mux(layer.stride2, strided, 0))
+                with m.If(Mux(load, mine | ~layer.stride2, shift)):
+                    m.d.sync += register.eq(Mux(load, words[i * cols + j] | either, register >> 1))
+                m.d.comb += self.words[i * cols + j].eq(register)
+                lowest.append(register[0])
+
+        # Stage 5: which register holds the bit of each pixel.
+        def places(low, size, name):
+            """For each pixel along one axis: its register's index."""
+            bits = (size - 1).bit_length()
+            result = []
+            for k in range(size):
+                index = Signal(bits, name=f"{name}_of_{k}")
+                if bits:
+                    phase, second = 2 * k // size, 2 * k % size // 2
+                    with m.If(load & layer.stride2):
+                        m.d.sync += index.eq(Cat(C(phase, 1), ((low >> 1) + second)[:bits - 1]))
+                    with m.Elif(load):
+                        m.d.sync += index.eq((low + k)[:bits])
+                result.append(index)
+            return result
+
+        row_of, col_of = places(row_low, rows, "row"), places(col_low, cols, "col")
+        for i in range(rows):
+            for j in range(cols):
+                m.d.comb += self.bits[i * cols + j].eq(
+                    Cat(lowest).bit_select(Cat(col_of[j], row_of[i]), 1))
+
+    def _words_by_pixel(self, m, row_ok, col_ok, place):
+        """The event-driven walk's words: those of the tile's pixels, in their order."""
+        g, layer = self._geometry, self.layer
+        rows, cols = g.tile_rows, g.tile_cols
 
         # Stage 3 to 4: block RAM is slow to come out, so its output is registered at once.
         width = g.word_bits
@@ -145,7 +231,7 @@ class WindowFetch(wiring.Component):
         m.d.sync += vector_raw.eq(self.vector_data)
 
         # Stage 4 to 5: rotate banks into window order, pad, and load or shift the words.
-        row_low, col_low, phase_row, phase_col = place[3]
+        row_low, col_low, phase_row, phase_col = place
         banks = []
         for bank in range(g.pixels):
             raw = Signal(width, name=f"raw_{bank}")
@@ -177,7 +263,7 @@ class WindowFetch(wiring.Component):
             by_col = rotated([by_row[j][i] for j in range(cols)], col_low)
             for j in range(cols):
                 pixel = Signal(width, name=f"window_{i}_{j}")
-                m.d.comb += pixel.eq(Mux(row_ok[3][i] & col_ok[3][j], by_col[j], layer.pad))
+                m.d.comb += pixel.eq(Mux(row_ok[i] & col_ok[j], by_col[j], layer.pad))
                 pixels_in_window.append(pixel)
 
         def strided(index, size):
@@ -203,4 +289,3 @@ class WindowFetch(wiring.Component):
                     m.d.sync += word.eq(word >> 1)
                 m.d.comb += [self.bits[i * cols + j].eq(word[0]),
                              self.words[i * cols + j].eq(word)]
-        return m

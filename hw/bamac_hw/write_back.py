@@ -60,12 +60,33 @@ class WriteBack(wiring.Component):
         layer = self.layer
         m = Module()
 
-        # Stage 6 to 7: capture.
-        captured = Signal(g.lanes)
+        def pooled(values, pool_log2):
+            """For each bank along one axis: the OR of the values that its pool covers."""
+            size, results = len(values), []
+            for bank in range(size):
+                result = Signal.like(values[0], name=f"pooled_{bank}")
+                with m.Switch(pool_log2):
+                    for log2 in range(size.bit_length()):
+                        block, window = size >> log2, 1 << log2
+                        first = bank % block * window
+                        with m.Case(log2):
+                            m.d.comb += result.eq(reduce(or_, values[first:first + window]))
+                results.append(result)
+            return results
+
+        # Stage 6 to 7: capture, pooled along the rows.
+        captured = [[Signal(g.channels, name=f"captured_{i}_{j}") for j in range(g.tile_cols)]
+                    for i in range(g.tile_rows)]
         captured_valid = Signal()
+        signs = Signal(g.lanes)
         m.d.sync += captured_valid.eq(self.step_6.capture)
         with m.If(self.step_6.capture):
-            m.d.sync += captured.eq(self.positive)
+            m.d.sync += signs.eq(self.positive)
+            for j in range(g.tile_cols):
+                column = [self.positive.word_select(i * g.tile_cols + j, g.channels)
+                          for i in range(g.tile_rows)]
+                for i, value in enumerate(pooled(column, layer.pool_rows_log2)):
+                    m.d.sync += captured[i][j].eq(value)
 
         # Place of the captured tile.
         tile = Signal(16)
@@ -87,7 +108,7 @@ class WriteBack(wiring.Component):
                 m.d.sync += [tile.eq(0), passes.eq(passes + 1), out_col.eq(0), out_group.eq(0),
                              col_low.eq(0)]
 
-        # Stage 7 to 8: pool and place.
+        # Stage 7 to 8: pool along the columns, and place.
         def select(size, pool_log2, low, position, limit):
             """For each bank along one axis: is it written, under the layer's pool?"""
             chosen = Signal(size, name=f"chosen_{'rows' if limit is layer.out_rows else 'cols'}")
@@ -101,34 +122,13 @@ class WriteBack(wiring.Component):
                                 inside & (position + bank % block < limit))
             return chosen
 
-        def pooled(values, pool_log2):
-            """For each bank along one axis: the OR of the values that its pool covers."""
-            size, results = len(values), []
-            for bank in range(size):
-                result = Signal.like(values[0], name=f"pooled_{bank}")
-                with m.Switch(pool_log2):
-                    for log2 in range(size.bit_length()):
-                        block, window = size >> log2, 1 << log2
-                        first = bank % block * window
-                        with m.Case(log2):
-                            m.d.comb += result.eq(reduce(or_, values[first:first + window]))
-                results.append(result)
-            return results
-
         rows = select(g.tile_rows, layer.pool_rows_log2, self.out_low, self.out_row,
                       layer.out_rows)
         cols = select(g.tile_cols, layer.pool_cols_log2, col_low, out_col, layer.out_cols)
 
-        def pixel(i, j):
-            return captured.word_select(i * g.tile_cols + j, g.channels)
-
-        by_row = [
-            pooled([pixel(i, j) for i in range(g.tile_rows)], layer.pool_rows_log2)
-            for j in range(g.tile_cols)
-        ]
         m.d.sync += self.valid.eq(captured_valid)
         for i in range(g.tile_rows):
-            by_col = pooled([by_row[j][i] for j in range(g.tile_cols)], layer.pool_cols_log2)
+            by_col = pooled(captured[i], layer.pool_cols_log2)
             for j in range(g.tile_cols):
                 bank = i * g.tile_cols + j
                 m.d.sync += [
@@ -137,6 +137,6 @@ class WriteBack(wiring.Component):
                 ]
         m.d.sync += [
             self.write_addr.eq(self.out_slot + out_group + passes),
-            self.tile.eq(tile), self.pass_.eq(passes), self.signs.eq(captured),
+            self.tile.eq(tile), self.pass_.eq(passes), self.signs.eq(signs),
         ]
         return m
