@@ -6,17 +6,13 @@ ratio beside each is audio time over computing time, which says how many streams
 
 from __future__ import annotations
 
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # before numpy starts its threads
-
 import platform
 import time
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bamac import audio
 from bamac.data import degrade
@@ -74,6 +70,7 @@ def report(found):
 
 
 if __name__ == "__main__":
-    text = report(measure())
+    with threadpool_limits(1):
+        text = report(measure())
     write_text(REPORT, text)
     print(text, end="")
