@@ -128,7 +128,9 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
     network, metadata = load_network(model_path)
     training = metadata["training"]
     if data_dir is None:
-        data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, training["data_seed"],
+        # Runs before data recipe 2 had one seed for both.
+        seed = training.get("data_seed", training["seed"])
+        data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, seed,
                                          training["speech_folder"])
         clips = clips or data_build.split_sizes(training["clips"])[split]
     label = "p808" if metadata.get("network") == "p808" else "pesq"
