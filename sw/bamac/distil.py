@@ -42,7 +42,7 @@ from torch.nn import functional as F
 from bamac.augment_p808 import augment, random_crops
 from bamac.checkpoint import FORMAT, load_checkpoint, restore_network, save_checkpoint, save_network
 from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
-from bamac.metrics import agreement
+from bamac.metrics import agreement, agreement_lines
 from bamac.networks import Network, make_config
 from bamac.p808_init import measure_norm, released_network, warm_start
 
@@ -427,15 +427,7 @@ def report_text(report):
     """The report as a few lines for a terminal."""
     lines = [f"Kept epoch {report['epoch']}, {report['training_seconds'] / 60:.0f} min of training "
              f"on {report['clips']} clips. Agreement with DNSMOS P.808:",
-             "", f"{'clips':24}{'n':>6}{'PCC':>8}{'SRCC':>8}{'RMSE':>8}{'label std':>11}"]
-    for split, title in (("val", "validation voices"), ("test", "test voices")):
-        rows = [(title, report[split]["all"])]
-        rows += [(f"  {name}", row) for name, row in report[split].get("family", {}).items()]
-        for name, row in rows:
-            both = "".join("    none" if row[key] is None else f"{row[key]:8.3f}"
-                           for key in ("pcc", "srcc"))
-            lines.append(f"{name:24}{row['clips']:6}{both}{row['rmse']:8.3f}"
-                         f"{row['label_std']:11.3f}")
+             "", *agreement_lines(report)]
     lines += ["", "Share of ones per activation map: "
               + ", ".join(f"{d:.1%}" for d in report["density"])]
     return "\n".join(lines) + "\n"

@@ -43,19 +43,23 @@ class SaturationWarning(UserWarning):
 
 
 @functools.cache
-def _tables():
+def mel_tables(n_fft):
+    """Hann window (n_fft,) and librosa's Slaney filters (120, n_fft // 2 + 1), float64, read-only.
+
+    Both front ends use them: 120 bands up to 8 kHz at 16 kHz.
+    """
     import librosa
     from scipy.signal import get_window
 
-    window = get_window("hann", N_FFT, fftbins=True)
-    mel = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=MELS, dtype=np.float64)
+    window = get_window("hann", n_fft, fftbins=True)
+    mel = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=MELS, dtype=np.float64)
     window.setflags(write=False)
     mel.setflags(write=False)
     return window, mel
 
 
 def _frame_log_mel(frame):
-    window, mel = _tables()
+    window, mel = mel_tables(N_FFT)
     spectrum = np.fft.rfft(frame * window)
     return np.log(mel @ (spectrum.real**2 + spectrum.imag**2) + FLOOR)
 

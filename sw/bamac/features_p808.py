@@ -18,9 +18,9 @@ stream.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
+
+from bamac.features import mel_tables
 
 __all__ = ["CLIP_SAMPLES", "FRAMES", "MELS", "P808_FRONT_END", "STEPS", "features_p808",
            "features_p808_int8", "quantise"]
@@ -38,18 +38,6 @@ P808_FRONT_END = "dnsmos-p808-16k-321-160-120"
 
 _AMIN = 1e-10
 _TOP_DB = 80.0
-
-
-@functools.cache
-def _tables():
-    import librosa
-    from scipy.signal import get_window
-
-    window = get_window("hann", N_FFT, fftbins=True)
-    mel = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=MELS, dtype=np.float64)
-    window.setflags(write=False)
-    mel.setflags(write=False)
-    return window, mel
 
 
 def _one_window(samples):
@@ -70,7 +58,7 @@ def features_p808(samples):
     ValueError
         If ``samples`` is empty or has more than one dimension.
     """
-    window, mel = _tables()
+    window, mel = mel_tables(N_FFT)
     padded = np.pad(_one_window(samples), N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     spectrum = np.fft.rfft(frames * window)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["agreement", "pcc", "rmse", "srcc"]
+__all__ = ["agreement", "agreement_lines", "pcc", "rmse", "srcc"]
 
 
 def _pair(scores, labels):
@@ -49,3 +49,17 @@ def agreement(scores, labels):
             "srcc": None if np.isnan(rank) else round(rank, 4),
             "rmse": round(rmse(scores, labels), 4),
             "label_std": round(float(np.std(labels)), 4)}
+
+
+def agreement_lines(report):
+    """A training report's agreement on validation and test voices, as lines for a terminal."""
+    lines = [f"{'clips':24}{'n':>6}{'PCC':>8}{'SRCC':>8}{'RMSE':>8}{'label std':>11}"]
+    for split, title in (("val", "validation voices"), ("test", "test voices")):
+        rows = [(title, report[split]["all"])]
+        rows += [(f"  {name}", row) for name, row in report[split].get("family", {}).items()]
+        for name, row in rows:
+            both = "".join("    none" if row[key] is None else f"{row[key]:8.3f}"
+                           for key in ("pcc", "srcc"))
+            lines.append(f"{name:24}{row['clips']:6}{both}{row['rmse']:8.3f}"
+                         f"{row['label_std']:11.3f}")
+    return lines

@@ -46,7 +46,7 @@ from bamac.density import densities
 from bamac.distributed import Workers
 from bamac.features import fewer_bits
 from bamac.front_ends import PAPER_FRONT_ENDS
-from bamac.metrics import agreement, pcc
+from bamac.metrics import agreement, agreement_lines, pcc
 from bamac.networks import VARIANTS, Network, make_config
 
 __all__ = ["TrainConfig", "TrainError", "predict", "report_text", "tensor_of", "train"]
@@ -529,15 +529,7 @@ def report_text(report):
     """The report as a few lines for a terminal."""
     lines = [f"Kept epoch {report['epoch']} of {report['epochs']}, "
              f"{report['training_seconds'] / 60:.0f} min of training.",
-             "", f"{'clips':24}{'n':>6}{'PCC':>8}{'SRCC':>8}{'RMSE':>8}{'label std':>11}"]
-    for split, title in (("val", "validation voices"), ("test", "test voices")):
-        rows = [(title, report[split]["all"])]
-        rows += [(f"  {name}", row) for name, row in report[split].get("family", {}).items()]
-        for name, row in rows:
-            pcc_srcc = "".join("    none" if row[key] is None else f"{row[key]:8.3f}"
-                               for key in ("pcc", "srcc"))
-            lines.append(f"{name:24}{row['clips']:6}{pcc_srcc}"
-                         f"{row['rmse']:8.3f}{row['label_std']:11.3f}")
+             "", *agreement_lines(report)]
     lines += ["", "Share of ones per activation map: "
               + ", ".join(f"{d:.1%}" for d in report["density"])]
     return "\n".join(lines) + "\n"

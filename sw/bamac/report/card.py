@@ -19,7 +19,7 @@ def _command(config):
 
     default, words = TrainConfig().decides(), ["bamac train"]
     for name, value in config.items():
-        if value != default[name] and name not in ("network", "start", "bfloat16"):
+        if value != default[name] and name not in ("network", "bfloat16"):
             option = name.replace("_", "-").replace("speech-folder", "data")
             text = ",".join(map(str, value)) if isinstance(value, list) else f"{value}"
             words.append(f"--{option} {text}")
