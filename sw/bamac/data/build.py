@@ -20,11 +20,10 @@ search for the first clip passes on its way, far from its target, is the second 
 has been computed is not thrown away, and a network that hears the same words twice with different
 labels learns to listen to the damage.
 
-PESQ calls its reference perfect. References of validation and test must therefore sound clean:
-wide-band, and at least 3.4 from DNSMOS P.808 (speech from a folder of the user's is taken as it
-is). Those of training need not: packages carry few talkers in fewer rooms, and a network that has
-met only spotless studios calls every other recording damaged. So training references are varied
-on purpose, in speed and pitch, frequency response, room, coding and noise floor, each mildly.
+PESQ calls its reference perfect. So every reference is mastered (:mod:`bamac.data.master`): one
+long-term spectrum, silent pauses, one level; and one from the packages must then be wide-band and
+get at least 3.2 from DNSMOS P.808. Training, validation and test do this alike. Training references
+also vary in speed and pitch.
 
 Test clips have voices, languages, noises, music and rooms of their own, and also the degradation
 families and codecs of :data:`bamac.data.degrade.TEST_ONLY`, which occur nowhere else.
@@ -33,7 +32,6 @@ families and codecs of :data:`bamac.data.degrade.TEST_ONLY`, which occur nowhere
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import multiprocessing
@@ -46,17 +44,18 @@ import numpy as np
 
 from bamac.audio import WINDOW
 from bamac.data import degrade, sources
+from bamac.data.master import master
 from bamac.data.sources import SPLITS
 
 __all__ = ["DEFAULT_CACHE", "build", "load_split", "make_pair", "split_sizes"]
 
 DEFAULT_CACHE = Path(os.environ.get("BAMAC_CACHE", "~/.cache/bamac")).expanduser()
 SHARD = 40
-RECIPE = 4
+RECIPE = 6
 """Raised whenever the same seed would give other clips."""
 ROOMS = 40
 TARGETS = (1.05, 4.6)
-CLEAN_P808 = 3.4
+CLEAN_P808 = 3.2
 CLEAN_BAND_DB = -32.0
 NARROW = "8 kHz"
 """The family of voices recorded at 8 kHz: never references, only babble."""
@@ -105,46 +104,20 @@ def _utterance(voice, index):
     return np.asarray(voice["samples"][low:high], np.float64) / 32768
 
 
-def _equalise(samples, rng):
-    """Another microphone: a smooth gain of a few dB over frequency."""
-    spectrum = np.fft.rfft(samples)
-    marks = np.array([0, 150, 400, 1000, 2500, 5000, 8000])
-    gain_db = np.interp(np.fft.rfftfreq(samples.size, 1 / 16000), marks,
-                        rng.normal(0, 2.5, marks.size))
-    return np.fft.irfft(spectrum * 10 ** (gain_db / 20), samples.size)
+def _reference(voice, rng, vary=False):
+    """Five seconds of one voice, mastered: utterances in random order with short pauses.
 
-
-def _rerecord(clip, rng, rooms):
-    """The same words as if recorded elsewhere: another microphone, room, file format, hiss."""
-    clip = _equalise(clip, rng)
-    if rng.random() < 0.4:
-        from scipy.signal import fftconvolve
-
-        room = rooms[int(rng.integers(len(rooms) // 3))]  # the driest third
-        clip = clip + rng.uniform(0.1, 0.5) * fftconvolve(clip, room)[:clip.size]
-    if rng.random() < 0.3:
-        codecs = degrade.CODECS[:6]
-        clip = degrade.code(clip, *codecs[int(rng.integers(len(codecs)))])
-    if rng.random() < 0.5:
-        noise, _ = degrade.draw_noise(clip.size, rng, degrade.Material())
-        clip = degrade.mix(clip, noise, rng.uniform(32, 55))
-    return clip
-
-
-def _reference(voice, rng, rooms=None):
-    """Five seconds of one voice: utterances in random order with short pauses.
-
-    With ``rooms`` (room responses, the driest first), as training wants it: speed and pitch are
-    changed by up to 12 %, and the clip is recorded anew (:func:`_rerecord`).
+    ``vary``, as training wants it: speed and pitch change by up to 12 %, so that few talkers stand
+    for more.
     """
     import soxr
 
-    speed = float(rng.uniform(0.88, 1.12)) if rooms else 1.0
+    speed = float(rng.uniform(0.88, 1.12)) if vary else 1.0
     parts, files, size = [], [], 0
     while size < WINDOW:
         index = int(rng.integers(len(voice["files"])))
         utterance = _utterance(voice, index)
-        if rooms:
+        if vary:
             utterance = soxr.resample(utterance, 16000 * speed, 16000, quality="MQ")
         utterance = utterance * 10 ** ((degrade.TARGET_DB - degrade.power_db(utterance)) / 20)
         pause = np.zeros(int(rng.uniform(0.05, 0.5) * 16000))
@@ -153,28 +126,25 @@ def _reference(voice, rng, rooms=None):
         size += utterance.size + pause.size
     joined = np.concatenate(parts)
     start = int(rng.integers(joined.size - WINDOW + 1))
-    clip = joined[start:start + WINDOW]
-    if rooms:
-        clip = _rerecord(clip, rng, rooms)
-    # A recording's own noise floor, so that "clean" is not always digital silence.
-    floor = 10 ** (rng.uniform(-95, -68) / 20)
-    return clip + floor * rng.standard_normal(WINDOW), files
+    clip = master(joined[start:start + WINDOW])
+    clip *= 10 ** ((degrade.TARGET_DB - degrade.power_db(clip)) / 20)
+    # Not digital silence, which no recording has
+    return clip + 10 ** (rng.uniform(-95, -80) / 20) * rng.standard_normal(WINDOW), files
 
 
-def _is_clean(clean):
-    """Whether an undamaged clip (int16) can be a reference: its PESQ will be 4.6 by definition.
+def _is_clean(clean, opinion):
+    """Whether a mastered clip (int16) can be a reference: its PESQ will be 4.6 by definition.
 
-    Recordings that hiss, hum, or lack the upper band sound damaged to a listener who has no other
-    to compare with, and so they must to a network: their labels would be wrong. DNSMOS P.808 and
-    the energy above 4.5 kHz decide.
+    Recordings that hiss, echo, or lack the upper band sound damaged to a listener who has no other
+    to compare with, and so they must to a network: their labels would be wrong. ``opinion``, the
+    score of DNSMOS P.808, and the energy above 4.5 kHz decide.
     """
     power = np.abs(np.fft.rfft(clean.astype(np.float64))) ** 2
     hertz = np.fft.rfftfreq(clean.size, 1 / 16000)
     low = power[(hertz > 200) & (hertz < 4000)].sum()
     high = power[(hertz > 4500) & (hertz < 7500)].sum()
-    if 10 * np.log10(high / max(low, 1e-9) + 1e-12) < CLEAN_BAND_DB:
-        return False
-    return _teacher().score(clean / 32768.0) >= CLEAN_P808
+    band_db = 10 * np.log10(high / max(low, 1e-9) + 1e-12)
+    return bool(opinion >= CLEAN_P808 and band_db >= CLEAN_BAND_DB)
 
 
 def _to_int16(samples):
@@ -199,8 +169,8 @@ class _Context:
     def __init__(self, folder, split):
         voices, noises = sources.load_prepared(folder)
         self.split = split
-        # Speech from the user's folder is taken as it is; for training see _rerecord.
-        self.trusted = folder.name != "packages" or split == "train"
+        # Speech from the user's folder is taken as clean
+        self.trusted = not folder.name.startswith("packages-")
         talkers = [v for v in voices.values() if v["split"] == split]
         self.voices = [v for v in talkers if v["family"] != NARROW]
         if not self.voices:
@@ -325,14 +295,15 @@ def make_pair(folder, split, pair, seed):
     versions = None
     while versions is None:
         voice = context.voices[int(rng.choice(len(context.voices), p=context.weights))]
-        reference, files = _reference(
-            voice, rng, context.material.rooms if split == "train" else None)
+        reference, files = _reference(voice, rng, vary=split == "train")
         clean = _to_int16(reference)
-        if not (context.trusted or _is_clean(clean)):
+        opinion = _teacher().score(clean / 32768.0)
+        if not (context.trusted or _is_clean(clean, opinion)):
             continue
         versions = _pair(reference, clean, rng, context)
     common = {"voice": voice["name"], "family": voice["family"], "language": voice["language"],
-              "package": voice["package"], "licence": voice["licence"], "files": files}
+              "package": voice["package"], "licence": voice["licence"], "files": files,
+              "reference_p808": round(float(opinion), 3)}
     return clean, [
         (version.samples, {"split": split, "index": 2 * pair + i, **common,
                            "degradations": version.steps, "severity": round(version.severity, 4),
@@ -392,11 +363,7 @@ def _limit_threads():
 
 def set_folder(cache, seed, speech_folder=None):
     """Where the data set of a seed and of a source of speech lives."""
-    tag = "packages"
-    if speech_folder is not None:
-        tag = "folder-" + hashlib.sha256(
-            str(Path(speech_folder).resolve()).encode()).hexdigest()[:12]
-    return Path(cache) / "sets" / f"{tag}-r{RECIPE}-s{seed}"
+    return Path(cache) / "sets" / f"{sources.source_tag(speech_folder)}-r{RECIPE}-s{seed}"
 
 
 def _shards(split, clips):

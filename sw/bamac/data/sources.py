@@ -2,7 +2,7 @@
 
 The packages need no root: ``apt-get download`` fetches them and ``dpkg -x`` unpacks them into a
 cache folder. Each *voice* is one talker in one package and belongs to one split for ever; whole
-voices, and Italian, Russian, Romanian and Greek as languages, never occur in training.
+voices, and Italian, Russian, Romanian, Greek and Danish as languages, never occur in training.
 
 :func:`prepare` decodes everything once, at 16 kHz, into one int16 array per voice, and drops what
 cannot serve as a clean reference for PESQ: very short or quiet utterances, and those whose own
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 __all__ = ["NOISE_PACKAGES", "SPLITS", "SourceError", "VOICES", "Voice", "fetch_packages",
-           "load_prepared", "prepare", "read_any"]
+           "load_prepared", "prepare", "read_any", "source_tag"]
 
 SPLITS = ("train", "val", "test")
 RATE = 16_000
@@ -59,12 +59,25 @@ def _studio(package, folder, name, language, split, licence="CC-BY-SA-3.0"):
 
 def _stamps(language, split):
     return Voice(f"stamps-{language}", "tuxpaint-stamps-default",
-                 f"{_STAMPS}/**/*_{language}.ogg", language, "GPL-2", "home", split)
+                 f"{_STAMPS}/**/*_{language}.ogg", {"GB": "en"}.get(language, language), "GPL-2",
+                 "home", split)
 
 
 def _acted(folder, language, split):
     return Voice(f"hedgewars-{folder.lower()}", "hedgewars-data",
                  f"{_HEDGEWARS}/voices/{folder}/*.ogg", language, "GPL-2", "acted", split)
+
+
+def _tubers(language, split):
+    return Voice(f"tubers-{language}", "ktuberling-data",
+                 f"usr/share/ktuberling/sounds/{language}/*.[ow]*", language, "GPL-2+", "home",
+                 split)
+
+
+def _fish(role, split):
+    return Voice(f"fish-cs-{role}", "fillets-ng-data-cs",
+                 f"usr/share/games/fillets-ng/sound/**/cs/*-{role}-*.ogg", "cs", "GPL-2",
+                 "dialogue", split)
 
 
 def _letters(language, split):
@@ -86,14 +99,21 @@ VOICES = (
           "train"),
     Voice("armelle-fr", "asterisk-prompt-fr-armelle", f"{_SOUNDS}/fr/**/*.gsm", "fr",
           "BSD or GPL-2+", "8 kHz", "train"),
-    *(_stamps(language, "train") for language in ("bg", "ca", "es", "be", "lt")),
-    _stamps("el", "val"),
+    _fish("v", "train"), _fish("hs", "train"), _fish("m", "test"),
+    *(_stamps(language, "train")
+      for language in ("bg", "ca", "es", "be", "lt", "fr", "nl", "GB")),
+    *(_stamps(language, "val") for language in ("el", "da")),
     *(_stamps(language, "test") for language in ("ru", "ro")),
     *(_acted(folder, "en", "train")
       for folder in ("Pirate", "Surfer", "Default", "Mobster", "Singer", "HillBilly")),
     _acted("Default_es", "es", "train"),
     _acted("British", "en", "val"),
     _acted("Russian", "en", "test"),
+    *(_acted(f"Default_{language}", language, split)
+      for language, split in (("uk", "train"), ("pl", "train"), ("ru", "test"))),
+    *(_tubers(language, "train") for language in ("fr", "lt", "uk", "ca", "sl", "en", "de")),
+    *(_tubers(language, "val") for language in ("da", "el")),
+    _tubers("ru", "test"),
     *(_letters(language, "train")
       for language in ("cs", "de", "en", "es", "fr", "hu", "ml", "nds", "pt_BR", "uk")),
     _letters("da", "val"),
@@ -235,17 +255,22 @@ def _write_group(folder, name, utterances, meta):
     os.replace(temporary, folder / f"{name}.json")
 
 
+def source_tag(speech_folder=None):
+    """Name of the prepared material: of the packages and what is taken from them, or of a folder.
+    """
+    if speech_folder is None:
+        chosen = json.dumps([[asdict(voice) for voice in VOICES], NOISE_PACKAGES])
+        return "packages-" + hashlib.sha256(chosen.encode()).hexdigest()[:8]
+    return "folder-" + hashlib.sha256(str(Path(speech_folder).resolve()).encode()).hexdigest()[:12]
+
+
 def prepare(cache, speech_folder=None, progress=None):
     """Fetch, decode and filter all material; return the folder that :func:`load_prepared` reads.
 
     ``progress``, if given, is called with (done, total, text).
     """
     cache = Path(cache)
-    tag = "packages"
-    if speech_folder is not None:
-        tag = "folder-" + hashlib.sha256(
-            str(Path(speech_folder).resolve()).encode()).hexdigest()[:12]
-    folder = cache / "prepared" / tag
+    folder = cache / "prepared" / source_tag(speech_folder)
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "DONE"
     if done.exists():
@@ -267,9 +292,11 @@ def prepare(cache, speech_folder=None, progress=None):
             try:
                 samples = trim(read_any(path))
             except Exception as error:
-                if type(error).__module__.split(".")[0] != "av":
+                # A damaged file in a package is not our user's problem, nor are its tags
+                if not (type(error).__module__.split(".")[0] == "av"
+                        or isinstance(error, UnicodeDecodeError)):
                     raise
-                continue  # a damaged file in a package is not our user's problem
+                continue
             if usable(samples):
                 utterances.append((path.name, samples))
         seconds = sum(u.size for _, u in utterances) / RATE

@@ -58,7 +58,8 @@ def model_card(name, report, recipe):
              "## Data and licences", "",
              f"Recorded speech from Debian packages (data recipe {recipe}, seed "
              f"{config['data_seed']}): Asterisk prompts CC-BY-SA-3.0 and CC-BY-3.0, "
-             "tuxpaint-stamps GPL-2, klettres GPL-2+, hedgewars GPL-2; degraded by noise, codecs, "
+             "tuxpaint-stamps, hedgewars and fillets-ng GPL-2, klettres and ktuberling GPL-2+; "
+             "mastered; degraded by noise, codecs, "
              "clipping, band limits, packet loss, rooms and noise suppression; labelled with the "
              "`pesq` package. The data set is not shipped; `bamac data` makes it again. Training "
              f"talkers: {', '.join(report['voices'])}.", "",
