@@ -58,7 +58,7 @@ def test_planes_are_those_of_the_offset_form():
 def test_the_penalty_reaches_the_weights():
     network = Network(make_config("paper", "bam"))
     x = torch.randint(-60, 60, (2, 1, 64, 120)).float()
-    scores, union = network.score_and_union(x)
-    assert torch.equal(scores, network(x)) and 0 < float(union.detach()) < 1
+    union = network.union(network.maps(x))
+    assert 0 < float(union.detach()) < 1
     union.backward()
     assert all(stage.weight.grad.abs().sum() > 0 for stage in network.convs[:3])

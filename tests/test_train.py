@@ -97,7 +97,8 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path):
     import socket
 
     training.train(CONFIG, tmp_path / "first")
-    config = dataclasses.replace(CONFIG, variant="bam", fine_epochs=1,
+    # Without bfloat16, whose rounding is larger than a step
+    config = dataclasses.replace(CONFIG, variant="bam", fine_epochs=1, bfloat16=False,
                                  start=str(tmp_path / "first" / "float.pt"))
     training.train(config, tmp_path / "alone")
     with socket.socket() as probe:

@@ -374,24 +374,23 @@ class Network(nn.Module):
         """The head's last accumulators; only of a network with an integer head."""
         return self._head(self.pooled(x))
 
-    def score_and_union(self, x):
-        """``(scores, union)``: the scores and the mean 2x2 union density of all binary maps.
+    def union(self, maps):
+        """The mean 2x2 union density of the binary ``maps``, weighted as an array pays for it.
 
-        The densities are weighted by the dense cycles of the layers that read the maps, so that
-        ``union`` is the share of those cycles that an array which skips zeros still spends
-        (:mod:`bamac.density`). Gradients reach the maps through the surrogate.
+        The weights are the dense cycles of the layers that read the maps: the result is the share
+        of those cycles that an array which skips zeros still spends (:mod:`bamac.density`).
+        Gradients reach the maps through the surrogate.
         """
         slots = layer_slots(self.config)[1:]
-        maps = self.maps(x)
         spent = sum(n * union_density(bits.float(), stage.spec).mean()
                     for n, bits, stage in zip(slots, maps, self.convs[1:], strict=False))
-        return self._score(maps[-1], x), spent / sum(slots)
+        return spent / sum(slots)
 
     def forward(self, x):
-        return self._score(self.maps(x)[-1], x)
+        return self.score(self.maps(x)[-1], x.shape[2])
 
-    def _score(self, last, x):
-        """Scores from the last activation map of the input ``x``."""
+    def score(self, last, rows):
+        """Scores from the last activation map of an input of ``rows`` rows."""
         pooled = self._pool(last)
         if self.int8 and self.config.binary:
             raw = self._head(pooled)
@@ -399,7 +398,7 @@ class Network(nn.Module):
                 return raw * self.score_scale + float(self.score_offset)
             return raw.double() * self.score_scale + self.score_offset
         # Counts of a clip that is shorter than the network's window are scaled up to it.
-        window = self.config.rows / x.shape[2] if self.pool_scale != 1.0 else 1.0
+        window = self.config.rows / rows if self.pool_scale != 1.0 else 1.0
         return self._head(pooled.float() * (self.pool_scale * window)) + float(self.score_offset)
 
     @torch.no_grad()

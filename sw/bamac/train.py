@@ -2,7 +2,7 @@
 
 Two phases. In the first, the network trains with float weights on random crops in bfloat16, with
 AdamW under a cosine schedule. Then batch norm's statistics are measured again over whole clips and
-frozen, and the second phase fine-tunes on whole clips in float32 with everything that the hardware
+frozen, and the second phase fine-tunes on whole clips with everything that the hardware
 will do: int8 weights and the integer head (variants ``w8`` and ``bam-w8``), fewer input bits,
 fewer weight bits, pruned weights. The network kept is the one with the best validation PCC of the
 last phase. Test clips are looked at once, at the end.
@@ -26,7 +26,6 @@ import json
 import math
 import os
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +70,7 @@ class TrainConfig:
     batch : clips per step
     rate, fine_rate : peak learning rate of each phase
     weight_decay : of AdamW, on weights only
-    bfloat16 : whether the first phase computes in bfloat16
+    bfloat16 : whether training computes its convolutions in bfloat16; evaluation never does
     global_pool : ``"sum"`` (ones per channel; of ReLU maps the mean) or ``"max"``
     start_bias : start of batch norm's bias, which sets the density of ones; None for the default
     beta : width of the surrogate gradient
@@ -351,12 +350,12 @@ class _Run:
         mine = self.crew.share(np.arange(len(rows)))
         x = tensor_of(x[mine], config.input_bits, config.device)
         y = torch.from_numpy(self.labels[rows][mine].astype(np.float32)).to(config.device)
-        half = config.bfloat16 and not fine
-        with torch.autocast(config.device, torch.bfloat16) if half else nullcontext():
-            if config.union_penalty:
-                scores, union = self.network.score_and_union(x)
-            else:
-                scores, union = self.network(x), 0.0
+        half = torch.autocast(config.device, torch.bfloat16, enabled=config.bfloat16)
+        with half:
+            maps = self.network.maps(x)
+        # The head counts ones beyond 256, which bfloat16 cannot
+        scores = self.network.score(maps[-1].float(), x.shape[2])
+        union = self.network.union(maps) if config.union_penalty else 0.0
         error = torch.nn.functional.mse_loss(scores[:, 0].float(), y)
         return error, error + config.union_penalty * union, len(mine)
 
