@@ -92,3 +92,14 @@ def test_runs_on_other_clips_are_refused(runs):
 def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(accuracy.AccuracyError, match="must hold finished runs"):
         accuracy.collect(tmp_path)
+
+
+def test_streamed_maps_by_hand():
+    """Six rows of 120 input values, then four rows of 60, 30 and 15 columns of 32 channels."""
+    def count(variant, **changes):
+        return accuracy.streaming_bytes(TrainConfig(variant=variant, **changes).net_config())
+
+    vectors = 64 + 64 + 64
+    assert count("bam-w8") == 6 * 120 + 4 * (60 + 30 + 15) * 32 // 8 + 2 * vectors
+    assert count("bam-w8", input_bits=4) == count("bam-w8") - 6 * 120 // 2
+    assert count("fp32") == 4 * (6 * 120 + 4 * (60 + 30 + 15) * 32 + vectors)

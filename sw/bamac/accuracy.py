@@ -7,6 +7,7 @@ bootstrap over test clips of the mean over seeds.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy as np
 
 from bamac.metrics import pcc, rmse, srcc
 
-__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "memory_bytes", "row_title"]
+__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "memory_bytes", "row_title",
+           "streaming_bytes"]
 
 RESAMPLES = 2000
 
@@ -172,3 +174,32 @@ def memory_bytes(config, net):
         weight_bits = 32 * parameters
     return {"weights": weight_bits // 8, "maps": -(-maps * (1 if net.binary else 32) // 8),
             "fp32": 4 * (parameters + maps)}
+
+
+@functools.cache
+def _ring_rows():
+    """Rows that live at the input of each convolution of the paper's network."""
+    from bamac.compiler import compile_network
+    from bamac.random_networks import paper_network
+    from bamac_hw.geometry import Geometry
+
+    program = compile_network(paper_network().network, Geometry.named("small"))
+    return tuple(row["ring"]["rows"] for row in program.layers if row["kind"] == "conv")
+
+
+def streaming_bytes(net):
+    """Bytes of activations that live at once when rows stream through all layers.
+
+    The rows of each convolution's input that the compiler's schedule keeps, at the bits of that
+    map (the input at its own bits, 32 in float), and the vectors between dense layers at 16 bits.
+    ``net`` is the :class:`bamac.networks.NetConfig` of the paper's shape.
+    """
+    quantised = net.binary and net.variant.endswith("w8")
+    rows, cols, channels, total = net.rows, net.cols, 1, 0
+    bits = net.input_bits if quantised else 32
+    for spec, kept in zip(net.convs, _ring_rows(), strict=True):
+        total += min(kept, rows) * cols * channels * bits
+        rows, cols = spec.out_shape(rows, cols)
+        channels, bits = spec.out_channels, 1 if net.binary else 32
+    vectors = 16 if quantised else 32
+    return -(-(total + vectors * (channels + sum(net.dense))) // 8)
