@@ -19,7 +19,7 @@ import click
 __all__ = ["emit", "main", "root", "say", "warn"]
 
 ORDER = ["run", "demo", "train", "distil", "evaluate", "export", "compile", "simulate", "verilog",
-         "synth", "report", "inspect", "diff"]
+         "synth", "explore", "report", "inspect", "diff"]
 OURS = ("bamac", "bamac_hw", "bamac_sim")
 FAILED_CHECKS = ("SimulationError",)  # the hardware broke one of its own rules, or hangs
 EXIT_CHECK, EXIT_INPUT, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 3, 130

@@ -4,7 +4,7 @@
 """
 
 from .errors import FpgaError
-from .flow import implement
+from .flow import implement, mapped
 from .targets import Target
 
-__all__ = ["FpgaError", "Target", "implement"]
+__all__ = ["FpgaError", "Target", "implement", "mapped"]

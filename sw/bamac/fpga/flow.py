@@ -10,7 +10,7 @@ from .cache import Cache
 from .errors import FpgaError
 from .targets import Target
 
-__all__ = ["implement"]
+__all__ = ["implement", "mapped"]
 
 _VERSION = 1  # of the files in the cache
 _WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPRAMs",
@@ -93,6 +93,22 @@ def implement(geometry, target, *, program=None, seeds=1, clock_mhz=None, cache=
         "bitstream": str(place / best["bitstream"]),
     }
     return result
+
+
+def mapped(geometry, target, *, cache=None):
+    """Resources of an accelerator after mapping, by kind; nothing is placed.
+
+    Parameters are those of :func:`implement`. The memories have no initial contents.
+
+    Raises
+    ------
+    FpgaError
+        If the tool fails.
+    """
+    target = Target.named(target) if isinstance(target, str) else target
+    _, synthesis = _synthesise(verilog_text(geometry, None), TOP, target, cache or Cache(),
+                               lambda what, stage: None)
+    return synthesis["total"]
 
 
 def _synthesise(verilog, top, target, cache, progress):

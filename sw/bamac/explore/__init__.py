@@ -1,0 +1,6 @@
+"""Sweeps of geometries and networks through the exact model, and what they show."""
+
+from .points import ExploreError, Point, grid
+from .sweep import Store, Task, run
+
+__all__ = ["ExploreError", "Point", "Store", "Task", "grid", "run"]
