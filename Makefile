@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint bench clean setup check-tools
+.PHONY: demo test test-slow lint bench bench-peers clean setup check-tools
 
 demo: $(READY)
 	$(BIN)/bamac demo
@@ -23,6 +23,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# NNgen on the same layers; it is installed into build/peers.
+bench-peers: $(READY)
+	$(BIN)/python -m benchmarks.peers
 
 setup: $(READY)
 

@@ -81,6 +81,7 @@ def testbench(accelerator, inputs, conv, arguments):
 
     total = int(np.prod(conv.shape[:-1])) * conv.aligned_shape[-1]
 
+    # Not run by Python: veriloggen turns its source into a state machine
     def control():
         for _ in range(100):
             pass
@@ -88,16 +89,16 @@ def testbench(accelerator, inputs, conv, arguments):
         began = counts["cycles"].value
         ng.sim.start(host)
         ng.sim.wait(host)
-        print("COUNTED cycles %d" % (counts["cycles"].value - began))
-        print("COUNTED reads %d" % counts["reads"].value)
-        print("COUNTED writes %d" % counts["writes"].value)
+        print("COUNTED cycles", counts["cycles"].value - began)
+        print("COUNTED reads", counts["reads"].value)
+        print("COUNTED writes", counts["writes"].value)
         wrong = 0
         for index in range(total):
             found = memory.read_word(index, conv.addr, low)
             wanted = memory.read_word(index, expected_at, low)
             if vthread.verilog.NotEql(found, wanted):
                 wrong += 1
-        print("COUNTED wrong %d" % wrong)
+        print("COUNTED wrong", wrong)
         vthread.finish()
 
     vthread.Thread(bench, "control", clk, rst, control).start()

