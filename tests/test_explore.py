@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from bamac import pipeline, qonnx_export
 from bamac.cli import root
+from bamac.compiler import compile_network
 from bamac.explore import ExploreError, Point, Store, Task, grid, run
 from bamac.explore.evaluate import digest_of_clips, evaluate, geometry_of, model_version
 from bamac.explore.executors import dask_executor, process_executor
 from bamac.explore.pareto import front
 from bamac.explore.points import parse_tile, parse_vary
+from bamac.explore.study import Study
 from bamac.random_networks import paper_network, random_case
 from bamac_hw.geometry import Geometry
 
@@ -174,8 +177,6 @@ def test_damaged_result_is_computed_again(tmp_path):
 def sweep(folder, *more):
     frames = folder / "frames.npy"
     np.save(frames, paper_network(rows=40).frames[0])
-    from bamac import qonnx_export
-
     qonnx_export.export(paper_network(rows=40).network, folder / "net.onnx")
     arguments = ["explore", str(folder / "net.onnx"), "--clip", str(frames), "--tiles", "1x1,2x2",
                  "--channels", "16,32", "--jobs", "1", "-o", str(folder / "out"), "--cache",
@@ -200,6 +201,27 @@ def test_command_writes_one_table_its_report_and_figures(tmp_path):
     again = sweep(tmp_path)
     assert "8 points, 8 of them known" in again.stderr
     assert all(path.stat().st_mtime < began for path in (tmp_path / "cache").iterdir())
+
+
+def test_models_are_files_or_programs_with_short_names_that_differ(tmp_path):
+    network = paper_network(rows=40).network
+    pipeline.save_program(compile_network(network, Geometry.preset("small")), network,
+                          tmp_path / "net.bamac")
+    (tmp_path / "other").mkdir()
+    for folder in (tmp_path, tmp_path / "other"):
+        qonnx_export.export(network, folder / "net.onnx")
+    np.save(tmp_path / "frames.npy", paper_network(rows=40).frames[0])
+
+    def names(*paths):
+        about = Study([point()], paths, [tmp_path / "frames.npy"], None, None).about()
+        assert {m["network_digest"] for m in about["models"].values()} == {network.digest()}
+        return list(about["models"])
+
+    assert names(tmp_path / "net.bamac") == ["net"]
+    assert names(tmp_path / "net.onnx", tmp_path / "other" / "net.onnx") == [
+        f"{tmp_path.name}/net", "other/net"]
+    both = [tmp_path / "net.bamac", tmp_path / "net.onnx"]
+    assert names(*both) == [str(path) for path in both]
 
 
 def test_dask_cluster_of_two_workers_gives_the_same_rows(tmp_path):

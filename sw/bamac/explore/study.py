@@ -117,12 +117,14 @@ class Study:
 
 
 def _names(paths):
-    """A short name for each path, with more of its folders where two would be alike."""
-    parts = [path.absolute().with_suffix("").parts for path in paths]
-    length = 1
-    while len({part[-length:] for part in parts}) < len(parts):
-        length += 1
-    return ["/".join(part[-length:]) for part in parts]
+    """A short name for each path: its stem, or where two are alike, more of the path."""
+    whole = [path.absolute() for path in paths]
+    candidates = [[path.stem for path in whole]]
+    longest = max(len(path.parts) for path in whole)
+    candidates += [["/".join(path.with_suffix("").parts[-length:]) for path in whole]
+                   for length in range(2, longest)]
+    candidates += [[str(path) for path in paths]]
+    return next(names for names in candidates if len(set(names)) == len(names))
 
 
 def _load(path):

@@ -1,0 +1,87 @@
+"""What the benchmarks compare, without a simulator: they must notice what is wrong."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bamac import reference
+from bamac.model import CAUSES, bounds, predict, predict_events
+from bamac_hw.geometry import Geometry
+from benchmarks import conformance
+from benchmarks.peers import ours
+
+
+@pytest.fixture(scope="module", params=["quad", "quad_event"])
+def run(request):
+    """A case, its input and program, and a result as a faultless simulator gives it."""
+    geometry = next(g for g in conformance.GEOMETRIES if g.name == request.param)
+    _, case, _, frames, program = next(conformance.jobs_of(geometry, 4, 1))
+    predicted = predict(program, case.network, frames)
+    events = np.sum([predict_events(program, case.network, clip) for clip in frames], axis=0)
+    traces, outputs = [], []
+    for clip in frames:
+        expected = reference.run(case.network, clip)
+        traces.append({row["name"]: (
+            {"bits": expected.layers[row["name"]].bits[:, :row["tiled_rows"], :row["tiled_cols"]]}
+            if row["kind"] == "conv" else {"outputs": expected.layers[row["name"]].outputs})
+            for row in program.layers})
+        outputs.append(expected.outputs)
+    counters = [{**layer, "events": int(count)}
+                for layer, count in zip(predicted["layers"], events, strict=True)]
+    return case, frames, program, SimpleNamespace(
+        outputs=np.array(outputs), trace=traces, counters=counters, cycles=predicted["cycles"])
+
+
+def test_conformance_accepts_a_faultless_run(run):
+    case, frames, program, result = run
+    assert conformance.values_equal(case, frames, program, result)
+    assert conformance.counts_equal(case, frames, program, result)
+    assert conformance.within_bounds(frames, program, result)
+
+
+def test_conformance_notices_one_wrong_bit_of_an_inner_layer(run):
+    case, frames, program, result = run
+    bits = result.trace[0][program.layers[0]["name"]]["bits"]
+    bits[0, 0, 0] ^= 1
+    assert not conformance.values_equal(case, frames, program, result)
+    bits[0, 0, 0] ^= 1
+
+
+@pytest.mark.parametrize("counter", ["weight_reads", "cycles_load", "events"])
+def test_conformance_notices_a_counter_that_is_off_by_one(run, counter):
+    case, frames, program, result = run
+    result.counters[-1][counter] += 1
+    assert not conformance.counts_equal(case, frames, program, result)
+    result.counters[-1][counter] -= 1
+
+
+def test_conformance_notices_what_lies_outside_the_bounds(run):
+    _, frames, program, result = run
+    worst = bounds(program, clips=len(frames))["worst"]
+    saved, result.counters = result.counters, [dict(layer) for layer in result.counters]
+    result.counters[0]["line_writes"] = worst["layers"][0]["line_writes"] + 1
+    assert not conformance.within_bounds(frames, program, result)
+    result.counters, cycles = saved, result.cycles
+    result.cycles = worst["cycles"] + 1
+    assert not conformance.within_bounds(frames, program, result)
+    result.cycles = cycles
+
+
+def test_no_two_inputs_of_conformance_are_of_one_kind_only():
+    geometry = conformance.GEOMETRIES[0]
+    kinds = {kind for _, _, kind, _, _ in conformance.jobs_of(geometry, 0, 10)}
+    assert len(kinds) >= 4
+
+
+@pytest.mark.parametrize("size, by_hand", [
+    # Each row of tiles: tiles x (9 x 32 weight rows + 2), then 27 cycles to load and drain
+    (60, 30 * (30 * 290 + 27)),
+    (16, 8 * (8 * 290 + 27)),
+])
+def test_cycles_of_the_peers_layer_by_hand(size, by_hand):
+    network = ours.network(size, 32)
+    program = ours.compile_network(network, Geometry.preset("small"))
+    layer = predict(program)["layers"][1]
+    cycles = sum(layer[f"cycles_{cause}"] for cause in CAUSES)
+    assert cycles - layer["cycles_schedule"] == by_hand
