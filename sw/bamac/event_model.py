@@ -143,12 +143,18 @@ def _unions(words, conv, row, geometry):
     return unions.reshape(*unions.shape[:2], -1)
 
 
-def job_cycles(walk, geometry, events):
+def job_cycles(walk, geometry, events, limit=None):
     """Cycles by cause within the walk of each job, and behind it until the collector is free.
 
     ``events`` is (jobs, tiles, words), see :class:`LayerEvents`. Returns a dict of int64 arrays
     (jobs,): ``compute``, ``fetch``, ``tile``, ``collect``. The ``start_bytes`` of each pass are not
     among them.
+
+    With ``limit`` ``"best"`` or ``"worst"``, and the events of :func:`event_limits`, no input takes
+    fewer, or more, cycles in all. Times only grow with the number of events, but for one rule: a
+    pass after the first reads its start values when it meets a word with an event, or the tile's
+    last. At best that is the first word. At worst it is a later word that begins, instead of one
+    cycle after it is held, ``start_bytes`` + 2 after.
     """
     jobs, tiles, words = events.shape
     phases = 1 + walk.fetches // words
@@ -182,7 +188,7 @@ def job_cycles(walk, geometry, events):
                 popped.append(held)
                 if number and not tile:
                     # The pass's start values are read once a word of it is held.
-                    first = waits_for_first & ((count > 0) | tile_end)
+                    first = waits_for_first & ((count > 0) | tile_end | (limit == "best"))
                     scan = np.where(first, np.maximum(scan, held + 2 + start_bytes), scan)
                     waits_for_first &= ~first
                 begin = np.maximum(held + 1, scan)
@@ -200,6 +206,9 @@ def job_cycles(walk, geometry, events):
                 collector_free = end + COLLECT_LATENCY + channels
             free = end
 
+    if limit == "worst":
+        late = (walk.passes - 1) * (start_bytes + 1)
+        end, collector_free = end + late, collector_free + late
     compute = walk.passes * columns.sum(axis=0)
     tile_cycles = np.full(jobs, 2 * tiles * walk.passes)
     fetch = end - compute - tile_cycles - collect - walk.passes * start_bytes

@@ -81,20 +81,21 @@ def predict(program: Program, network=None, frames=None, *, clips: int = 1) -> d
 def bounds(program: Program, *, clips: int = 1) -> dict:
     """Predictions that hold for any input: ``{"best": ..., "worst": ...}`` as :func:`predict`.
 
-    In the event-driven walk, no input takes fewer cycles or accesses than one without any 1, or
-    more than one in which every bit is 1; neither needs to be possible. In the dense walk both
-    are what it always takes.
+    In the event-driven walk, no input takes fewer cycles or accesses than the best, which has no
+    1, or more than the worst, in which every bit is 1; neither needs to be possible. Cycles are
+    bounded in all, not by cause; reads of the layers' state, one for each look for work, are not
+    bounded. In the dense walk both are what it always takes.
     """
     if program.geometry.walk == "dense":
         both = _predict(program, clips)
         return {"best": both, "worst": both}
     limits = [event_model.event_limits(_walk(row), program.geometry) for row in program.layers]
     return {name: _predict(program, clips, [event_model.concatenate([layer] * clips)
-                                            for layer in layers])
+                                            for layer in layers], limit=name)
             for name, layers in zip(("best", "worst"), zip(*limits, strict=True), strict=True)}
 
 
-def _predict(program, clips, events=None):
+def _predict(program, clips, events=None, limit=None):
     """Counters, from the program and each layer's events of all clips (event-driven walk)."""
     geometry = program.geometry
     rows = program.manifest["network"]["rows"]
@@ -110,8 +111,8 @@ def _predict(program, clips, events=None):
                 + int(events[walk.index].weight_rows.sum()))
 
     frames = _FrameArrivals(rows, walks[0].in_cols, program.manifest["credit"])
-    job_costs = [_job_cycles(walk, geometry, clips, None if events is None else events[walk.index])
-                 for walk in walks]
+    job_costs = [_job_cycles(walk, geometry, clips, None if events is None else events[walk.index],
+                             limit) for walk in walks]
     now = 0
     for clip in range(clips):
         done = [0] * len(walks)
@@ -136,13 +137,13 @@ def _predict(program, clips, events=None):
     return {"cycles": now, "layers": layers}
 
 
-def _job_cycles(walk, geometry, clips, events):
+def _job_cycles(walk, geometry, clips, events, limit):
     """For each clip and job, cycles by cause from the descriptor's first word to the saved state.
     """
     load = _LOAD + walk.passes * geometry.start_bytes + DRAIN_CYCLES + _SAVE
     if events is None:
         return [[{**_dense_cycles(walk, geometry), "load": load}] * walk.jobs] * clips
-    causes = event_model.job_cycles(walk, geometry, events.events)
+    causes = event_model.job_cycles(walk, geometry, events.events, limit)
     columns = [array.tolist() for array in causes.values()]
     costs = [dict(zip(causes, values, strict=True), load=load)
              for values in zip(*columns, strict=True)]
