@@ -83,10 +83,9 @@ def known(store, compute, *parts):
     return result
 
 
-def measure_nngen(build, store, yosys, area_bits):
-    """Rows of NNgen's four accelerators; those of the smaller map with their ``area``.
-
-    ``area_bits``: of which activations' accelerators; synthesis of the int8 one takes long.
+def measure_nngen(build, store, yosys, areas):
+    """Rows of NNgen's four accelerators; those of the smaller map that ``areas`` names have their
+    ``area``.
     """
     script = (HERE / "nngen_layer.py").read_text(encoding="utf-8")
     pins = (HERE / "requirements.txt").read_text(encoding="utf-8")
@@ -98,7 +97,7 @@ def measure_nngen(build, store, yosys, area_bits):
                 store, lambda a=act_bits, s=size: nngen_run(python, a, s, build / f"int{a}-{s}"),
                 "nngen", act_bits, size, CHANNELS, PAR_ICH, PAR_OCH, script, pins))
     for row in rows:
-        if row["size"] == min(SIZES) and row["act_bits"] in area_bits:
+        if row["size"] == min(SIZES) and f"int{row['act_bits']}" in areas:
             path = Path(row["verilog"])
             row["area"] = known(
                 store, lambda p=path: luts(p.read_text(encoding="utf-8"), "nngen_layer",
@@ -107,31 +106,35 @@ def measure_nngen(build, store, yosys, area_bits):
     return rows
 
 
-def measure_ours(build, store, yosys):
-    """Rows of each of our arrays and maps, with their ``area``."""
+def measure_ours(build, store, yosys, areas):
+    """Rows of each of our arrays and maps; those that ``areas`` names have their ``area``."""
     script = (HERE / "ours.py").read_text(encoding="utf-8")
     found = []
     for array in ARRAYS:
         rows = known(store, lambda a=array: {"rows": ours.measure(a, SIZES, CHANNELS)}, "ours",
                      array, list(SIZES), CHANNELS, model_version(), script)["rows"]
-        verilog = verilog_text(Geometry.preset(array), None)
-        area = known(store, lambda v=verilog, a=array: luts(v, TOP, build / f"area-{a}"),
-                     "LUTs of ours", array, yosys, SCRIPT, verilog)
-        found += [row | {"area": area} for row in rows]
+        found += rows
+        if array in areas:
+            verilog = verilog_text(Geometry.preset(array), None)
+            area = known(store, lambda v=verilog, a=array: luts(v, TOP, build / f"area-{a}"),
+                         "LUTs of ours", array, yosys, SCRIPT, verilog)
+            for row in rows:
+                row["area"] = area
     return found
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--build", type=Path, default=HERE.parents[1] / "build" / "peers")
-    parser.add_argument("--area-bits", type=int, nargs="*", choices=ACT_BITS, default=ACT_BITS,
-                        help="synthesise NNgen's accelerators of these activations only")
+    names = [*(f"int{bits}" for bits in ACT_BITS), *ARRAYS]
+    parser.add_argument("--area", nargs="*", choices=names, default=names,
+                        help="whose LUTs are wanted, if not everyone's: synthesis takes long")
     arguments = parser.parse_args()
     build = arguments.build.absolute()
     build.mkdir(parents=True, exist_ok=True)
     store, yosys = Store(build / "results"), tools.find("yosys").version
-    mine = measure_ours(build, store, yosys)
-    peers = measure_nngen(build, store, yosys, arguments.area_bits)
+    mine = measure_ours(build, store, yosys, arguments.area)
+    peers = measure_nngen(build, store, yosys, arguments.area)
     pins = (HERE / "requirements.txt").read_text(encoding="utf-8")
     command = "make bench-peers" if len(sys.argv) == 1 else \
         "python -m benchmarks.peers " + " ".join(sys.argv[1:])
