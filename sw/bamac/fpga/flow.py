@@ -12,7 +12,7 @@ from .targets import Target
 
 __all__ = ["implement", "mapped"]
 
-_VERSION = 1  # of the files in the cache
+_VERSION = 2  # of the files in the cache
 _WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPRAMs",
           "dsp": "DSPs"}
 

@@ -2,14 +2,14 @@
 
 import json
 
-from . import resources, tools
+from . import carry, resources, tools
 from .names import Hierarchy, Owners
 
 __all__ = ["SCRIPTS", "script", "synthesise"]
 
 # ABC9 knows the timing of ECP5's LUTs and carries.
 SCRIPTS = {
-    "ecp5": "synth_ecp5 -top {top}",
+    "ecp5": "synth_ecp5 -top {top}\ntechmap -map carry.v\nopt_lut_ins -tech lattice\nclean",
     "ice40": "synth_ice40 -device u -spram -abc9 -top {top}",
     "xc7": "synth_xilinx -family xc7 -flatten -top {top}",
 }
@@ -30,15 +30,20 @@ def synthesise(verilog, top, target, folder, stage=None):
     """
     tool = tools.find("yosys")
     (folder / "design.v").write_text(verilog, encoding="utf-8")
+    (folder / "carry.v").write_text(carry.CHAIN_START, encoding="utf-8")
     # All names of a net are known only before the netlist is optimised.
     (folder / "synth.ys").write_text(
         f"read_verilog design.v\nhierarchy -top {top}\nproc\nflatten\nwrite_json flat.json\n"
         f"{script(target, top)}\nwrite_json netlist.json\n", encoding="utf-8")
     arguments = ["synth.ys"] if "pyosys" in tool.version else ["-s", "synth.ys"]
     tool.run(arguments, folder, folder / "yosys.log", stage)
-    netlist, flat = (json.loads((folder / name).read_text(encoding="utf-8"))["modules"][top]
-                     for name in ("netlist.json", "flat.json"))
+    design, flat = (json.loads((folder / name).read_text(encoding="utf-8"))
+                    for name in ("netlist.json", "flat.json"))
+    netlist, flat = (each["modules"][top] for each in (design, flat))
     (folder / "flat.json").unlink()
+    if target.family == "ecp5":
+        carry.drop_unread_carries(netlist)
+        (folder / "netlist.json").write_text(json.dumps(design), encoding="utf-8")
     owners = Owners(Hierarchy(verilog, top), flat["netnames"], netlist)
     modules = resources.by_module(netlist["cells"], owners)
     owned = {name: owners.label(name) for name, cell in netlist["cells"].items()
