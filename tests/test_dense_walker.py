@@ -17,7 +17,7 @@ def geometry(tile):
     return Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16)
 
 
-def run(tile, layer, *, slot=0, row=0, busy=lambda cycle: 0):
+def run(tile, layer, *, slot=0, above=0, ahead=0, busy=lambda cycle: 0):
     """Record each cycle of one job: steps that are set, windows of loads, cause, starts."""
     dut = DenseWalker(geometry(tile))
     cycles = []
@@ -25,7 +25,8 @@ def run(tile, layer, *, slot=0, row=0, busy=lambda cycle: 0):
     async def testbench(ctx):
         ctx.set(dut.layer, layer)
         ctx.set(dut.slot, slot)
-        ctx.set(dut.row, row)
+        ctx.set(dut.above, above)
+        ctx.set(dut.ahead, ahead)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
@@ -39,7 +40,11 @@ def run(tile, layer, *, slot=0, row=0, busy=lambda cycle: 0):
                       if ctx.get(getattr(dut, name))]
             assert len(causes) + ("compute" in names) == 1, "every cycle has one cause"
             done = ctx.get(dut.done)
-            place = (window.row, window.col, window.slot_low, window.slot_high,
+            # With stride 2 every other row and column is of no interest.
+            rows_in, cols_in = (mask & (0b0101 if layer.get("stride2") and size > 1 else -1)
+                                for mask, size in zip((window.rows_in, window.cols_in), tile,
+                                                      strict=True))
+            place = (rows_in, cols_in, window.slot_low, window.slot_high,
                      window.group_low, window.group_high)
             cycles.append((names, place if "load" in names else None,
                            causes[0] if causes else "compute", ctx.get(dut.collector_start),
@@ -60,9 +65,12 @@ def run(tile, layer, *, slot=0, row=0, busy=lambda cycle: 0):
 @pytest.mark.parametrize("tile", [(1, 1), (2, 2), (4, 2), (2, 4)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("source", [Source.INPUT, Source.LINE])
-def test_steps_and_windows(tile, stride, source):
+@pytest.mark.parametrize("row, rows", [(2, 100), (-2, 3), (2, 4)])
+def test_steps_and_windows(tile, stride, source, row, rows):
+    """Jobs within a map, over its upper edge, and over its lower one; a map with odd columns."""
     tile_rows, tile_cols = tile
-    kernel, passes, tiles, left, row = (3, 2), 2, 3, 1, 2
+    kernel, passes, tiles, left, cols = (3, 2), 2, 3, 1, 3 * tile[1] * stride - 2
+    span = (tile_rows - 1) * stride + kernel[0]
     words, word_bits, end_bits = (1, 5, 5) if source == Source.INPUT else (2, 4, 3)
     slots, pitch, base = 5, 40, 100
     first_slot = 3  # so that the ring wraps under the kernel
@@ -71,7 +79,8 @@ def test_steps_and_windows(tile, stride, source):
         "kernel_rows_last": kernel[0] - 1, "kernel_cols_last": kernel[1] - 1,
         "word_bits_last": word_bits - 1, "end_bits_last": end_bits - 1, "groups_last": words - 1,
         "ring_base": base, "ring_end": base + (slots - 1) * pitch, "pitch": pitch,
-        "row_low": row % tile_rows, "col_low": -left % tile_cols, "col_start": -left,
+        "row_low": row % tile_rows, "col_low": -left % tile_cols, "padding_left": left,
+        "cols": cols, "span": span,
         "group_start": (-left // tile_cols) * words,
         "tiles_last": tiles - 1, "passes_last": passes - 1,
     }
@@ -81,7 +90,7 @@ def test_steps_and_windows(tile, stride, source):
     def address(r, c, word, above):
         """Ring slot and group of the window's first row and column, or one tile behind."""
         slot = base + (first_slot + (r // tile_rows - row // tile_rows) + above) % slots * pitch
-        return slot, ((c // tile_cols + above) * words + word) % (1 << 16)
+        return slot, ((c // tile_cols + above) * words + word) % (1 << 9)
 
     expected = []
     for _ in range(passes):
@@ -94,13 +103,17 @@ def test_steps_and_windows(tile, stride, source):
                     c = -left + t * tile_cols * stride + j + phase_col * tile_cols
                     (low, group_low), (high, group_high) = (
                         address(r, c, word, above) for above in (0, 1))
-                    expected.append(({"load"}, (r, c, low, high, group_low, group_high)))
+                    inside = [sum((0 <= at + k < size) << k for k in range(0, n, stride)) for at, size, n
+                              in ((r, rows, tile_rows), (c, cols, tile_cols))]
+                    expected.append(({"load"}, (*inside, low, high, group_low, group_high)))
                 expected[-1][0].update({"compute", "row"})
                 for _ in range(1, end_bits if word == words - 1 else word_bits):
                     expected.append(({"shift", "compute"} | (
                         {"row"} if source == Source.LINE else set()), None))
-            expected.append(({"clear", "capture"}, None))
-    cycles = run(tile, layer, slot=base + first_slot * pitch, row=row)
+            expected.append((
+                {"clear", "capture"} | ({"pass_"} if t == tiles - 1 else set()), None))
+    cycles = run(tile, layer, slot=base + first_slot * pitch, above=max(0, -row),
+                 ahead=rows - row - span)
     for number, (actual, wanted) in enumerate(zip(cycles, expected, strict=False)):
         assert actual[:2] == wanted, f"cycle {number}"
     taps = kernel[0] * kernel[1]

@@ -23,8 +23,11 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
 
     Returns the operations in order, the cause of each cycle, and the cycles that load a window.
     """
+    places = list(product(
+        range(layer.get("tiles_last", 0) + 1), range(layer.get("kernel_rows_last", 0) + 1),
+        range(layer.get("kernel_cols_last", 0) + 1), range(layer.get("groups_last", 0) + 1)))
     geometry = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=channels,
-                        weight_rows=16, walk="event")
+                        weight_rows=512, walk="event")
     dut = EventWalker(geometry)
     steps, causes, loads, weight_rows, bits, reads_out = [], [], [], [], [], []
     due = {}
@@ -32,7 +35,6 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
 
     async def testbench(ctx):
         ctx.set(dut.layer, layer)
-        ctx.set(dut.row, row)
         await ctx.tick().repeat(3)
         ctx.set(dut.start, 1)
         await ctx.tick()
@@ -45,7 +47,7 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
             words = due.pop(cycle, None) or noise.integers(0, 256, geometry.pixels).tolist()
             for port, word in zip(dut.words, words, strict=True):
                 ctx.set(port, word)
-            step, window = ctx.get(dut.step), ctx.get(dut.window)
+            step = ctx.get(dut.step)
             weight_rows.append(ctx.get(dut.weight_row))
             bits.append(ctx.get(dut.bits))
             if tail is None:
@@ -56,9 +58,9 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
                 causes.extend(names)
                 reads_out.extend([cycle] * ctx.get(dut.collector_start))
                 if ctx.get(dut.load):
-                    number = window.group_low % (layer.get("groups_last", 0) + 1)
+                    t, tap_row, tap_col, number = places[len(loads) % len(places)]
                     due[cycle + WORD_STAGE] = [
-                        word_of(window.row + i, window.col + j, number)
+                        word_of(row + tap_row + i, t * tile[1] + tap_col + j, number)
                         for i, j in product(range(tile[0]), range(tile[1]))]
                     loads.append(cycle)
                 if ctx.get(dut.done):
@@ -102,7 +104,7 @@ def expected_operations(layer, words_of, weight_base, rows_of_word, tile, row):
             for i, j, number in product(range(layer["kernel_rows_last"] + 1),
                                         range(layer["kernel_cols_last"] + 1),
                                         range(layer["groups_last"] + 1)):
-                words = [words_of(row + i + pr, layer["col_start"] + t * tile[1] + j + pc, number)
+                words = [words_of(row + i + pr, t * tile[1] + j + pc, number)
                          for pr, pc in product(range(tile[0]), range(tile[1]))]
                 operations += list(events_of(layer["source"], words, at))
                 at += channels_of_word(number)
@@ -137,7 +139,7 @@ def test_events_of_a_binary_map(tile, density):
     layer = {
         "source": Source.LINE, "emit": Emit.MAP, "kernel_rows_last": 2, "kernel_cols_last": 1,
         "word_bits_last": 3, "end_bits_last": 2, "groups_last": 1, "tiles_last": 3,
-        "passes_last": 2, "weight_base": 300, "col_start": 0, "row_low": 2 % tile[0],
+        "passes_last": 2, "weight_base": 300, "row_low": 2 % tile[0],
     }
 
     def word_of(row, col, number):
@@ -163,7 +165,7 @@ def test_events_of_signed_values():
     layer = {
         "source": Source.INPUT, "emit": Emit.MAP, "kernel_rows_last": 2, "kernel_cols_last": 2,
         "word_bits_last": 7, "end_bits_last": 7, "groups_last": 0, "tiles_last": 2,
-        "passes_last": 1, "weight_base": 7, "col_start": 0,
+        "passes_last": 1, "weight_base": 7,
     }
 
     def word_of(row, col, number):

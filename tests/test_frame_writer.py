@@ -61,7 +61,7 @@ def test_values_go_round_the_ring(tile, cols):
         ctx.set(dut.enable, 1)
         await ctx.tick()
         for row in range(rows):
-            assert ctx.get(dut.arrived) == row
+            assert ctx.get(dut.missing) == rows - 2 - row
             for col in range(cols):
                 mask, address, data, errors = await send(
                     ctx, dut, frames[row][col], last=col == cols - 1)
@@ -71,9 +71,9 @@ def test_values_go_round_the_ring(tile, cols):
                 assert address == base + slot * pitch + col // tile_cols, (row, col)
                 assert data == frames[row][col] + 128
                 assert errors == (0, 0, 0)
-        assert ctx.get(dut.arrived) == rows
+        assert ctx.get(dut.missing) == -2
         assert not ctx.get(dut.i.ready), "the clip is complete"
-    simulate(testbench, tile, rows_last=rows - 1, cols_last=cols - 1, ring_base=base,
+    simulate(testbench, tile, rows_last=rows - 1, rows_needed=rows - 2, cols_last=cols - 1, ring_base=base,
              ring_end=base + (slots - 1) * pitch, pitch=pitch, credit=100, offset=128)
 
 
@@ -117,8 +117,8 @@ def test_a_row_begins_when_there_is_credit():
         ctx.set(dut.release, 0)
         await row()
         assert not ctx.get(dut.i.ready)
-        assert ctx.get(dut.arrived) == 5
-    simulate(testbench, rows_last=9, cols_last=2, ring_base=0, ring_end=2, pitch=2, credit=2)
+        assert ctx.get(dut.missing) == 10 - 5
+    simulate(testbench, rows_last=9, rows_needed=10, cols_last=2, ring_base=0, ring_end=2, pitch=2, credit=2)
 
 
 def test_the_rest_of_a_finished_clip_passes_and_the_next_begins():
@@ -127,21 +127,21 @@ def test_the_rest_of_a_finished_clip_passes_and_the_next_begins():
         await ctx.tick()
         for clip in range(2):
             for row in range(2):
-                assert ctx.get(dut.arrived) == row
+                assert (ctx.get(dut.missing), ctx.get(dut.idle)) == (2 - row, 0)
                 for col in range(2):
                     address = (await send(ctx, dut, 0, last=col == 1))[1]
                     assert address == 4 + (row // 2), f"clip {clip} starts at the ring's base"
             assert not ctx.get(dut.i.ready)
             await release(ctx, dut, 2, finish=1)
-            assert ctx.get(dut.arrived) == 0, "what passes now is for nobody"
+            assert ctx.get(dut.idle), "what passes now is for nobody"
             for _ in range(3):
                 for col in range(2):
                     await send(ctx, dut, 0, last=col == 1)
-                assert ctx.get(dut.arrived) == 0
+                assert ctx.get(dut.idle)
             assert not ctx.get(dut.i.ready)
             await ctx.tick()
             assert ctx.get(dut.i.ready)
-    simulate(testbench, rows_last=4, cols_last=1, ring_base=4, ring_end=5, pitch=1, credit=2)
+    simulate(testbench, rows_last=4, rows_needed=2, cols_last=1, ring_base=4, ring_end=5, pitch=1, credit=2)
 
 
 def test_disabling_forgets_the_clip():
@@ -150,17 +150,17 @@ def test_disabling_forgets_the_clip():
         await ctx.tick()
         for col in (0, 1, 2, 0):
             await send(ctx, dut, 5, last=col == 2)
-        assert ctx.get(dut.arrived) == 1
+        assert ctx.get(dut.missing) == 4 - 1
         ctx.set(dut.enable, 0)
         await ctx.tick().repeat(2)
         assert not ctx.get(dut.i.ready)
         ctx.set(dut.enable, 1)
         await ctx.tick()
-        assert ctx.get(dut.arrived) == 0
+        assert ctx.get(dut.missing) == 4
         for col in range(3):
             mask, address, _, errors = await send(ctx, dut, 5, last=col == 2)
             assert (mask, address, errors) == (1 << col % 2, col // 2, (0, 0, 0))
-    simulate(testbench, rows_last=3, cols_last=2, ring_base=0, ring_end=2, pitch=2, credit=4)
+    simulate(testbench, rows_last=3, rows_needed=4, cols_last=2, ring_base=0, ring_end=2, pitch=2, credit=4)
 
 
 def test_errors_are_told():

@@ -5,6 +5,7 @@ import random
 import pytest
 from amaranth.lib import enum
 
+from bamac_hw.geometry import Geometry
 from bamac_hw.layout import (
     COUNTER_SLOTS,
     COUNTERS,
@@ -48,6 +49,15 @@ def test_layer_layout_is_all_fields():
     assert layer_layout().size == sum(map(width, fields_of(LAYER).values()))
 
 
+def test_fields_are_as_narrow_as_the_memories():
+    narrow = layer_layout(Geometry("g", tile_cols=4, channels=8, weight_rows=100, input_words=32,
+                                   line_words=64, vector_words=16))
+    widths = {name: width(field.shape) for name, field in narrow}
+    assert widths | {"ring_base": 6, "group_start": 6, "out_groups": 6, "weight_base": 7,
+                     "cols": 9, "word_bits_last": 4, "end_channels_last": 3} == widths
+    assert {name for name, _ in narrow} == set(fields_of(LAYER))
+
+
 @pytest.mark.parametrize("words", [HEADER, LAYER])
 @pytest.mark.parametrize("seed", range(5))
 def test_round_trip(words, seed):
@@ -63,11 +73,11 @@ def test_round_trip(words, seed):
 
 def test_bits_by_hand():
     values = dict.fromkeys(fields_of(LAYER), 0)
-    values |= {"source": Source.VECTOR, "emit": Emit.RAW, "stride2": 1, "shift": 3, "bits": 16,
-               "row_start": -6, "row_low": 2, "col_low": 1, "col_start": -1, "group_start": -2}
+    values |= {"source": Source.VECTOR, "emit": Emit.RAW, "stride2": 1, "shift": 3,
+               "padding_top": 6, "padding_left": 1, "row_low": 2, "col_low": 1, "group_start": -2}
     packed = pack_descriptor(LAYER, values)
-    assert packed[0] == 2 | 5 << 2 | 1 << 5 | 3 << 10 | 16 << 15
-    assert packed[6] == 0b11010 | 2 << 5 | 1 << 7 | 0b11111 << 9 | 0xFFFE << 14 & 0xFFFFFFFF
+    assert packed[0] == 2 | 5 << 2 | 1 << 5 | 3 << 10
+    assert packed[6] == 6 | 1 << 3 | 2 << 6 | 1 << 8 | 0xFFFE << 10
     assert sum(word != 0 for word in packed) == 2
 
 

@@ -36,12 +36,13 @@ def build(tile, source, rows, cols, stride, pad):
     def window(row, col, phase_row, phase_col):
         # Ring slots wrap in hardware; here the map is whole, and rows above it are never read.
         first_row, first_col = row + phase_row * tile_rows, col + phase_col * tile_cols
-        slot = (100 + first_row // tile_rows * pitch) % (1 << 16)
-        group = (first_col // tile_cols) % (1 << 16)
-        return {"slot_low": slot, "slot_high": (slot + pitch) % (1 << 16),
-                "group_low": group, "group_high": (group + 1) % (1 << 16),
+        slot = (100 + first_row // tile_rows * pitch) % (1 << 9)
+        group = (first_col // tile_cols) % (1 << 9)
+        return {"slot_low": slot, "slot_high": (slot + pitch) % (1 << 9),
+                "group_low": group, "group_high": (group + 1) % (1 << 9),
                 "row_low": row % tile_rows, "col_low": col % tile_cols,
-                "row": first_row, "col": first_col,
+                "rows_in": sum((0 <= first_row + i < rows) << i for i in range(tile_rows)),
+                "cols_in": sum((0 <= first_col + j < cols) << j for j in range(tile_cols)),
                 "phase_row": phase_row, "phase_col": phase_col}
 
     return dut, banks, bits, expected, window
@@ -68,8 +69,7 @@ def test_bits_of_every_position(tile, source, pad, stride):
     compared, port_reads = [0], [0, 0, 0]
 
     async def testbench(ctx):
-        ctx.set(dut.layer, {"source": source, "stride2": stride - 1, "rows": rows, "cols": cols,
-                            "pad": pad})
+        ctx.set(dut.layer, {"source": source, "stride2": stride - 1, "pad": pad})
         data = dut.input_data if source == Source.INPUT else dut.line_data
         enable = dut.input_en if source == Source.INPUT else dut.line_en
         idle = {"load": 0}
@@ -113,9 +113,9 @@ def test_vector_words_go_to_every_pixel_bit_by_bit():
     seen = []
 
     async def testbench(ctx):
-        ctx.set(dut.layer, {"source": Source.VECTOR, "rows": 1, "cols": 1})
+        ctx.set(dut.layer, {"source": Source.VECTOR})
         for cycle in range(5 + 16):
-            ctx.set(dut.window, {"slot_low": 0, "group_low": 37, "row": 0, "col": 0})
+            ctx.set(dut.window, {"slot_low": 0, "group_low": 37, "rows_in": 1, "cols_in": 1})
             ctx.set(dut.step_1, {"load": int(cycle == 1)})
             ctx.set(dut.step_4, {"load": int(cycle == 4), "shift": int(cycle > 4)})
             reading = ctx.get(dut.vector_en)

@@ -45,6 +45,7 @@ def test_pooled_map_lands_in_its_banks(tile, pool, out_cols):
         def collect():
             if not ctx.get(dut.valid):
                 return
+            assert ctx.get(dut.first) == (ctx.get(dut.tile) == 0)
             order.append((ctx.get(dut.pass_), ctx.get(dut.tile), ctx.get(dut.signs)))
             for bank in range(tile_rows * tile_cols):
                 if ctx.get(dut.write_mask) >> bank & 1:
@@ -54,7 +55,7 @@ def test_pooled_map_lands_in_its_banks(tile, pool, out_cols):
 
         for job in range(jobs):
             out_row = job * block_rows
-            ctx.set(dut.out_row, out_row)
+            ctx.set(dut.out_left, out_rows - out_row)
             ctx.set(dut.out_low, out_row % tile_rows)
             ctx.set(dut.out_slot, base + out_row // tile_rows * pitch)
             ctx.set(dut.job_start, 1)
@@ -68,7 +69,7 @@ def test_pooled_map_lands_in_its_banks(tile, pool, out_cols):
                                   tile_index * tile_cols:(tile_index + 1) * tile_cols]
                     packed = sum(int(b) << k for k, b in enumerate(chosen.reshape(-1)))
                     ctx.set(dut.positive, packed)
-                    ctx.set(dut.step_6, {"capture": 1})
+                    ctx.set(dut.step_6, {"capture": 1, "pass_": tile_index == tiles - 1})
                     expected.append((number, tile_index, packed))
                     await ctx.tick()
                     collect()

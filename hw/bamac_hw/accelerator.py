@@ -161,7 +161,8 @@ class Accelerator(wiring.Component):
             self.s_axis_frames_tready.eq(frames.i.ready),
             frames.header.eq(scheduler.header), frames.enable.eq(scheduler.running),
             frames.release.eq(scheduler.release), frames.released.eq(scheduler.released),
-            frames.finish.eq(scheduler.finish), scheduler.arrived.eq(frames.arrived),
+            frames.finish.eq(scheduler.finish), scheduler.missing.eq(frames.missing),
+            scheduler.idle_input.eq(frames.idle),
             input_buffer.write_en.eq(frames.write_en),
             input_buffer.write_addr.eq(frames.write_addr),
             *(data.eq(frames.write_data) for data in input_buffer.write_data),
@@ -170,7 +171,8 @@ class Accelerator(wiring.Component):
         # Walk.
         m.d.comb += [
             walker.start.eq(scheduler.job_start), walker.slot.eq(scheduler.slot),
-            walker.row.eq(scheduler.row), scheduler.next_slot.eq(walker.next_slot),
+            walker.above.eq(scheduler.above), walker.ahead.eq(scheduler.ahead),
+            scheduler.next_slot.eq(walker.next_slot),
             scheduler.walk_done.eq(walker.done),
             walker.collector_busy.eq(collector.busy),
             fetch.window.eq(walker.window),
@@ -207,14 +209,14 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             write_back.job_start.eq(scheduler.job_start),
             write_back.out_slot.eq(scheduler.out_slot), write_back.out_low.eq(scheduler.out_low),
-            write_back.out_row.eq(scheduler.out_row), write_back.step_6.eq(steps[6]),
+            write_back.out_left.eq(scheduler.out_left), write_back.step_6.eq(steps[6]),
             write_back.positive.eq(Cat(~acc[-1] for acc in lanes.acc)),
             line_buffers.write_en.eq(write_back.write_mask
                                      & (write_back.valid & is_map).replicate(g.pixels)),
             line_buffers.write_addr.eq(write_back.write_addr),
             collector.reserve.eq(walker.step.capture & is_global),
             collector.load.eq(write_back.valid & is_global),
-            collector.first.eq(scheduler.first_job & (write_back.tile == 0)),
+            collector.first.eq(scheduler.first_job & write_back.first),
             collector.mask.eq(write_back.write_mask), collector.pass_.eq(write_back.pass_),
             collector.start.eq(walker.collector_start),
             *(to.eq(acc) for to, acc in zip(collector.acc, lanes.acc, strict=False)),
@@ -281,7 +283,7 @@ class Accelerator(wiring.Component):
         assert not amounts
         m.d.comb += [
             counters.flush.eq(scheduler.flush), counters.layer.eq(scheduler.current),
-            counters.settled.eq(~(scheduler.scheduling | scheduler.waiting)),
+            counters.settled.eq(running & ~(scheduler.scheduling | scheduler.waiting)),
             counters.clear.eq(host.clear_counters),
             scheduler.run.eq(host.run & ~counters.clearing),
             counters.read_addr.eq(host.counter_addr), host.counter_data.eq(counters.read_data),
@@ -291,7 +293,9 @@ class Accelerator(wiring.Component):
     def _connect_trace(self, m, scheduler, write_back, collector, lanes, monitors):
         g = self._geometry
         job = Signal(16)
-        m.d.comb += job.eq(scheduler.jobs)
+        layer = scheduler.layer
+        m.d.comb += job.eq((layer.out_rows - scheduler.out_left)[:16]
+                           >> (g.tile_rows.bit_length() - 1 - layer.pool_rows_log2)[:2])
         with m.If(write_back.valid):
             m.d.sync += [
                 self.trace_tile_toggle.eq(~self.trace_tile_toggle),

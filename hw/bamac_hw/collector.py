@@ -1,5 +1,8 @@
 """The serial end of the accelerator: global pooling, and the outputs of dense layers."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -7,19 +10,22 @@ from amaranth.lib.wiring import In, Out
 from .geometry import Geometry
 from .layout import Emit, layer_layout
 
-__all__ = ["Collector"]
+__all__ = ["READ_OUT_CYCLES", "Collector"]
+
+READ_OUT_CYCLES = 4  # for each output of a dense layer, and one more for each bit of its shift
 
 
 class Collector(wiring.Component):
-    """Handles one channel per cycle, so that it needs one adder and one shifter for all lanes.
+    """Handles one channel at a time, so that it needs one adder and one shifter for all lanes.
 
     *Global pool* (``load``): adds each channel's ones in the tile to its count in the vector
-    memory, or ORs them into its bit. Takes one cycle per channel and one more.
+    memory, or sets its bit. Takes one cycle per channel and two more.
 
     *Dense* (``start``): reads the accumulators of pixel 0 one by one, requantises
-    (``clamp(acc >> shift, 0, 2**bits - 1)``, the sign's complement, or the raw sum) and writes
-    the vector memory or the score stream. Takes one cycle per output and two more, and waits
-    while a score is not taken.
+    (``clamp(acc >> shift, 0, limit)``, the sign's complement, or the raw sum) and writes the vector
+    memory or the score stream. Takes ``READ_OUT_CYCLES + shift`` cycles per output, and waits
+    while a score is not taken: dense layers have few outputs, and a shift by one bit costs
+    nothing.
 
     Members
     -------
@@ -27,7 +33,7 @@ class Collector(wiring.Component):
     reserve : a global-pool tile enters the pipeline: ``busy`` from the next cycle on
     load, first, mask, data, pass_ : its pooled bits, ``data`` until the collector is no longer
         busy; ``first`` starts a new clip
-    start, pass_dense : read out a dense layer's pass
+    start : read out a dense layer's pass
     acc : accumulators of pixel 0
     busy : not ready for another
     stalled : waiting for a score to be taken
@@ -39,7 +45,7 @@ class Collector(wiring.Component):
     def __init__(self, geometry: Geometry):
         g = self._geometry = geometry
         super().__init__({
-            "layer": In(layer_layout()),
+            "layer": In(layer_layout(geometry)),
             "reserve": In(1),
             "load": In(1),
             "first": In(1),
@@ -51,10 +57,10 @@ class Collector(wiring.Component):
             "busy": Out(1),
             "stalled": Out(1),
             "read_en": Out(1),
-            "read_addr": Out(16),
+            "read_addr": Out(g.address_bits),
             "read_data": In(g.VECTOR_BITS),
             "write_en": Out(1),
-            "write_addr": Out(16),
+            "write_addr": Out(g.address_bits),
             "write_data": Out(g.VECTOR_BITS),
             "scores": Out(stream.Signature(_score_layout())),
             "word_valid": Out(1),
@@ -67,112 +73,135 @@ class Collector(wiring.Component):
         layer = self.layer
         m = Module()
 
-        # Which pass of a dense layer this is; a global pool's comes with its tile.
+        # The channel at hand. ``rest`` is low for its lane alone.
         dense_pass = Signal(8)
+        passes = Signal(8)
         index = Signal(range(g.channels))
-        channels_last = Signal(6)
-
-        def last_of(passes):
-            return Mux(passes == layer.passes_last, layer.end_channels_last,
-                       layer.pass_channels_last)
-
-        counting = Signal()
-        reading = Signal()
+        rest = Signal(g.channels, init=-1)
+        last = Signal()
+        advance = Signal()
+        address = Signal(g.address_bits)
         busy = Signal()
-        m.d.comb += self.busy.eq(busy)
+        m.d.comb += [
+            self.busy.eq(busy), self.read_addr.eq(address),
+            passes.eq(Mux(self.start, dense_pass, self.pass_)),
+        ]
+        last_pass = Signal()
+        m.d.comb += last.eq(index == Mux(last_pass, layer.end_channels_last,
+                                         layer.pass_channels_last))
         with m.If(self.reserve | self.start):
             m.d.sync += busy.eq(1)
+        with m.If(self.load | self.start):
+            m.d.sync += [
+                index.eq(0), rest.eq(~C(1, g.channels)), last_pass.eq(passes == layer.passes_last),
+                address.eq(layer.out_base + passes * g.channels),
+            ]
+        with m.Elif(advance):
+            m.d.sync += [index.eq(index + 1), rest.eq(rest.rotate_left(1)),
+                         address.eq(address + 1)]
 
-        # Global pool: read, then add and write.
+        # Global pool: read; register; add and write.
+        counting = Signal()
         mask = Signal(g.pixels)
         fresh = Signal()
-        address = Signal(16)
-        add = Signal()
-        add_last = Signal()
-        add_addr = Signal(16)
-        ones = Signal(range(g.pixels + 1))
-        with m.If(self.load):
-            m.d.sync += [
-                counting.eq(1), index.eq(0), channels_last.eq(last_of(self.pass_)),
-                address.eq(layer.out_base + self.pass_ * g.channels),
-                mask.eq(self.mask), fresh.eq(self.first),
-            ]
-        m.d.comb += [self.read_en.eq(counting & ~fresh), self.read_addr.eq(address)]
-        m.d.sync += [add.eq(counting), add_last.eq(index == channels_last), add_addr.eq(address)]
-        with m.If(counting):
-            m.d.sync += [
-                index.eq(index + 1), address.eq(address + 1),
-                ones.eq(_count([self.data[q].bit_select(index, 1) & mask[q]
-                                for q in range(g.pixels)])),
-            ]
-            with m.If(index == channels_last):
-                m.d.sync += counting.eq(0)
         old = Signal(g.VECTOR_BITS)
-        m.d.comb += old.eq(Mux(fresh, 0, self.read_data))
-
-        # Dense: select, requantise, emit.
-        advance = Signal()
-        selected = Signal(signed(g.acc_bits))
-        selected_valid = Signal()
-        selected_last = Signal()
-        result = Signal(32)
-        result_valid = Signal()
-        result_last = Signal()
-        result_addr = Signal(16)
-        result_index = Signal(16)
-        raw = Signal()
-        m.d.comb += [
-            raw.eq(layer.emit == Emit.RAW),
-            self.stalled.eq(result_valid & raw & ~self.scores.ready),
-            advance.eq(~self.stalled),
-        ]
-        with m.If(self.start):
-            m.d.sync += [reading.eq(1), index.eq(0), channels_last.eq(last_of(dense_pass))]
-        with m.If(advance):
-            m.d.sync += [
-                selected_valid.eq(reading),
-                selected.eq(Array(self.acc)[index]),
-                selected_last.eq(index == channels_last),
-                result_valid.eq(selected_valid),
-                result_last.eq(selected_last),
-                result.eq(_requantise(m, layer, selected)),
-            ]
-            with m.If(reading):
-                m.d.sync += index.eq(index + 1)
-                with m.If(index == channels_last):
-                    m.d.sync += reading.eq(0)
-            with m.If(result_valid):
-                m.d.sync += result_index.eq(result_index + 1)
-                with m.If(result_last):
-                    m.d.sync += [busy.eq(0), dense_pass.eq(dense_pass + 1)]
-                    with m.If(dense_pass == layer.passes_last):
-                        m.d.sync += [dense_pass.eq(0), result_index.eq(0)]
-        m.d.comb += [
-            result_addr.eq(layer.out_base + result_index),
-            self.scores.valid.eq(result_valid & raw),
-            self.scores.payload.value.eq(result),
-            self.scores.payload.last.eq(result_last & (dense_pass == layer.passes_last)),
-            self.word_valid.eq(result_valid & advance),
-            self.word_index.eq(result_index),
-            self.word_value.eq(result),
-        ]
-
-        with m.If(add):
-            m.d.comb += [
-                self.write_en.eq(1),
-                self.write_addr.eq(add_addr),
-                self.write_data.eq(Mux(layer.emit == Emit.GLOBAL_SUM, old + ones,
-                                       old | ones.any())),
-            ]
-            with m.If(add_last):
-                m.d.sync += busy.eq(0)
+        ones = Signal(range(g.pixels + 1))
+        addend = Signal.like(ones)
+        pooling, pooled = (Signal(2, name=name) for name in ("pooling", "pooled"))  # some, last
+        bits = [self._pick(m, f"bits_{q}", list(self.data[q]), index, rest) & mask[q]
+                for q in range(g.pixels)]
+        m.d.sync += [pooling.eq(Cat(counting, counting & last)), pooled.eq(pooling),
+                     ones.eq(_count(bits))]
+        with m.If(self.load):
+            m.d.sync += [counting.eq(1), mask.eq(self.mask), fresh.eq(self.first)]
+        with m.Elif(last):
+            m.d.sync += counting.eq(0)
+        with m.If(fresh | ~pooling[0]):
+            m.d.sync += old.eq(0)
         with m.Else():
-            m.d.comb += [
-                self.write_en.eq(result_valid & ~raw),
-                self.write_addr.eq(result_addr),
-                self.write_data.eq(result),
-            ]
+            m.d.sync += old.eq(self.read_data)
+        with m.If(pooled[0]):
+            m.d.comb += addend.eq(Mux(layer.emit == Emit.GLOBAL_SUM, ones, ones.any() & ~old[0]))
+        with m.If(pooled[1]):
+            m.d.sync += busy.eq(0)
+
+        # Dense: pick, shift, clamp, emit.
+        value = self._pick(m, "acc", list(self.acc), index, rest)
+        selected = Signal(signed(g.acc_bits))
+        limit = Signal(g.acc_bits - 1)
+        shifts = Signal(5)
+        over = Signal()
+        result = Signal(g.VECTOR_BITS)
+        raw = Signal()
+        emitted = Signal()
+        m.d.comb += [
+            raw.eq(layer.emit == Emit.RAW), limit.eq(layer.limit),
+            over.eq((layer.emit == Emit.BIT) | (selected[:-1] & ~limit).any()),
+        ]
+        m.d.sync += result.eq(0)
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.next = "PICK"
+            with m.State("PICK"):
+                m.next = "SELECT"
+            with m.State("SELECT"):
+                m.d.sync += [selected.eq(value), shifts.eq(layer.shift)]
+                m.next = "SHIFT"
+            with m.State("SHIFT"):
+                with m.If(shifts != 0):
+                    m.d.sync += [selected.eq(selected >> 1), shifts.eq(shifts - 1)]
+                with m.Else():
+                    with m.If(~selected[-1]):
+                        m.d.sync += result.eq((selected | over.replicate(g.VECTOR_BITS))
+                                              & layer.limit)
+                    m.next = "EMIT"
+            with m.State("EMIT"):
+                m.d.comb += [
+                    self.scores.valid.eq(raw), self.stalled.eq(raw & ~self.scores.ready),
+                    emitted.eq(~self.stalled),
+                ]
+                with m.If(emitted):
+                    m.next = "PICK"
+                    with m.If(last):
+                        m.d.sync += [busy.eq(0), dense_pass.eq(dense_pass + 1)]
+                        m.next = "IDLE"
+                        with m.If(last_pass):
+                            m.d.sync += dense_pass.eq(0)
+
+        write_addr = Signal(g.address_bits)
+        m.d.sync += [write_addr.eq(address), self.write_addr.eq(write_addr)]
+        m.d.comb += [
+            self.read_en.eq(counting & ~fresh), advance.eq(counting | emitted),
+            # One of the two sums' halves is zero.
+            self.write_en.eq(pooled[0] | (emitted & ~raw)),
+            self.write_data.eq(old + (result | addend)),
+            self.scores.payload.value.eq(selected),
+            self.scores.payload.last.eq(last & last_pass),
+            self.word_valid.eq(emitted),
+            self.word_index.eq(dense_pass * g.channels + index),
+            self.word_value.eq(Mux(raw, selected, result)),
+        ]
         return m
+
+    def _pick(self, m, name, values, index, rest):
+        """One of ``values``, a cycle after the channel's number (or its turn) is there."""
+        if len(values) <= 8:
+            picked = Signal.like(values[0], name=f"picked_{name}")
+            m.d.sync += picked.eq(Array(values)[index])
+            return picked
+        # All registers but one are in reset: an OR of four takes a LUT, a choice of two does too.
+        gates = []
+        for channel, value in enumerate(values):
+            gate = Signal(len(value), name=f"{name}_{channel}", reset_less=True)
+            with m.If(rest[channel]):
+                m.d.sync += gate.eq(0)
+            with m.Else():
+                m.d.sync += gate.eq(value)
+            gates.append(gate)
+        while len(gates) > 1:
+            gates = [reduce(or_, gates[k:k + 4]) for k in range(0, len(gates), 4)]
+        return gates[0]
 
 
 def _score_layout():
@@ -184,29 +213,3 @@ def _count(terms):
     while len(terms) > 1:
         terms = [sum(terms[k + 1:k + 2], terms[k]) for k in range(0, len(terms), 2)]
     return terms[0]
-
-
-def _requantise(m, layer, acc):
-    """What a dense layer emits for an accumulator, 32 bits.
-
-    A raw sum and a bit have ``shift`` 0 in their descriptors, and a bit has ``bits`` 1, so all
-    three are the shifted accumulator, or zero, or all ones up to ``bits``.
-    """
-    shifted = Signal(signed(len(acc)))
-    limit = Signal(len(acc) - 1)
-    over = Signal()
-    pass_on = Signal()
-    fill = Signal()
-    m.d.comb += [
-        shifted.eq(acc >> layer.shift),
-        limit.eq((1 << layer.bits) - 1),
-        over.eq((shifted[:-1] & ~limit).any()),
-    ]
-    with m.Switch(layer.emit):
-        with m.Case(Emit.RAW):
-            m.d.comb += pass_on.eq(1)
-        with m.Case(Emit.BIT):
-            m.d.comb += fill.eq(acc >= 0)
-        with m.Default():
-            m.d.comb += [pass_on.eq((acc >= 0) & ~over), fill.eq((acc >= 0) & over)]
-    return Mux(pass_on, shifted, 0) | Mux(fill, limit, 0)

@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from .geometry import Geometry
 from .layout import COUNTER_SLOTS, COUNTERS
@@ -14,33 +13,46 @@ __all__ = ["Counters"]
 COUNT_BITS = 32  # counts wrap modulo 2**32, which differences of two readings survive
 
 NAMES = list(COUNTERS)
-DIRECT = NAMES.index("input_writes")
-WAITING = NAMES.index("cycles_wait_input")
 # Grow by up to one for each bank or pixel in a cycle; all others by one.
-BY_PIXEL = {"events", "input_reads", "input_writes", "line_reads", "line_writes"}
+BY_PIXEL = {"events", "input_reads", "line_reads", "line_writes"}
 
-# Cycles in which a counter's low bits cannot overflow twice. An overflow waits for at most a scan
-# of all counters, and after a flush for the longest search for a layer (2 * 15 cycles) before it.
-SCAN_CYCLES = 64
+# Counters in the order in which a round passes them. Those of the first line grow again soonest
+# when a job has ended: two of them from the fourth cycle behind the flush on, the others not before
+# the 18th, when the next job's walk begins.
+OF_JOB = ("cycles_load", "descriptor_reads", "state_writes", "cycles_collect",
+          "cycles_wait_output", "scores", "vector_writes", "vector_reads", "line_writes",
+          "input_reads", "line_reads", "cycles_fetch", "weight_reads", "cycles_tile",
+          "cycles_compute", "events")
+# Grow only while it is open to which layer they belong: the next job's.
+BEFORE_JOB = ("cycles_schedule", "state_reads", "cycles_wait_input")
+ANY_TIME = ("input_writes",)  # go on while other layers run, and are booked to layer 0
+ORDER = (*OF_JOB, *BEFORE_JOB, *ANY_TIME)
+IDLE_SLOTS = 4  # of a round: for the host
+
+# A counter is passed at least once in this many cycles in which it can grow: two rounds (a flush
+# may begin a new one), or the longest search for a layer (3 cycles for each of 15) and a round.
+ROUND_CYCLES = len(ORDER) + IDLE_SLOTS
+BETWEEN_PASSES = 2 * ROUND_CYCLES
+BETWEEN_PASSES_BEFORE_JOB = 3 * 15 + ROUND_CYCLES
 
 
 class Counters(wiring.Component):
-    """Adds up what happens during a job, and books it to the job's layer when the job ends.
+    """Adds up what happens during a job, and books it to the job's layer.
 
-    A counter has only its low bits in a register; when they overflow, a bit is set. A scan passes
-    one counter per cycle and adds such an overflow to the running job's layer in the counter
-    memory. At ``flush`` all low bits move to a shift chain, which is added to the memory in the
-    next cycles, one counter per cycle. A job is longer than that takes, so counting costs no time.
+    A counter has only its low bits in a register. A round passes one counter per cycle; what has
+    gathered there is added to the running job's layer in the counter memory, and the register
+    begins anew. At ``flush`` a round begins, for the job that has ended; it has passed each counter
+    before the next job makes it grow, so counting costs no time.
 
-    Two counters differ. Waiting for input may take forever while it is not known yet to which
-    layer it belongs, so that count is kept whole, and booked first. Input writes go on while
-    other layers run: their count is never moved, and read as layer 0's.
+    Waiting for input may take forever while it is not known yet to which layer it belongs, so that
+    count is kept whole.
 
     Members
     -------
     add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
-        ``pixels`` for ``events`` and the banked memories, at most 1 for the others
-    settled : ``layer`` is that of the running job; needed in all but 32 of the cycles between
+        ``pixels`` for ``events`` and the reads and writes of the banked memories, at most 1 for
+        the others
+    settled : ``layer`` is that of the running job; needed in all but 45 of the cycles between
         two flushes (not counting those that wait for input)
     flush, layer : end of a job of this layer
     clear : set all counters to zero; takes ``max_layers * 32`` cycles (``clearing``)
@@ -66,96 +78,108 @@ class Counters(wiring.Component):
         g = self._geometry
         m = Module()
 
-        # Each read is of another word than the write beside it, or its result is not used.
+        # A word is read, and written three cycles later; no other access of it is in between.
         m.submodules.memory = memory = Memory(shape=COUNT_BITS, depth=self._words, init=[],
                                               attrs={"no_rw_check": 1})
         read, write = memory.read_port(), memory.write_port()
 
-        frames = Signal(COUNT_BITS)
-        waiting = Signal(COUNT_BITS)
-        booking = Signal()
-        first = Signal()
-        slot = Signal(range(len(NAMES)))
-        layer = Signal(4)
-        adding = Signal()
-        addend = Signal(COUNT_BITS)
-        m.d.sync += frames.eq(frames + self.add[DIRECT])
-        with m.If(first):
-            m.d.sync += waiting.eq(self.add[WAITING][0])
-        with m.Else():
-            m.d.sync += waiting.eq(waiting + self.add[WAITING][0])
-
-        # All slots in turn; a booking begins with the one that waiting cycles are kept in.
-        m.d.sync += slot.eq(Mux(slot == len(NAMES) - 1, 0, slot + 1))
-        m.d.sync += first.eq(0)
-        with m.If(slot == (WAITING - 1) % len(NAMES)):
-            m.d.sync += booking.eq(0)
+        # The round. A cycle without a slot lies between a flush and the first counter.
+        slots = ROUND_CYCLES
+        turn = Signal(slots, init=1)
+        slot = Signal(range(slots + 1), init=0)
+        booking = Signal()  # until the job that has ended is booked
+        booked = Signal(4)
         with m.If(self.flush):
-            m.d.sync += [slot.eq(WAITING), first.eq(1), booking.eq(1), layer.eq(self.layer)]
+            m.d.sync += [turn.eq(0), slot.eq(slots), booking.eq(1), booked.eq(self.layer)]
+        with m.Else():
+            m.d.sync += [
+                turn.eq(Cat(turn[-1] | (slot == slots), turn[:-1])),
+                slot.eq(Mux(slot >= slots - 1, 0, slot + 1)),
+                booking.eq(booking & ~turn[len(OF_JOB) - 1]),
+            ]
 
-        # Low bits, the bit behind them that says they have overflowed, and the chain.
-        order = [(WAITING + k) % len(NAMES) for k in range(1, len(NAMES))]
-        low_bits = {k: ceil_log2(SCAN_CYCLES * (g.pixels if NAMES[k] in BY_PIXEL else 1))
-                    for k in order}
-        widths = [1 + max(low_bits[k] for k in order[n:]) for n in range(len(order))]
-        chain = [Signal(width, name=f"booked_{NAMES[k]}")
-                 for k, width in zip(order, widths, strict=True)]
-        overflowed = Signal(len(NAMES))
-        scanned = Signal()
-        m.d.comb += scanned.eq(~booking & ~self.flush & self.settled
-                               & overflowed.bit_select(slot, 1))
-        for n, k in enumerate(order):
-            behind = chain[n + 1] if n + 1 < len(chain) else 0
-            if k == DIRECT:
-                with m.If(self.flush):
-                    m.d.sync += chain[n].eq(0)
-                with m.Elif(~first):
-                    m.d.sync += chain[n].eq(behind)
-                continue
-            bits = low_bits[k]
-            local = Signal(bits, name=f"local_{NAMES[k]}")
-            over = Signal(name=f"over_{NAMES[k]}")
-            grown = Signal(bits + 1, name=f"grown_{NAMES[k]}")
-            amount = self.add[k] if NAMES[k] in BY_PIXEL else self.add[k][0]
-            m.d.comb += [grown.eq(local + amount), overflowed[k].eq(over)]
-            with m.If(self.flush):
-                # What happens in the cycle of the flush still belongs to this job.
-                m.d.sync += [chain[n].eq(Cat(grown[:-1], grown[-1] | over)), local.eq(0),
-                             over.eq(0)]
-            with m.Else():
-                m.d.sync += [local.eq(grown),
-                             over.eq(grown[-1] | (over & ~(scanned & (slot == k))))]
-                with m.If(~first):  # the chain stands still while the waiting cycles are booked
-                    m.d.sync += chain[n].eq(behind)
-
-        # Background addition: read in one cycle, write in the next.
-        many = Signal()
-        m.d.comb += many.eq(Cat(C(int(name in BY_PIXEL), 1) for name in NAMES).bit_select(slot, 1))
-        write_addr = Signal.like(self.read_addr)
-        host_direct = Signal()
-        carry = Mux(many, 1 << max(low_bits.values()), 1 << min(low_bits.values()))
-        m.d.sync += [
-            adding.eq(booking | scanned), write_addr.eq(read.addr),
-            addend.eq(Mux(booking, Mux(first, waiting, chain[0]), carry)),
-            host_direct.eq(self.read_addr == DIRECT),
-        ]
+        # Which counters can be passed now, and to which layer they are booked.
+        open_job, open_before = Signal(), Signal()
+        passing = Signal()
+        layer = Signal(4)
         m.d.comb += [
-            self.busy.eq(booking | scanned | adding),
-            read.addr.eq(Mux(booking | scanned,
-                             Mux(booking, layer, self.layer) * COUNTER_SLOTS + slot,
-                             self.read_addr)),
-            read.en.eq(1),
-            self.read_data.eq(Mux(host_direct, frames, read.data)),
+            open_job.eq((booking | self.settled) & ~self.flush),
+            open_before.eq(self.settled & ~self.flush),
+            layer.eq(Mux(turn[-IDLE_SLOTS - 1], 0, Mux(booking, booked, self.layer))),
+        ]
+        gathered, name_index = [], []
+        visits = []
+        for n, name in enumerate(ORDER):
+            index = NAMES.index(name)
+            most = g.pixels if name in BY_PIXEL else 1
+            between = BETWEEN_PASSES_BEFORE_JOB if name in BEFORE_JOB else BETWEEN_PASSES
+            bits = (COUNT_BITS if name == "cycles_wait_input" else
+                    (between * most).bit_length())
+            local = Signal(bits, name=f"local_{name}")
+            grown = Signal(bits, name=f"grown_{name}")
+            visit = Signal(name=f"visit_{name}")
+            open_now = (~self.flush if name in ANY_TIME else
+                        open_before if name in BEFORE_JOB else open_job)
+            m.d.comb += [
+                grown.eq(local + (self.add[index] if most > 1 else self.add[index][0])),
+                visit.eq(turn[n] & open_now),
+            ]
+            with m.If((visit | self.clear) if name in BEFORE_JOB else visit):
+                m.d.sync += local.eq(0)
+            with m.Else():
+                m.d.sync += local.eq(grown)
+            gathered.append(grown)
+            name_index.append(index)
+            visits.append(visit)
+        m.d.comb += passing.eq(Cat(visits).any())
+
+        # Add: read; register; write.
+        short = Signal(max(len(value) for value in gathered if len(value) < COUNT_BITS))
+        whole = Signal(COUNT_BITS)
+        addend = Signal(COUNT_BITS)
+        old = Signal(COUNT_BITS)
+        read_addr = Signal.like(self.read_addr)
+        waited = ORDER.index("cycles_wait_input")
+        picks = [C(0, 1) if n == waited else value for n, value in enumerate(gathered)]
+        with m.If(passing):
+            m.d.sync += short.eq(Array(picks)[slot])
+        with m.Else():
+            m.d.sync += short.eq(0)
+        with m.If(visits[waited]):
+            m.d.sync += whole.eq(gathered[waited])
+        with m.Else():
+            m.d.sync += whole.eq(0)
+        steps = [Signal(name=f"adding_{n}") for n in range(2)]
+        addresses = [Signal.like(self.read_addr, name=f"address_{n}") for n in range(2)]
+        m.d.comb += [
+            read_addr.eq(layer * COUNTER_SLOTS + Array(name_index)[slot]),
+            read.addr.eq(Mux(passing, read_addr, self.read_addr)), read.en.eq(1),
+            self.read_data.eq(read.data),
+            self.busy.eq(booking | passing | steps[0] | steps[1]),
+        ]
+        m.d.sync += [
+            steps[0].eq(passing), steps[1].eq(steps[0]),
+            addresses[0].eq(read_addr), addresses[1].eq(addresses[0]),
         ]
 
+        # Clearing takes the same way, with both operands zero.
         clear_addr = Signal(range(self._words + 1), init=0)
         m.d.comb += self.clearing.eq(clear_addr != self._words)
         with m.If(self.clear):
-            m.d.sync += [clear_addr.eq(0), frames.eq(0)]
-        with m.If(self.clearing):
+            m.d.sync += clear_addr.eq(0)
+        with m.Elif(self.clearing):
             m.d.sync += clear_addr.eq(clear_addr + 1)
-            m.d.comb += [write.en.eq(1), write.addr.eq(clear_addr), write.data.eq(0)]
+        with m.If(self.clearing):
+            m.d.sync += [old.eq(0), addend.eq(0)]
         with m.Else():
-            m.d.comb += [write.en.eq(adding), write.addr.eq(write_addr),
-                         write.data.eq(read.data + addend)]
+            m.d.sync += [old.eq(read.data), addend.eq(short | whole)]
+        clear_now = Signal()
+        m.d.sync += clear_now.eq(self.clearing)
+        clear_at = Signal.like(self.read_addr)
+        m.d.sync += clear_at.eq(clear_addr)
+        m.d.comb += [
+            write.en.eq(steps[1] | clear_now),
+            write.addr.eq(Mux(clear_now, clear_at, addresses[1])),
+            write.data.eq(old + addend),
+        ]
         return m

@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
-from .layout import Emit, Source, layer_layout
+from .layout import AHEAD_BITS, Emit, Source, layer_layout
 from .step import LANE_STAGE, Step
-from .window_fetch import POSITION_BITS, Window
+from .window_fetch import window_layout
 from .window_walk import WindowWalk
 
 __all__ = ["DenseWalker"]
@@ -29,8 +29,8 @@ class DenseWalker(wiring.Component):
 
     Members
     -------
-    start : begin a job; ``layer``, ``slot``, ``row`` must stay until ``done``
-    slot, row : ring slot and map row of the job's first kernel row
+    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must stay until ``done``
+    slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
     next_slot : ring slot of the next job; valid from the third cycle on
     done : in the last cycle of the walk
     step, window : what enters the pipeline in this cycle
@@ -41,14 +41,15 @@ class DenseWalker(wiring.Component):
     def __init__(self, geometry: Geometry):
         self._geometry = geometry
         super().__init__({
-            "layer": In(layer_layout()),
+            "layer": In(layer_layout(geometry)),
             "start": In(1),
-            "slot": In(16),
-            "row": In(signed(POSITION_BITS)),
-            "next_slot": Out(16),
+            "slot": In(geometry.address_bits),
+            "above": In(3),
+            "ahead": In(signed(AHEAD_BITS)),
+            "next_slot": Out(geometry.address_bits),
             "done": Out(1),
             "step": Out(Step),
-            "window": Out(Window),
+            "window": Out(window_layout(geometry)),
             "collector_busy": In(1),
             "collector_start": Out(1),
             "fetching": Out(1),
@@ -64,7 +65,8 @@ class DenseWalker(wiring.Component):
 
         m.submodules.windows = windows = WindowWalk(g)
         m.d.comb += [
-            windows.layer.eq(layer), windows.slot.eq(self.slot), windows.row.eq(self.row),
+            windows.layer.eq(layer), windows.slot.eq(self.slot),
+            windows.above.eq(self.above), windows.ahead.eq(self.ahead),
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
         ]
 
@@ -140,7 +142,8 @@ class DenseWalker(wiring.Component):
                 with m.Elif(is_global & self.collector_busy):
                     m.d.comb += self.collecting.eq(1)
                 with m.Else():
-                    m.d.comb += [step.capture.eq(1), step.clear.eq(1), self.tiling.eq(1)]
+                    m.d.comb += [step.capture.eq(1), step.clear.eq(1), self.tiling.eq(1),
+                                 step.pass_.eq(windows.last_tile)]
                     next_tile()
 
             with m.State("COLLECT"):

@@ -9,9 +9,9 @@ from amaranth.lib.wiring import In, Out
 
 from .activity_queue import QUEUE_LATENCY, ActivityQueue, WordTag
 from .geometry import Geometry
-from .layout import Emit, Source, layer_layout
+from .layout import AHEAD_BITS, Emit, Source, layer_layout
 from .step import LANE_STAGE, READ_STAGE, WORD_STAGE, Step
-from .window_fetch import POSITION_BITS, Window
+from .window_fetch import window_layout
 from .window_walk import WindowWalk
 
 __all__ = ["FETCH_LATENCY", "QUEUE_DEPTH", "EventWalker"]
@@ -55,9 +55,9 @@ class EventWalker(wiring.Component):
 
     Members
     -------
-    start : begin a job; ``layer``, ``slot``, ``row`` must be stable from two cycles before it
-        until ``done``
-    slot, row : ring slot and map row of the job's first kernel row
+    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must be stable from two cycles
+        before it until ``done``
+    slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
     next_slot : ring slot of the next job
     done : in the last cycle of the walk
     window, load : a window to be fetched
@@ -72,13 +72,14 @@ class EventWalker(wiring.Component):
     def __init__(self, geometry: Geometry):
         g = self._geometry = geometry
         super().__init__({
-            "layer": In(layer_layout()),
+            "layer": In(layer_layout(geometry)),
             "start": In(1),
-            "slot": In(16),
-            "row": In(signed(POSITION_BITS)),
-            "next_slot": Out(16),
+            "slot": In(geometry.address_bits),
+            "above": In(3),
+            "ahead": In(signed(AHEAD_BITS)),
+            "next_slot": Out(geometry.address_bits),
             "done": Out(1),
-            "window": Out(Window),
+            "window": Out(window_layout(geometry)),
             "load": Out(1),
             "words": In(g.word_bits).array(g.pixels),
             "step": Out(Step),
@@ -108,7 +109,8 @@ class EventWalker(wiring.Component):
         room = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH)
         complete = Signal()
         m.d.comb += [
-            windows.layer.eq(layer), windows.slot.eq(self.slot), windows.row.eq(self.row),
+            windows.layer.eq(layer), windows.slot.eq(self.slot),
+            windows.above.eq(self.above), windows.ahead.eq(self.ahead),
             windows.begin.eq(self.start), windows.advance.eq(self.load),
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
             self.load.eq(active & (room != 0)),
@@ -287,7 +289,8 @@ class EventWalker(wiring.Component):
                 with m.Elif(is_global & self.collector_busy):
                     m.d.comb += self.collecting.eq(1)
                 with m.Else():
-                    m.d.comb += [step.capture.eq(1), step.clear.eq(1), self.tiling.eq(1)]
+                    m.d.comb += [step.capture.eq(1), step.clear.eq(1), self.tiling.eq(1),
+                                 step.pass_.eq(tag.pass_end)]
                     next_tile()
 
             with m.State("COLLECT"):

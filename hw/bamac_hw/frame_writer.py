@@ -5,22 +5,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
-from .layout import HEADER
+from .layout import AHEAD_BITS, header_layout
 
-__all__ = ["FrameWriter", "frame_beat_layout", "header_layout"]
+__all__ = ["FrameWriter", "frame_beat_layout"]
 
 
 def frame_beat_layout():
     """One value of a frame; ``last`` marks the frame's last value."""
     return data.StructLayout({"value": 8, "last": 1})
-
-
-def header_layout():
-    """All header fields as one structure."""
-    fields = {}
-    for word in HEADER:
-        fields |= word
-    return data.StructLayout(fields)
 
 
 class FrameWriter(wiring.Component):
@@ -42,7 +34,9 @@ class FrameWriter(wiring.Component):
     i : values of frames
     release, released : the first layer has finished with this many rows
     finish : the first layer has finished with the clip
-    arrived : rows of the current clip that are complete
+    missing : rows of the current clip that the first layer needs and that are not complete
+        (negative: there are more)
+    idle : the first layer has finished with the clip
     write_en, write_addr, write_data : input buffer
     error_short, error_long, error_range : a frame ended early, or late; a value has too many bits
     """
@@ -50,15 +44,16 @@ class FrameWriter(wiring.Component):
     def __init__(self, geometry: Geometry):
         g = self._geometry = geometry
         super().__init__({
-            "header": In(header_layout()),
+            "header": In(header_layout(geometry)),
             "enable": In(1),
             "i": In(stream.Signature(frame_beat_layout())),
             "release": In(1),
             "released": In(4),
             "finish": In(1),
-            "arrived": Out(17),
+            "missing": Out(signed(AHEAD_BITS)),
+            "idle": Out(1),
             "write_en": Out(g.pixels),
-            "write_addr": Out(16),
+            "write_addr": Out(g.address_bits),
             "write_data": Out(g.input_word_bits),
             "error_short": Out(1),
             "error_long": Out(1),
@@ -72,20 +67,19 @@ class FrameWriter(wiring.Component):
 
         started = Signal()
         finished = Signal()
-        rows = Signal(17)
-        col = Signal(16)
-        slot = Signal(16)
+        rows = Signal(16)
+        col = Signal.like(header.cols_last)
+        slot = Signal(g.address_bits)
         row_low = Signal(2)
-        group = Signal(16)
+        group = Signal(g.address_bits)
         col_low = Signal(2)
-        credit = Signal(signed(18))
+        credit = Signal.like(header.credit)  # meaningless once the first layer has finished
         complete = Signal()
         last_col = Signal()
         m.d.comb += [
-            complete.eq(rows == header.rows_last + 1),
             last_col.eq(col == header.cols_last),
-            self.arrived.eq(Mux(finished, 0, rows)),
-            self.i.ready.eq(started & ~complete & ((credit > 0) | finished)),
+            self.missing.eq(header.rows_needed - rows), self.idle.eq(finished),
+            self.i.ready.eq(started & ~complete & ((credit != 0) | finished)),
         ]
 
         value = Signal(8)
@@ -116,21 +110,24 @@ class FrameWriter(wiring.Component):
             with m.Else():
                 m.d.sync += col_low.eq(col_low + 1)
             with m.If(last_col):
-                m.d.sync += [col.eq(0), col_low.eq(0), group.eq(0), rows.eq(rows + 1)]
+                m.d.sync += [col.eq(0), col_low.eq(0), group.eq(0), rows.eq(rows + 1),
+                             complete.eq(rows == header.rows_last)]
                 with m.If(row_low == g.tile_rows - 1):
                     m.d.sync += row_low.eq(0)
                     m.d.sync += slot.eq(Mux(slot == header.ring_end, header.ring_base,
                                             slot + header.pitch))
                 with m.Else():
                     m.d.sync += row_low.eq(row_low + 1)
-        m.d.sync += credit.eq(credit - row_done + Mux(self.release, self.released, 0))
+        change = Signal(signed(5))
+        m.d.comb += change.eq(Mux(self.release, self.released, 0) - row_done)
+        m.d.sync += credit.eq(credit + change)
 
         with m.If(self.finish):
             m.d.sync += finished.eq(1)
         with m.If(~started | (finished & complete)):
             m.d.sync += [
                 started.eq(self.enable), finished.eq(0), rows.eq(0), col.eq(0), group.eq(0),
-                col_low.eq(0), row_low.eq(0), slot.eq(header.ring_base),
+                col_low.eq(0), row_low.eq(0), complete.eq(0), slot.eq(header.ring_base),
                 credit.eq(header.credit),
             ]
         with m.If(~self.enable):

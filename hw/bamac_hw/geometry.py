@@ -72,6 +72,7 @@ class Geometry:
 
     INPUT_BITS = 8
     VECTOR_BITS = 16
+    PADDING_MOST = 7  # rows or columns on a side: less than the largest kernel
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.isidentifier():
@@ -114,6 +115,17 @@ class Geometry:
         In the event-driven walk an input value has planes of either sign.
         """
         return max(self.channels, 2 * self.INPUT_BITS, self.VECTOR_BITS)
+
+    @property
+    def address_bits(self):
+        """Bits of an address in any of the activation memories."""
+        return (max(self.input_words, self.line_words, self.vector_words) - 1).bit_length()
+
+    @property
+    def column_bits(self):
+        """Bits of a number of columns: what one slot of a ring can hold, and padding."""
+        most = self.tile_cols * max(self.input_words, self.line_words) + 2 * self.PADDING_MOST
+        return min(16, most.bit_length())
 
     @property
     def start_bytes(self):

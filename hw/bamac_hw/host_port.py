@@ -46,7 +46,8 @@ class HostPort(wiring.Component):
     run, clear_counters : control
     running, waiting, score_pending, clip_done : status
     errors : set bits of the error register
-    descriptor_en, weight_en, write_addr, write_data : program load; addresses count 32-bit words
+    descriptor_en, weight_en, write_addr, write_data : program load; addresses count 32-bit words,
+        and of a descriptor's only the bits within the window mean something
     counter_addr, counter_data, counter_busy : counter window
     """
 
@@ -79,14 +80,17 @@ class HostPort(wiring.Component):
         irq_enable = Signal()
         interrupt = Signal()
         error = Signal(3)
-        clips = Signal(32)
+        clips = Signal(16)
         m.d.comb += [self.run.eq(run), self.irq.eq(irq_enable & interrupt)]
         m.d.sync += [error.eq(error | self.errors), clips.eq(clips + self.clip_done)]
         with m.If(self.clip_done):
             m.d.sync += interrupt.eq(1)
 
         def in_window(address, base, size):
-            return (address >= base) & (address < base + size)
+            """Whether an address is one of ``size`` from a base with as many low zeros as needed."""
+            bits = (size - 1).bit_length()
+            assert base % (1 << bits) == 0
+            return (address[bits:] == base >> bits) & (address[:bits] < size)
 
         descriptor_bytes = (g.max_layers + 1) * DESCRIPTOR_WORDS * 4
         counter_bytes = g.max_layers * COUNTER_SLOTS * 4
@@ -102,8 +106,7 @@ class HostPort(wiring.Component):
         # The memories are written a cycle later, from registers.
         m.d.sync += [
             self.descriptor_en.eq(0), self.weight_en.eq(0), self.write_data.eq(wdata),
-            self.write_addr.eq(Mux(address >= WEIGHT_WINDOW, address - WEIGHT_WINDOW,
-                                   address - DESCRIPTOR_WINDOW) >> 2),
+            self.write_addr.eq(address[2:-1]),  # behind the bases of both windows
         ]
         with m.If(self.s_axil_bready):
             m.d.sync += self.s_axil_bvalid.eq(0)
@@ -133,32 +136,36 @@ class HostPort(wiring.Component):
         m.d.comb += [
             self.s_axil_arready.eq(~reading & ~self.s_axil_rvalid),
             is_counter.eq(in_window(raddr, COUNTER_WINDOW, counter_bytes) if g.counters else 0),
-            self.counter_addr.eq((raddr - COUNTER_WINDOW)[2:]),
+            self.counter_addr.eq(raddr[2:COUNTER_WINDOW.bit_length() - 1]),
         ]
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
             m.d.sync += [raddr.eq(self.s_axil_araddr), reading.eq(1), settled.eq(0)]
+        # A register's value is taken one cycle before the answer; a counter's is added to it.
+        value, known = Signal(32), Signal()
+        m.d.sync += [value.eq(0), known.eq(is_counter)]
+        with m.If(raddr[5:] == 0):
+            registers = {
+                Register.ID: C(ID_VALUE, 32),
+                Register.VERSION: C(FORMAT_VERSION, 32),
+                Register.GEOMETRY: C(int(g.digest()[:8], 16), 32),
+                Register.CONTROL: Cat(run, C(0, 1), irq_enable),
+                Register.STATUS: Cat(self.running, self.waiting, self.score_pending),
+                Register.ERROR: error,
+                Register.CLIPS: clips,
+                Register.INTERRUPT: interrupt,
+            }
+            with m.Switch(raddr[:5]):
+                for register, content in registers.items():
+                    with m.Case(int(register)):
+                        m.d.sync += [value.eq(content), known.eq(1)]
         with m.If(reading):
             m.d.sync += settled.eq(~is_counter | ~self.counter_busy)
         with m.If(reading & settled & ~(is_counter & self.counter_busy)):
-            m.d.sync += [reading.eq(0), self.s_axil_rvalid.eq(1), self.s_axil_rresp.eq(OKAY)]
-            with m.If(is_counter):
-                m.d.sync += self.s_axil_rdata.eq(self.counter_data)
-            with m.Else():
-                with m.Switch(raddr):
-                    for register, value in {
-                        Register.ID: C(ID_VALUE, 32),
-                        Register.VERSION: C(FORMAT_VERSION, 32),
-                        Register.GEOMETRY: C(int(g.digest()[:8], 16), 32),
-                        Register.CONTROL: Cat(run, C(0, 1), irq_enable),
-                        Register.STATUS: Cat(self.running, self.waiting, self.score_pending),
-                        Register.ERROR: error,
-                        Register.CLIPS: clips,
-                        Register.INTERRUPT: interrupt,
-                    }.items():
-                        with m.Case(int(register)):
-                            m.d.sync += self.s_axil_rdata.eq(value)
-                    with m.Default():
-                        m.d.sync += [self.s_axil_rdata.eq(0), self.s_axil_rresp.eq(SLVERR)]
+            m.d.sync += [
+                reading.eq(0), self.s_axil_rvalid.eq(1),
+                self.s_axil_rresp.eq(Mux(known, OKAY, SLVERR)),
+                self.s_axil_rdata.eq(value | Mux(is_counter, self.counter_data, 0)),
+            ]
         with m.Elif(self.s_axil_rvalid & self.s_axil_rready):
             m.d.sync += self.s_axil_rvalid.eq(0)
         return m

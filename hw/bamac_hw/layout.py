@@ -5,10 +5,12 @@ A descriptor is sixteen 32-bit words. Entry 0 of the descriptor memory is the he
 count minus one.
 """
 
-from amaranth import signed, unsigned
+from amaranth import Shape, signed, unsigned
 from amaranth.lib import data, enum
+from amaranth.utils import ceil_log2
 
 __all__ = [
+    "AHEAD_BITS",
     "COUNTERS",
     "DESCRIPTOR_WORDS",
     "HEADER",
@@ -19,6 +21,7 @@ __all__ = [
     "Register",
     "Source",
     "counter_index",
+    "header_layout",
     "layer_layout",
     "pack_descriptor",
     "unpack_descriptor",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 DESCRIPTOR_WORDS = 16
+AHEAD_BITS = 17  # signed: rows of a map, or how many a job looks beyond it
 
 
 class Source(enum.Enum, shape=2):
@@ -42,14 +46,14 @@ class Emit(enum.Enum, shape=3):
     MAP = 0         # sign bits, pooled, to the line buffers
     GLOBAL_MAX = 1  # sign bits, ORed over the map, to the vector memory
     GLOBAL_SUM = 2  # sign bits, counted over the map, to the vector memory
-    UNSIGNED = 3    # clamp(acc >> shift, 0, 2**bits - 1), to the vector memory
+    UNSIGNED = 3    # clamp(acc >> shift, 0, limit), to the vector memory
     BIT = 4         # acc >= 0, to the vector memory
     RAW = 5         # acc, to the score stream
 
 
 # Header: what the scheduler and the frame writer need before the first layer runs.
 HEADER = (
-    {"layers_last": unsigned(4), "outputs_last": unsigned(12)},
+    {"layers_last": unsigned(4), "outputs_last": unsigned(12), "rows_needed": unsigned(16)},
     {"rows_last": unsigned(16), "cols_last": unsigned(16)},
     {"ring_base": unsigned(16), "ring_end": unsigned(16)},
     {"pitch": unsigned(16), "credit": unsigned(16)},
@@ -58,17 +62,17 @@ HEADER = (
 
 LAYER = (
     {"source": Source, "emit": Emit, "stride2": unsigned(1), "pool_rows_log2": unsigned(2),
-     "pool_cols_log2": unsigned(2), "shift": unsigned(5), "bits": unsigned(5)},
+     "pool_cols_log2": unsigned(2), "shift": unsigned(5)},
     {"kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3),
      "word_bits_last": unsigned(6), "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
-    {"rows": unsigned(16), "cols": unsigned(16)},
-    {"pad": unsigned(8), "span": unsigned(8), "pass_channels_last": unsigned(6),
+    {"ahead_start": signed(AHEAD_BITS), "cols": unsigned(15)},
+    {"pad": unsigned(8), "span": unsigned(4), "pass_channels_last": unsigned(6),
      "end_channels_last": unsigned(6)},
     {"ring_base": unsigned(16), "ring_end": unsigned(16)},
     {"pitch": unsigned(16), "ring_start": unsigned(16)},
-    {"row_start": signed(5), "row_low": unsigned(2), "col_low": unsigned(2), "col_start": signed(5),
-     "group_start": signed(16)},
-    {"tiles_last": unsigned(16), "jobs_last": unsigned(16)},
+    {"padding_top": unsigned(3), "padding_left": unsigned(3), "row_low": unsigned(2),
+     "col_low": unsigned(2), "group_start": signed(16)},
+    {"tiles_last": unsigned(16), "limit": unsigned(16)},
     {"passes_last": unsigned(8), "weight_base": unsigned(16)},
     {"out_base": unsigned(16), "out_end": unsigned(16)},
     {"out_pitch": unsigned(16), "out_groups": unsigned(12)},
@@ -183,12 +187,12 @@ REGISTERS = {
     Register.ERROR: ("read, write 1 to clear", "", (
         ("SHORT", "frame too short"), ("LONG", "frame too long"),
         ("RANGE", "value with too many bits"))),
-    Register.CLIPS: ("read", "clips scored since reset", ()),
+    Register.CLIPS: ("read", "clips scored since reset, modulo 65536", ()),
     Register.INTERRUPT: ("read, write 1 to clear", "", (("CLIP", "a clip was scored"),)),
 }
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ID_VALUE = int.from_bytes(b"BAMC", "little")
 DESCRIPTOR_WINDOW = 0x01000
 COUNTER_WINDOW = 0x02000
@@ -204,9 +208,41 @@ WINDOWS = (
 ADDRESS_BITS = 20
 
 
-def layer_layout():
-    """All fields of a layer descriptor as one structure: what the scheduler holds in registers."""
+_ADDRESSES = {"groups_last", "ring_base", "ring_end", "pitch", "ring_start", "group_start",
+              "out_base", "out_end", "out_pitch", "out_groups"}
+_COLUMNS = {"cols", "cols_last", "tiles_last", "out_cols"}
+
+
+def layer_layout(geometry=None):
+    """All fields of a layer descriptor as one structure: what the scheduler holds in registers.
+
+    With a geometry, fields are no wider than its memories need; the bits behind are zero in every
+    program that fits them.
+    """
+    return _joined(LAYER, geometry)
+
+
+def header_layout(geometry=None):
+    """All header fields as one structure, like :func:`layer_layout`."""
+    return _joined(HEADER, geometry)
+
+
+def _joined(words, geometry):
     fields = {}
-    for word in LAYER:
+    for word in words:
         fields |= word
+    if geometry is not None:
+        g = geometry
+        narrow = {name: g.address_bits for name in _ADDRESSES}
+        narrow |= {name: g.column_bits for name in _COLUMNS}
+        narrow |= {
+            "credit": (g.tile_rows * g.input_words).bit_length(),
+            "word_bits_last": ceil_log2(g.word_bits), "end_bits_last": ceil_log2(g.word_bits),
+            "pass_channels_last": ceil_log2(g.channels),
+            "end_channels_last": ceil_log2(g.channels),
+            "weight_base": ceil_log2(g.weight_rows),
+        }
+        for name, width in narrow.items():
+            if name in fields and width < fields[name].width:
+                fields[name] = Shape(width, fields[name].signed)
     return data.StructLayout(fields)

@@ -5,33 +5,39 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .frame_writer import header_layout
 from .geometry import Geometry
-from .layout import DESCRIPTOR_WORDS, HEADER, LAYER, Emit, layer_layout, word_layout
+from .layout import (
+    AHEAD_BITS,
+    DESCRIPTOR_WORDS,
+    HEADER,
+    LAYER,
+    Emit,
+    header_layout,
+    layer_layout,
+    word_layout,
+)
 from .step import WRITE_STAGE
-from .window_fetch import POSITION_BITS
 
-__all__ = ["DRAIN_CYCLES", "LayerState", "Scheduler"]
+__all__ = ["DRAIN_CYCLES", "LOOK_CYCLES", "Scheduler"]
+
+LOOK_CYCLES = 3  # for each layer looked at
 
 # From the last step of a job until its bits are in the line buffers and can be read.
 DRAIN_CYCLES = WRITE_STAGE + 1
 
 
-class LayerState(data.Struct):
+def state_layout(geometry):
     """A layer's place in the clip, saved between its jobs.
 
-    ``need`` input rows must have arrived before the next job can run. ``row`` is that job's first
-    kernel row in the input map (negative: padding) and ``slot`` its ring slot; ``out_row``,
-    ``out_slot`` and ``out_low`` are the output's; ``jobs`` counts the jobs done.
+    ``ahead`` is how many rows of the input map lie behind those that the next job looks at, and
+    ``above`` how many rows of padding above the map it begins with. ``slot`` is the ring slot of
+    its first kernel row; ``out_left`` counts the rows that are not yet put out, ``out_slot`` and
+    ``out_low`` are the place of the next one. ``first`` marks the first job of a clip.
     """
-
-    need: 17
-    row: signed(POSITION_BITS)
-    slot: 16
-    out_slot: 16
-    out_low: 2
-    out_row: 16
-    jobs: 16
+    return data.StructLayout({
+        "ahead": signed(AHEAD_BITS), "above": 3, "slot": geometry.address_bits,
+        "out_left": 16, "out_slot": geometry.address_bits, "out_low": 2, "first": 1,
+    })
 
 
 class Scheduler(wiring.Component):
@@ -42,17 +48,22 @@ class Scheduler(wiring.Component):
     runs as soon as it can, no ring ever needs more rows than the compiler has worked out, and a
     clip has left every deeper layer before layer 0 begins the next one.
 
-    Cycles: 2 for each layer looked at, 13 to load the descriptor, 1 to start, then the walk,
+    Rows are counted by how many are missing: a job can run when no more rows of its input are
+    missing than lie behind those that it looks at, or none at all.
+
+    Cycles: 3 for each layer looked at, 13 to load the descriptor, 1 to start, then the walk,
     ``DRAIN_CYCLES`` (and the collector, if it is still busy), and 1 to save.
 
     Members
     -------
     run : level; a rising edge boots (reads the header, resets every layer's state)
     layer, header : descriptor of the running layer; the program's header
-    job_start, row, slot, first_job, jobs : for the walker; ``jobs`` were done before this one
-    out_slot, out_low, out_row : for the write-back
+    job_start, slot, above, ahead, first_job : for the walker
+    out_slot, out_low, out_left : for the write-back
     next_slot, walk_done, collector_busy : from the walker and the collector
-    arrived : rows of the current clip in the input buffer
+    missing : rows of the current clip that layer 0 needs and that are not in the input buffer
+        (negative: there are more)
+    idle_input : and none of them may be used (the first layer has finished with the clip)
     release, released, finish : for the frame writer
     write_en, write_addr, write_data : load the descriptor memory
     flush, current : the running layer's job ends in this cycle
@@ -67,20 +78,21 @@ class Scheduler(wiring.Component):
         self._init = init
         super().__init__({
             "run": In(1),
-            "layer": Out(layer_layout()),
-            "header": Out(header_layout()),
+            "layer": Out(layer_layout(geometry)),
+            "header": Out(header_layout(geometry)),
             "job_start": Out(1),
-            "row": Out(signed(POSITION_BITS)),
-            "slot": Out(16),
+            "slot": Out(g.address_bits),
+            "above": Out(3),
+            "ahead": Out(signed(AHEAD_BITS)),
             "first_job": Out(1),
-            "jobs": Out(16),
-            "out_slot": Out(16),
+            "out_slot": Out(g.address_bits),
             "out_low": Out(2),
-            "out_row": Out(16),
-            "next_slot": In(16),
+            "out_left": Out(16),
+            "next_slot": In(g.address_bits),
             "walk_done": In(1),
             "collector_busy": In(1),
-            "arrived": In(17),
+            "missing": In(signed(AHEAD_BITS)),
+            "idle_input": In(1),
             "release": Out(1),
             "released": Out(4),
             "finish": Out(1),
@@ -110,9 +122,11 @@ class Scheduler(wiring.Component):
             shape=32, depth=(g.max_layers + 1) * DESCRIPTOR_WORDS, init=list(self._init),
             attrs={"no_rw_check": 1})
         read, write = descriptors.read_port(), descriptors.write_port()
-        # Written when a job is saved and read when the next is looked for, never at once.
-        m.submodules.states = states = Memory(shape=LayerState, depth=g.max_layers, init=[],
-                                              attrs={"no_rw_check": 1})
+        # Block memories: as many registers and LUTs in their place would cost more. They are
+        # written when a job is saved and read when the next is looked for, never at once.
+        layout = state_layout(g)
+        block = {"no_rw_check": 1, "ram_style": "block"}
+        m.submodules.states = states = Memory(shape=layout, depth=16, init=[], attrs=block)
         state_read, state_write = states.read_port(), states.write_port()
         m.d.comb += [
             write.en.eq(self.write_en), write.addr.eq(self.write_addr),
@@ -123,63 +137,58 @@ class Scheduler(wiring.Component):
             read.en.eq(0), state_read.en.eq(0),
         ]
 
-        # Rows that have arrived at the input of each layer; the frame writer counts layer 0's.
-        m.submodules.arrivals = arrivals = Memory(shape=17, depth=16, init=[],
-                                                  attrs={"no_rw_check": 1})
+        # Rows that are missing at the input of each layer but the first, for which the frame
+        # writer counts them. ``none`` is set while nothing of a clip has arrived.
+        arrivals_layout = data.StructLayout({"missing": signed(AHEAD_BITS), "none": 1})
+        m.submodules.arrivals = arrivals = Memory(shape=arrivals_layout, depth=16, init=[],
+                                                  attrs=block)
         arrival_read, arrival_write = arrivals.read_port(), arrivals.write_port()
         candidate = Signal(4)
         current = Signal(4)
-        arrived = Signal(17)
+        seen = Signal(arrivals_layout)
+        state = Signal(layout)
         m.d.comb += [
             arrival_read.en.eq(state_read.en), arrival_read.addr.eq(candidate),
-            arrived.eq(Mux(candidate == 0, self.arrived, arrival_read.data)),
-            self.current.eq(current),
+            state_read.addr.eq(candidate), self.current.eq(current),
         ]
+        with m.If(candidate == 0):
+            m.d.sync += [seen.missing.eq(self.missing), seen.none.eq(self.idle_input)]
+        with m.Else():
+            m.d.sync += seen.eq(arrival_read.data)
+        enough = Signal()
+        m.d.comb += enough.eq(~seen.none & (seen.missing <= Mux(state.ahead[-1], 0, state.ahead)))
 
-        # The running job's state stays at the read port. The next job's, or a new clip's, is ready
-        # long before it is saved.
-        state = state_read.data
-        following = Signal(LayerState)
+        # The running job's place, and the next job's, or a new clip's: what will be saved.
+        following = state_write.data
         booting = Signal()
         restart = Signal()
         last_job = Signal()
         advance = Signal(4)
-        block = Signal(3)
+        rows = Signal(3)
         full = Signal()
-        end = Signal(signed(POSITION_BITS + 1))
-        out_top = Signal(17)
-        rows = Signal(17)
+        left = Signal(signed(17))
         m.d.comb += [
-            self.row.eq(state.row), self.slot.eq(state.slot), self.out_slot.eq(state.out_slot),
-            self.out_low.eq(state.out_low), self.out_row.eq(state.out_row),
-            self.first_job.eq(state.jobs == 0), self.jobs.eq(state.jobs),
-            rows.eq(layer.rows),
+            self.slot.eq(state.slot), self.above.eq(state.above), self.ahead.eq(state.ahead),
+            self.first_job.eq(state.first), self.out_slot.eq(state.out_slot),
+            self.out_low.eq(state.out_low), self.out_left.eq(state.out_left),
+            self.released.eq(advance), state_write.addr.eq(current),
             advance.eq(Mux(layer.stride2, 2 * g.tile_rows, g.tile_rows)),
-            block.eq(g.tile_rows >> layer.pool_rows_log2),
-            full.eq(state.out_low + block == g.tile_rows),
+            rows.eq(g.tile_rows >> layer.pool_rows_log2),
+            full.eq(state.out_low + rows == g.tile_rows),
+            left.eq(state.out_left - rows),
+            last_job.eq((state.out_left[3:] == 0) & (state.out_left[:3] <= rows)),
             restart.eq(last_job | booting),
-            end.eq(following.row + layer.span),
-        ]
-        m.d.sync += [
-            last_job.eq(state.jobs == layer.jobs_last),
-            following.row.eq(Mux(restart, layer.row_start, state.row + advance)),
-            following.need.eq(Mux(end > rows, rows, end[:17])),
+            following.ahead.eq(Mux(restart, layer.ahead_start, state.ahead - advance)),
+            following.above.eq(Mux(restart, layer.padding_top,
+                                   Mux(state.above > advance, state.above - advance, 0))),
             following.slot.eq(Mux(restart, layer.ring_start, self.next_slot)),
-            following.out_slot.eq(state.out_slot + Mux(full, layer.out_pitch, 0)),
-            out_top.eq(Mux(state.out_row + block > layer.out_rows, layer.out_rows,
-                           state.out_row + block)),
+            following.out_slot.eq(
+                Mux(restart | (full & (state.out_slot == layer.out_end)), layer.out_base,
+                    state.out_slot + Mux(full, layer.out_pitch, 0))),
+            following.out_low.eq(Mux(restart | full, 0, state.out_low + rows)),
+            following.out_left.eq(Mux(restart, layer.out_rows, left)),
+            following.first.eq(restart),
         ]
-        with m.If(restart | (full & (state.out_slot == layer.out_end))):
-            m.d.sync += following.out_slot.eq(layer.out_base)
-        with m.If(restart):
-            m.d.sync += [following.out_row.eq(0), following.out_low.eq(0), following.jobs.eq(0)]
-        with m.Else():
-            m.d.sync += [following.out_row.eq(state.out_row + block),
-                         following.out_low.eq(Mux(full, 0, state.out_low + block)),
-                         following.jobs.eq(state.jobs + 1)]
-
-        m.d.comb += [self.released.eq(advance), state_write.addr.eq(current),
-                     state_read.addr.eq(candidate), state_write.data.eq(following)]
         count = Signal(range(max(DRAIN_CYCLES, len(LAYER) + 1) + 1))
         booted_entry = Signal(5)
         entry = Signal(5)
@@ -216,26 +225,28 @@ class Scheduler(wiring.Component):
                         m.next = "START"
 
             with m.State("BOOT"):
-                # Two cycles for row and need to settle, then the state is written.
-                m.d.sync += count.eq(count + 1)
-                with m.If(count == 2):
-                    m.d.sync += [count.eq(0), booted_entry.eq(booted_entry + 1)]
-                    m.next = "LOAD"
-                    with m.If(booted_entry != 0):
-                        m.d.comb += [state_write.en.eq(1), arrival_write.en.eq(1),
-                                     arrival_write.addr.eq(current)]
-                        m.d.sync += current.eq(current + 1)
-                        with m.If(current == header.layers_last):
-                            m.d.sync += [booting.eq(0), candidate.eq(0)]
-                            m.next = "LOOK"
+                m.d.sync += booted_entry.eq(booted_entry + 1)
+                m.next = "LOAD"
+                with m.If(booted_entry != 0):
+                    m.d.comb += [state_write.en.eq(1), arrival_write.en.eq(1),
+                                 arrival_write.addr.eq(current), arrival_write.data.none.eq(1)]
+                    m.d.sync += current.eq(current + 1)
+                    with m.If(current == header.layers_last):
+                        m.d.sync += [booting.eq(0), candidate.eq(0)]
+                        m.next = "LOOK"
 
             with m.State("LOOK"):
                 m.d.comb += [self.scheduling.eq(1), state_read.en.eq(1)]
+                m.next = "FETCH"
+
+            with m.State("FETCH"):
+                m.d.comb += self.scheduling.eq(1)
+                m.d.sync += state.eq(state_read.data)
                 m.next = "CHECK"
 
             with m.State("CHECK"):
                 m.d.comb += self.scheduling.eq(~self.waiting)
-                with m.If(arrived >= state_read.data.need):
+                with m.If(enough):
                     m.d.sync += [current.eq(candidate), count.eq(0)]
                     m.next = "LOAD"
                 with m.Elif(candidate != 0):
@@ -258,7 +269,7 @@ class Scheduler(wiring.Component):
                 with m.If((count == 0) & ((layer.emit == Emit.MAP) | last_job)):
                     m.d.comb += [
                         arrival_write.en.eq(1), arrival_write.addr.eq(current + 1),
-                        arrival_write.data.eq(Mux(layer.emit == Emit.MAP, out_top, 1)),
+                        arrival_write.data.missing.eq(Mux(last_job, 0, left)),
                     ]
                 with m.If(count != DRAIN_CYCLES - 1):
                     m.d.comb += self.loading.eq(1)
@@ -274,7 +285,8 @@ class Scheduler(wiring.Component):
                 with m.If(current == 0):
                     m.d.comb += [self.release.eq(1), self.finish.eq(last_job)]
                 with m.Elif(last_job):
-                    m.d.comb += [arrival_write.en.eq(1), arrival_write.addr.eq(current)]
+                    m.d.comb += [arrival_write.en.eq(1), arrival_write.addr.eq(current),
+                                 arrival_write.data.none.eq(1)]
                 m.d.comb += self.clip_done.eq(last_job & (current == header.layers_last))
                 m.d.sync += candidate.eq(
                     Mux(current == header.layers_last, current, current + 1))

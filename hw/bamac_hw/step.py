@@ -14,7 +14,7 @@ class Step(data.Struct):
     ============= =========================================================================
     ``byte``      read a row of start-value bytes, shift it into the start registers
     ``start``     every lane adds its channel's start value
-    ``pass_``     with ``start``: the first tile of a pass
+    ``pass_``     with ``start``: the first tile of a pass; with ``capture``: the last one
     ``load``      fetch the activation words of the window's current phase
     ``shift``     move every activation word on to its next bit
     ``compute``   lanes whose bit is 1 add the operand

@@ -11,12 +11,10 @@ from .geometry import Geometry
 from .layout import Source, layer_layout
 from .step import Step
 
-__all__ = ["POSITION_BITS", "Window", "WindowFetch"]
-
-POSITION_BITS = 18  # rows and columns of a map, with room for padding on both sides
+__all__ = ["WindowFetch", "window_layout"]
 
 
-class Window(data.Struct):
+def window_layout(geometry):
     """Where the pixels of a tile see their input for one kernel tap.
 
     A window is as large as a tile, so each of its pixels lies in another bank. With stride 2, a
@@ -25,19 +23,16 @@ class Window(data.Struct):
     ``slot_low`` and ``slot_high`` are the addresses of the ring slots of the window's first row
     and of the rows behind the next multiple of ``tile_rows``; ``group_low`` and ``group_high``
     the same for columns. ``row_low`` and ``col_low`` are the window's first row and column modulo
-    the tile; ``row`` and ``col`` its place in the map, which decides about padding.
+    the tile; ``rows_in`` and ``cols_in`` say which of its rows and columns lie in the map, the
+    others are padding.
     """
-
-    slot_low: 16
-    slot_high: 16
-    group_low: 16
-    group_high: 16
-    row_low: 2
-    col_low: 2
-    row: signed(POSITION_BITS)
-    col: signed(POSITION_BITS)
-    phase_row: 1
-    phase_col: 1
+    g = geometry
+    return data.StructLayout({
+        "slot_low": g.address_bits, "slot_high": g.address_bits,
+        "group_low": g.address_bits, "group_high": g.address_bits,
+        "row_low": 2, "col_low": 2, "rows_in": g.tile_rows, "cols_in": g.tile_cols,
+        "phase_row": 1, "phase_col": 1,
+    })
 
 
 class WindowFetch(wiring.Component):
@@ -62,12 +57,12 @@ class WindowFetch(wiring.Component):
     def __init__(self, geometry: Geometry):
         g = self._geometry = geometry
         super().__init__({
-            "layer": In(layer_layout()),
-            "window": In(Window),
+            "layer": In(layer_layout(geometry)),
+            "window": In(window_layout(geometry)),
             "step_0": In(Step),
             "step_1": In(Step),
             "step_4": In(Step),
-            "addr": Out(16).array(g.pixels),
+            "addr": Out(g.address_bits).array(g.pixels),
             "input_en": Out(g.pixels),
             "line_en": Out(g.pixels),
             "vector_en": Out(1),
@@ -84,22 +79,19 @@ class WindowFetch(wiring.Component):
         layer, window = self.layer, self.window
         m = Module()
 
-        def in_map(position, offset, size):
-            return (position + offset >= 0) & (position + offset < size)
-
         # Stage 0 to 1: the slot of each bank row and the group of each bank column.
-        slot = [Signal(16, name=f"slot_{i}") for i in range(rows)]
-        group = [Signal(16, name=f"group_{j}") for j in range(cols)]
+        slot = [Signal(g.address_bits, name=f"slot_{i}") for i in range(rows)]
+        group = [Signal(g.address_bits, name=f"group_{j}") for j in range(cols)]
         row_ok = [Signal(rows, name=f"row_ok_{n}") for n in range(1, 5)]
         col_ok = [Signal(cols, name=f"col_ok_{n}") for n in range(1, 5)]
         for i in range(rows):
             m.d.sync += slot[i].eq(Mux(i >= window.row_low, window.slot_low, window.slot_high))
             used = 1 if i % 2 == 0 or rows == 1 else ~layer.stride2
-            m.d.sync += row_ok[0][i].eq(in_map(window.row, i, layer.rows) & used)
+            m.d.sync += row_ok[0][i].eq(window.rows_in[i] & used)
         for j in range(cols):
             m.d.sync += group[j].eq(Mux(j >= window.col_low, window.group_low, window.group_high))
             used = 1 if j % 2 == 0 or cols == 1 else ~layer.stride2
-            m.d.sync += col_ok[0][j].eq(in_map(window.col, j, layer.cols) & used)
+            m.d.sync += col_ok[0][j].eq(window.cols_in[j] & used)
 
         # Placement travels along with the data.
         place = [

@@ -27,30 +27,33 @@ class WriteBack(wiring.Component):
     Members
     -------
     layer : the running layer's descriptor
-    job_start : a job begins; ``out_slot``, ``out_low``, ``out_row`` must stay until its end
-    out_slot, out_low, out_row : ring slot, first bank row, and map row of the job's output
+    job_start : a job begins; ``out_slot``, ``out_low``, ``out_left`` must stay until its end
+    out_slot, out_low, out_left : ring slot and first bank row of the job's output; rows of the
+        map from there on
     step_6 : the step at the lanes
     positive : one bit per lane: the accumulator is not negative
-    valid : ``write_*``, ``tile``, ``pass_`` and ``signs`` hold a tile
+    valid : ``write_*``, ``first``, ``tile``, ``pass_`` and ``signs`` hold a tile
     write_mask, write_addr, write_data : banks and words to be written
+    first : it is the first of its pass
     tile, pass_, signs : which tile this is, and its output bits before pooling
     """
 
     def __init__(self, geometry: Geometry):
         g = self._geometry = geometry
         super().__init__({
-            "layer": In(layer_layout()),
+            "layer": In(layer_layout(geometry)),
             "job_start": In(1),
-            "out_slot": In(16),
+            "out_slot": In(g.address_bits),
             "out_low": In(2),
-            "out_row": In(16),
+            "out_left": In(16),
             "step_6": In(Step),
             "positive": In(g.lanes),
             "valid": Out(1),
             "write_mask": Out(g.pixels),
-            "write_addr": Out(16),
+            "write_addr": Out(g.address_bits),
             "write_data": Out(g.channels).array(g.pixels),
             "tile": Out(16),
+            "first": Out(1),
             "pass_": Out(8),
             "signs": Out(g.lanes),
         })
@@ -91,40 +94,44 @@ class WriteBack(wiring.Component):
         # Place of the captured tile.
         tile = Signal(16)
         passes = Signal(8)
-        out_col = Signal(16)
-        out_group = Signal(16)
+        first = Signal()
+        last = Signal()
+        out_group = Signal(g.address_bits)
         col_low = Signal(2)
+        cols_left = Signal(layer.out_cols.shape())
         block_cols = Signal(3)
         m.d.comb += block_cols.eq(g.tile_cols >> layer.pool_cols_log2)
+        m.d.sync += last.eq(self.step_6.pass_)
         with m.If(self.job_start):
-            m.d.sync += [tile.eq(0), passes.eq(0), out_col.eq(0), out_group.eq(0), col_low.eq(0)]
+            m.d.sync += [tile.eq(0), passes.eq(0), first.eq(1), cols_left.eq(layer.out_cols),
+                         out_group.eq(0), col_low.eq(0)]
+        with m.Elif(captured_valid & last):
+            m.d.sync += [tile.eq(0), passes.eq(passes + 1), first.eq(1),
+                         cols_left.eq(layer.out_cols), out_group.eq(0), col_low.eq(0)]
         with m.Elif(captured_valid):
-            m.d.sync += [tile.eq(tile + 1), out_col.eq(out_col + block_cols)]
+            m.d.sync += [tile.eq(tile + 1), first.eq(0), cols_left.eq(cols_left - block_cols)]
             with m.If(col_low + block_cols == g.tile_cols):
                 m.d.sync += [col_low.eq(0), out_group.eq(out_group + layer.out_groups)]
             with m.Else():
                 m.d.sync += col_low.eq(col_low + block_cols)
-            with m.If(tile == layer.tiles_last):
-                m.d.sync += [tile.eq(0), passes.eq(passes + 1), out_col.eq(0), out_group.eq(0),
-                             col_low.eq(0)]
 
         # Stage 7 to 8: pool along the columns, and place.
-        def select(size, pool_log2, low, position, limit):
+        def select(size, pool_log2, low, left, axis):
             """For each bank along one axis: is it written, under the layer's pool?"""
-            chosen = Signal(size, name=f"chosen_{'rows' if limit is layer.out_rows else 'cols'}")
+            chosen = Signal(size, name=f"chosen_{axis}")
+            there = Signal(size, name=f"there_{axis}")  # a block's first is always there
+            m.d.comb += there.eq(Cat(1, (left > k for k in range(1, size))))
             with m.Switch(pool_log2):
                 for log2 in range(size.bit_length()):
                     block = size >> log2
                     with m.Case(log2):
                         for bank in range(size):
                             inside = low == bank - bank % block if block < size else C(1)
-                            m.d.comb += chosen[bank].eq(
-                                inside & (position + bank % block < limit))
+                            m.d.comb += chosen[bank].eq(inside & there[bank % block])
             return chosen
 
-        rows = select(g.tile_rows, layer.pool_rows_log2, self.out_low, self.out_row,
-                      layer.out_rows)
-        cols = select(g.tile_cols, layer.pool_cols_log2, col_low, out_col, layer.out_cols)
+        rows = select(g.tile_rows, layer.pool_rows_log2, self.out_low, self.out_left, "rows")
+        cols = select(g.tile_cols, layer.pool_cols_log2, col_low, cols_left, "cols")
 
         m.d.sync += self.valid.eq(captured_valid)
         for i in range(g.tile_rows):
@@ -137,6 +144,7 @@ class WriteBack(wiring.Component):
                 ]
         m.d.sync += [
             self.write_addr.eq(self.out_slot + out_group + passes),
-            self.tile.eq(tile), self.pass_.eq(passes), self.signs.eq(signs),
+            self.first.eq(first), self.tile.eq(tile), self.pass_.eq(passes),
+            self.signs.eq(signs),
         ]
         return m

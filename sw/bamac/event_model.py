@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bamac_hw.collector import READ_OUT_CYCLES
 from bamac_hw.event_walker import FETCH_LATENCY, QUEUE_DEPTH
 from bamac_hw.geometry import Geometry
 from bamac_hw.layout import Emit, Source
@@ -20,13 +21,12 @@ from bamac_hw.step import LANE_STAGE, WRITE_STAGE
 from . import reference
 
 __all__ = [
-    "COLLECT_LATENCY", "READ_OUT_LATENCY", "LayerEvents", "concatenate", "event_limits",
+    "COLLECT_LATENCY", "LayerEvents", "concatenate", "event_limits",
     "job_cycles", "tile_events",
 ]
 
-# A collection of n channels keeps the collector busy for n cycles and these.
-COLLECT_LATENCY = WRITE_STAGE + 2     # from a tile's end
-READ_OUT_LATENCY = 2                  # from the first accumulator
+# A global pool of n channels keeps the collector busy for n cycles and these.
+COLLECT_LATENCY = WRITE_STAGE + 3     # from a tile's end
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ def job_cycles(walk, geometry, events, limit=None):
                 else:
                     free = np.where(count > 0, begin + count - 1, free)
             if walk.source == Source.VECTOR:
-                read_out = LANE_STAGE + channels + READ_OUT_LATENCY
+                read_out = LANE_STAGE + channels * (READ_OUT_CYCLES + walk.shift)
                 end = end + read_out
                 collect += read_out
             elif is_global:

@@ -15,14 +15,15 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from bamac_hw.collector import READ_OUT_CYCLES
 from bamac_hw.layout import COUNTERS, LAYER, Emit, Source
 from bamac_hw.program import Program
-from bamac_hw.scheduler import DRAIN_CYCLES
+from bamac_hw.scheduler import DRAIN_CYCLES, LOOK_CYCLES
 from bamac_hw.step import LANE_STAGE
 
 from . import event_model, reference
 from .compiler.schedule import job_order
-from .event_model import COLLECT_LATENCY, READ_OUT_LATENCY
+from .event_model import COLLECT_LATENCY
 
 __all__ = ["CAUSES", "access_bytes", "bounds", "lower_bounds", "predict", "predict_events"]
 
@@ -118,12 +119,12 @@ def _predict(program, clips, events=None, limit=None):
         done = [0] * len(walks)
         for index, looks in job_order(walks, first=0 if clip == 0 else len(walks) - 1):
             walk, total = walks[index], totals[index]
-            checked = now + 2 * looks - 1
+            checked = now + LOOK_CYCLES * looks - 1
             ready = checked
             if index == 0:
                 first_row = done[0] * walk.advance - walk.padding[0]
                 ready = max(checked, frames.arrival(min(walk.rows, first_row + walk.span)))
-            total["cycles_schedule"] += 2 * looks
+            total["cycles_schedule"] += LOOK_CYCLES * looks
             total["state_reads"] += looks
             total["cycles_wait_input"] += ready - checked
             costs = job_costs[index][clip][done[index]]
@@ -157,7 +158,7 @@ def _dense_cycles(walk, geometry):
               "collect": 0}
     if walk.source == Source.VECTOR:
         cycles["collect"] = sum(
-            LANE_STAGE + _pass_channels(walk, number, geometry) + READ_OUT_LATENCY
+            LANE_STAGE + _pass_channels(walk, number, geometry) * (READ_OUT_CYCLES + walk.shift)
             for number in range(walk.passes))
     elif walk.emit != Emit.MAP:
         between = 2 + walk.steps + walk.fetches
@@ -232,7 +233,7 @@ class _FrameArrivals:
     def arrival(self, rows):
         """First cycle in which ``rows`` rows of the clip are seen to have arrived."""
         self._receive(rows)
-        return self._ends[rows - 1] + 1
+        return self._ends[rows - 1] + 2
 
     def release(self, rows, *, at, last):
         """The first layer's job that ends in cycle ``at`` gives back ``rows`` rows."""

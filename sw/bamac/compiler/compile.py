@@ -162,6 +162,7 @@ def _header(network, walks, rings, geometry):
     return pack_descriptor(HEADER, {
         "layers_last": len(walks) - 1,
         "outputs_last": walks[-1].layer.out_channels - 1,
+        "rows_needed": first.rows,
         "rows_last": network.input.rows - 1, "cols_last": first.cols - 1,
         "ring_base": ring.base, "ring_end": ring.end, "pitch": ring.pitch,
         "credit": ring.rows - first.padding[0],
@@ -173,22 +174,23 @@ def _header(network, walks, rings, geometry):
 def _descriptor(walk, geometry, weight_base, ring, next_ring, vector_base, next_vector):
     top, _, left, _ = walk.padding
     tile_rows, tile_cols = geometry.tile_rows, geometry.tile_cols
+    span = max(walk.span, tile_rows)  # a dense layer's other pixels look beyond its only row
     values = {
         "source": walk.source, "emit": walk.emit, "stride2": int(walk.stride == 2),
         "pool_rows_log2": walk.pool[0].bit_length() - 1,
         "pool_cols_log2": walk.pool[1].bit_length() - 1,
-        "shift": 0, "bits": 1,
+        "shift": 0, "limit": 1,
         "kernel_rows_last": walk.kernel[0] - 1, "kernel_cols_last": walk.kernel[1] - 1,
         "word_bits_last": walk.word_bits - 1, "end_bits_last": walk.end_bits - 1,
         "groups_last": walk.words - 1,
-        "rows": walk.rows, "cols": walk.cols,
-        "pad": walk.offset, "span": walk.span,
+        "ahead_start": walk.rows + top - span, "cols": walk.cols,
+        "pad": walk.offset, "span": span,
         "pass_channels_last": geometry.channels - 1,
         "end_channels_last": walk.pass_channels(walk.passes - 1, geometry) - 1,
-        "row_start": -top, "row_low": -top % tile_rows,
-        "col_start": -left, "col_low": -left % tile_cols,
+        "padding_top": top, "padding_left": left,
+        "row_low": -top % tile_rows, "col_low": -left % tile_cols,
         "group_start": (-left // tile_cols) * walk.words,
-        "tiles_last": walk.tiles - 1, "jobs_last": walk.jobs - 1,
+        "tiles_last": walk.tiles - 1,
         "passes_last": walk.passes - 1, "weight_base": weight_base,
         "out_base": 0, "out_end": 0, "out_pitch": 0, "out_groups": 0,
         "out_rows": walk.out_rows, "out_cols": walk.out_cols,
@@ -197,7 +199,7 @@ def _descriptor(walk, geometry, weight_base, ring, next_ring, vector_base, next_
         values |= {"ring_base": 0, "ring_end": 0, "pitch": 0, "ring_start": 0,
                    "group_start": vector_base}
         if walk.emit == Emit.UNSIGNED:
-            values |= {"shift": walk.layer.shift, "bits": walk.layer.bits}
+            values |= {"shift": walk.layer.shift, "limit": (1 << walk.layer.bits) - 1}
     else:
         slot = (-top // tile_rows) % ring.slots
         values |= {"ring_base": ring.base, "ring_end": ring.end, "pitch": ring.pitch,
@@ -228,6 +230,7 @@ def _table_row(walk, geometry, weight_base, weight_rows, ring):
         "words": walk.words, "fetches": walk.taps * walk.words * (walk.phases(geometry) - 1),
         "rows_per_pass": walk.rows_per_pass, "span": walk.span, "advance": walk.advance,
         "block_rows": walk.block_rows,
+        "shift": walk.layer.shift if walk.emit == Emit.UNSIGNED else 0,
         "weight_base": weight_base, "weight_rows": weight_rows,
         "acc_min": low, "acc_max": high,
         # Additions of an int8 weight under a bit that this layer needs, whatever the bits are.
