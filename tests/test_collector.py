@@ -77,7 +77,7 @@ def test_global_pool(emit, channels):
                     await ctx.tick()
                     ctx.set(dut.load, 0)
                     count = 4 if number == 0 else channels - 4
-                    assert await until_free(ctx, dut) == count + 2
+                    assert await until_free(ctx, dut) == count + 3
             pixel_on = masks[clip][:, None] >> np.arange(4) & 1         # tile, pixel
             bits = tiles[clip][..., None] >> np.arange(4) & 1           # tile, pass, pixel, channel
             on = (bits * pixel_on[:, None, :, None]).transpose(0, 2, 1, 3).reshape(20, 8)
@@ -124,7 +124,7 @@ def test_dense_outputs_go_to_the_vector_memory(emit, shift, bits):
                     assert not ctx.get(dut.scores.valid)
                     await ctx.tick()
                     cycles += 1
-                assert cycles == len(chosen) * (4 + shift)
+                assert cycles == len(chosen) * (5 + shift)
             assert words == list(enumerate(expected))
             assert [ctx.get(memory.data[20 + k]) for k in range(12)] == [*expected, 999]
     simulate(testbench)
@@ -166,7 +166,7 @@ def test_raw_scores_wait_to_be_taken(stall):
                         waited += 1
                     await ctx.tick()
                     cycles += 1
-                assert cycles == len(chosen) * (4 + stall)
+                assert cycles == len(chosen) * (5 + stall)
             assert taken == [(acc, int(k == 4)) for k, acc in enumerate(accs)]
             assert ctx.get(memory.data[0]) == 999, "raw scores are not written"
     simulate(testbench)

@@ -80,7 +80,7 @@ def test_steps_and_windows(tile, stride, source, row, rows):
         "word_bits_last": word_bits - 1, "end_bits_last": end_bits - 1, "groups_last": words - 1,
         "ring_base": base, "ring_end": base + (slots - 1) * pitch, "pitch": pitch,
         "row_low": row % tile_rows, "col_low": -left % tile_cols, "padding_left": left,
-        "cols": cols, "span": span,
+        "col_to_last": cols - 1 + left, "span": span,
         "group_start": (-left // tile_cols) * words,
         "tiles_last": tiles - 1, "passes_last": passes - 1,
     }
@@ -103,8 +103,8 @@ def test_steps_and_windows(tile, stride, source, row, rows):
                     c = -left + t * tile_cols * stride + j + phase_col * tile_cols
                     (low, group_low), (high, group_high) = (
                         address(r, c, word, above) for above in (0, 1))
-                    inside = [sum((0 <= at + k < size) << k for k in range(0, n, stride)) for at, size, n
-                              in ((r, rows, tile_rows), (c, cols, tile_cols))]
+                    inside = [sum((0 <= at + k < size) << k for k in range(0, n, stride))
+                              for at, size, n in ((r, rows, tile_rows), (c, cols, tile_cols))]
                     expected.append(({"load"}, (*inside, low, high, group_low, group_high)))
                 expected[-1][0].update({"compute", "row"})
                 for _ in range(1, end_bits if word == words - 1 else word_bits):

@@ -73,8 +73,9 @@ def test_values_go_round_the_ring(tile, cols):
                 assert errors == (0, 0, 0)
         assert ctx.get(dut.missing) == -2
         assert not ctx.get(dut.i.ready), "the clip is complete"
-    simulate(testbench, tile, rows_last=rows - 1, rows_needed=rows - 2, cols_last=cols - 1, ring_base=base,
-             ring_end=base + (slots - 1) * pitch, pitch=pitch, credit=100, offset=128)
+    simulate(testbench, tile, rows_last=rows - 1, rows_needed=rows - 2,
+             cols_last=cols - 1, ring_base=base, ring_end=base + (slots - 1) * pitch,
+             pitch=pitch, credit=100, offset=128)
 
 
 @pytest.mark.parametrize("bits, signed", [(8, True), (8, False), (5, True), (1, False)])
@@ -118,7 +119,8 @@ def test_a_row_begins_when_there_is_credit():
         await row()
         assert not ctx.get(dut.i.ready)
         assert ctx.get(dut.missing) == 10 - 5
-    simulate(testbench, rows_last=9, rows_needed=10, cols_last=2, ring_base=0, ring_end=2, pitch=2, credit=2)
+    simulate(testbench, rows_last=9, rows_needed=10, cols_last=2, ring_base=0, ring_end=2, pitch=2,
+             credit=2)
 
 
 def test_the_rest_of_a_finished_clip_passes_and_the_next_begins():
@@ -141,7 +143,8 @@ def test_the_rest_of_a_finished_clip_passes_and_the_next_begins():
             assert not ctx.get(dut.i.ready)
             await ctx.tick()
             assert ctx.get(dut.i.ready)
-    simulate(testbench, rows_last=4, rows_needed=2, cols_last=1, ring_base=4, ring_end=5, pitch=1, credit=2)
+    simulate(testbench, rows_last=4, rows_needed=2, cols_last=1, ring_base=4, ring_end=5, pitch=1,
+             credit=2)
 
 
 def test_disabling_forgets_the_clip():
@@ -160,7 +163,8 @@ def test_disabling_forgets_the_clip():
         for col in range(3):
             mask, address, _, errors = await send(ctx, dut, 5, last=col == 2)
             assert (mask, address, errors) == (1 << col % 2, col // 2, (0, 0, 0))
-    simulate(testbench, rows_last=3, rows_needed=4, cols_last=2, ring_base=0, ring_end=2, pitch=2, credit=4)
+    simulate(testbench, rows_last=3, rows_needed=4, cols_last=2, ring_base=0, ring_end=2, pitch=2,
+             credit=4)
 
 
 def test_errors_are_told():

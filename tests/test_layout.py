@@ -54,7 +54,7 @@ def test_fields_are_as_narrow_as_the_memories():
                                    line_words=64, vector_words=16))
     widths = {name: width(field.shape) for name, field in narrow}
     assert widths | {"ring_base": 6, "group_start": 6, "out_groups": 6, "weight_base": 7,
-                     "cols": 9, "word_bits_last": 4, "end_channels_last": 3} == widths
+                     "col_to_last": 9, "word_bits_last": 4, "end_channels_last": 3} == widths
     assert {name for name, _ in narrow} == set(fields_of(LAYER))
 
 

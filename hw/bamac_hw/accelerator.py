@@ -193,11 +193,11 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             weights.base_stb.eq(scheduler.job_start), weights.base.eq(layer.weight_base),
             weights.step_read.eq(steps[3]), weights.step_operand.eq(steps[5]),
-            lanes.clear.eq(steps[6].clear | ~scheduler.running),
             *(to.eq(value) for to, value in zip(lanes.operand, weights.operand, strict=True)),
         ]
         hits = Signal(g.pixels)
         m.d.sync += [
+            lanes.clear.eq(steps[5].clear | ~scheduler.running),
             lanes.en.eq((bits & steps[5].compute.replicate(g.pixels))
                         | steps[5].start.replicate(g.pixels)),
             hits.eq(bits & steps[5].compute.replicate(g.pixels)),

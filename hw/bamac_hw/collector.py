@@ -12,14 +12,14 @@ from .layout import Emit, layer_layout
 
 __all__ = ["READ_OUT_CYCLES", "Collector"]
 
-READ_OUT_CYCLES = 4  # for each output of a dense layer, and one more for each bit of its shift
+READ_OUT_CYCLES = 5  # for each output of a dense layer, and one more for each bit of its shift
 
 
 class Collector(wiring.Component):
     """Handles one channel at a time, so that it needs one adder and one shifter for all lanes.
 
     *Global pool* (``load``): adds each channel's ones in the tile to its count in the vector
-    memory, or sets its bit. Takes one cycle per channel and two more.
+    memory, or sets its bit. Takes one cycle per channel and three more.
 
     *Dense* (``start``): reads the accumulators of pixel 0 one by one, requantises
     (``clamp(acc >> shift, 0, limit)``, the sign's complement, or the raw sum) and writes the vector
@@ -83,7 +83,7 @@ class Collector(wiring.Component):
         address = Signal(g.address_bits)
         busy = Signal()
         m.d.comb += [
-            self.busy.eq(busy), self.read_addr.eq(address),
+            self.busy.eq(busy),
             passes.eq(Mux(self.start, dense_pass, self.pass_)),
         ]
         last_pass = Signal()
@@ -100,18 +100,21 @@ class Collector(wiring.Component):
             m.d.sync += [index.eq(index + 1), rest.eq(rest.rotate_left(1)),
                          address.eq(address + 1)]
 
-        # Global pool: read; register; add and write.
+        # Global pool: read, and pick; register; add and write.
         counting = Signal()
         mask = Signal(g.pixels)
         fresh = Signal()
         old = Signal(g.VECTOR_BITS)
         ones = Signal(range(g.pixels + 1))
         addend = Signal.like(ones)
-        pooling, pooled = (Signal(2, name=name) for name in ("pooling", "pooled"))  # some, last
+        # Some channel, and the last one, on its way.
+        picking, pooling, pooled = (Signal(2, name=name)
+                                    for name in ("picking", "pooling", "pooled"))
+        reading = Signal()
         bits = [self._pick(m, f"bits_{q}", list(self.data[q]), index, rest) & mask[q]
                 for q in range(g.pixels)]
-        m.d.sync += [pooling.eq(Cat(counting, counting & last)), pooled.eq(pooling),
-                     ones.eq(_count(bits))]
+        m.d.sync += [picking.eq(Cat(counting, counting & last)), pooling.eq(picking),
+                     pooled.eq(pooling), reading.eq(counting & ~fresh), ones.eq(_count(bits))]
         with m.If(self.load):
             m.d.sync += [counting.eq(1), mask.eq(self.mask), fresh.eq(self.first)]
         with m.Elif(last):
@@ -144,6 +147,8 @@ class Collector(wiring.Component):
                 with m.If(self.start):
                     m.next = "PICK"
             with m.State("PICK"):
+                m.next = "PICK-ON"
+            with m.State("PICK-ON"):
                 m.next = "SELECT"
             with m.State("SELECT"):
                 m.d.sync += [selected.eq(value), shifts.eq(layer.shift)]
@@ -170,9 +175,10 @@ class Collector(wiring.Component):
                             m.d.sync += dense_pass.eq(0)
 
         write_addr = Signal(g.address_bits)
-        m.d.sync += [write_addr.eq(address), self.write_addr.eq(write_addr)]
+        m.d.sync += [self.read_addr.eq(address), write_addr.eq(self.read_addr),
+                     self.write_addr.eq(write_addr)]
         m.d.comb += [
-            self.read_en.eq(counting & ~fresh), advance.eq(counting | emitted),
+            self.read_en.eq(reading), advance.eq(counting | emitted),
             # One of the two sums' halves is zero.
             self.write_en.eq(pooled[0] | (emitted & ~raw)),
             self.write_data.eq(old + (result | addend)),
@@ -185,11 +191,12 @@ class Collector(wiring.Component):
         return m
 
     def _pick(self, m, name, values, index, rest):
-        """One of ``values``, a cycle after the channel's number (or its turn) is there."""
+        """One of ``values``, two cycles after the channel's number (or its turn) is there."""
         if len(values) <= 8:
-            picked = Signal.like(values[0], name=f"picked_{name}")
-            m.d.sync += picked.eq(Array(values)[index])
-            return picked
+            picked, later = (Signal.like(values[0], name=f"{stage}_{name}")
+                             for stage in ("picked", "later"))
+            m.d.sync += [picked.eq(Array(values)[index]), later.eq(picked)]
+            return later
         # All registers but one are in reset: an OR of four takes a LUT, a choice of two does too.
         gates = []
         for channel, value in enumerate(values):
@@ -199,9 +206,14 @@ class Collector(wiring.Component):
             with m.Else():
                 m.d.sync += gate.eq(value)
             gates.append(gate)
-        while len(gates) > 1:
-            gates = [reduce(or_, gates[k:k + 4]) for k in range(0, len(gates), 4)]
-        return gates[0]
+        parts = []
+        for k in range(0, len(gates), 4):
+            part = Signal.like(gates[0], name=f"{name}_from_{k}", reset_less=True)
+            m.d.sync += part.eq(reduce(or_, gates[k:k + 4]))
+            parts.append(part)
+        while len(parts) > 1:
+            parts = [reduce(or_, parts[k:k + 4]) for k in range(0, len(parts), 4)]
+        return parts[0]
 
 
 def _score_layout():

@@ -1,5 +1,8 @@
 """Performance counters: every cycle by cause, every access of every memory port, per layer."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -83,17 +86,20 @@ class Counters(wiring.Component):
                                               attrs={"no_rw_check": 1})
         read, write = memory.read_port(), memory.write_port()
 
-        # The round. A cycle without a slot lies between a flush and the first counter.
+        # The round: ``rest`` is low for the counter that is passed. A cycle without one lies
+        # between a flush and the first counter.
         slots = ROUND_CYCLES
-        turn = Signal(slots, init=1)
+        rest = Signal(slots, init=(1 << slots) - 2)
+        turn = Signal(slots)
+        m.d.comb += turn.eq(~rest)
         slot = Signal(range(slots + 1), init=0)
         booking = Signal()  # until the job that has ended is booked
         booked = Signal(4)
         with m.If(self.flush):
-            m.d.sync += [turn.eq(0), slot.eq(slots), booking.eq(1), booked.eq(self.layer)]
+            m.d.sync += [rest.eq(-1), slot.eq(slots), booking.eq(1), booked.eq(self.layer)]
         with m.Else():
             m.d.sync += [
-                turn.eq(Cat(turn[-1] | (slot == slots), turn[:-1])),
+                rest.eq(Cat(rest[-1] & (slot != slots), rest[:-1])),
                 slot.eq(Mux(slot >= slots - 1, 0, slot + 1)),
                 booking.eq(booking & ~turn[len(OF_JOB) - 1]),
             ]
@@ -107,7 +113,7 @@ class Counters(wiring.Component):
             open_before.eq(self.settled & ~self.flush),
             layer.eq(Mux(turn[-IDLE_SLOTS - 1], 0, Mux(booking, booked, self.layer))),
         ]
-        gathered, name_index = [], []
+        taken, name_index = [], []
         visits = []
         for n, name in enumerate(ORDER):
             index = NAMES.index(name)
@@ -128,27 +134,21 @@ class Counters(wiring.Component):
                 m.d.sync += local.eq(0)
             with m.Else():
                 m.d.sync += local.eq(grown)
-            gathered.append(grown)
+            # All registers but one are in reset, so an OR takes the place of a selection.
+            take = Signal(bits, name=f"taken_{name}", reset_less=True)
+            with m.If(rest[n]):
+                m.d.sync += take.eq(0)
+            with m.Else():
+                m.d.sync += take.eq(grown)
+            taken.append(take)
             name_index.append(index)
             visits.append(visit)
         m.d.comb += passing.eq(Cat(visits).any())
 
         # Add: read; register; write.
-        short = Signal(max(len(value) for value in gathered if len(value) < COUNT_BITS))
-        whole = Signal(COUNT_BITS)
         addend = Signal(COUNT_BITS)
         old = Signal(COUNT_BITS)
         read_addr = Signal.like(self.read_addr)
-        waited = ORDER.index("cycles_wait_input")
-        picks = [C(0, 1) if n == waited else value for n, value in enumerate(gathered)]
-        with m.If(passing):
-            m.d.sync += short.eq(Array(picks)[slot])
-        with m.Else():
-            m.d.sync += short.eq(0)
-        with m.If(visits[waited]):
-            m.d.sync += whole.eq(gathered[waited])
-        with m.Else():
-            m.d.sync += whole.eq(0)
         steps = [Signal(name=f"adding_{n}") for n in range(2)]
         addresses = [Signal.like(self.read_addr, name=f"address_{n}") for n in range(2)]
         m.d.comb += [
@@ -172,7 +172,7 @@ class Counters(wiring.Component):
         with m.If(self.clearing):
             m.d.sync += [old.eq(0), addend.eq(0)]
         with m.Else():
-            m.d.sync += [old.eq(read.data), addend.eq(short | whole)]
+            m.d.sync += [old.eq(read.data), addend.eq(reduce(or_, taken))]
         clear_now = Signal()
         m.d.sync += clear_now.eq(self.clearing)
         clear_at = Signal.like(self.read_addr)

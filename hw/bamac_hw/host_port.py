@@ -87,7 +87,7 @@ class HostPort(wiring.Component):
             m.d.sync += interrupt.eq(1)
 
         def in_window(address, base, size):
-            """Whether an address is one of ``size`` from a base with as many low zeros as needed."""
+            """Whether an address is one of ``size`` from a base, which has as many low zeros."""
             bits = (size - 1).bit_length()
             assert base % (1 << bits) == 0
             return (address[bits:] == base >> bits) & (address[:bits] < size)

@@ -65,7 +65,7 @@ LAYER = (
      "pool_cols_log2": unsigned(2), "shift": unsigned(5)},
     {"kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3),
      "word_bits_last": unsigned(6), "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
-    {"ahead_start": signed(AHEAD_BITS), "cols": unsigned(15)},
+    {"ahead_start": signed(AHEAD_BITS), "col_to_last": unsigned(15)},
     {"pad": unsigned(8), "span": unsigned(4), "pass_channels_last": unsigned(6),
      "end_channels_last": unsigned(6)},
     {"ring_base": unsigned(16), "ring_end": unsigned(16)},
@@ -210,7 +210,7 @@ ADDRESS_BITS = 20
 
 _ADDRESSES = {"groups_last", "ring_base", "ring_end", "pitch", "ring_start", "group_start",
               "out_base", "out_end", "out_pitch", "out_groups"}
-_COLUMNS = {"cols", "cols_last", "tiles_last", "out_cols"}
+_COLUMNS = {"col_to_last", "cols_last", "tiles_last", "out_cols"}
 
 
 def layer_layout(geometry=None):

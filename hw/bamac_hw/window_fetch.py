@@ -85,11 +85,13 @@ class WindowFetch(wiring.Component):
         row_ok = [Signal(rows, name=f"row_ok_{n}") for n in range(1, 5)]
         col_ok = [Signal(cols, name=f"col_ok_{n}") for n in range(1, 5)]
         for i in range(rows):
-            m.d.sync += slot[i].eq(Mux(i >= window.row_low, window.slot_low, window.slot_high))
+            m.d.sync += slot[i].eq(Mux(
+                (i >= window.row_low) | (i == rows - 1), window.slot_low, window.slot_high))
             used = 1 if i % 2 == 0 or rows == 1 else ~layer.stride2
             m.d.sync += row_ok[0][i].eq(window.rows_in[i] & used)
         for j in range(cols):
-            m.d.sync += group[j].eq(Mux(j >= window.col_low, window.group_low, window.group_high))
+            m.d.sync += group[j].eq(Mux(
+                (j >= window.col_low) | (j == cols - 1), window.group_low, window.group_high))
             used = 1 if j % 2 == 0 or cols == 1 else ~layer.stride2
             m.d.sync += col_ok[0][j].eq(window.cols_in[j] & used)
 

@@ -22,8 +22,8 @@ class WindowWalk(wiring.Component):
                     for each phase (a strided tile needs up to four windows for a word)
 
     Latency: one cycle from ``begin`` or ``advance`` to the new ``window``. ``layer``, ``slot``,
-    ``above`` and ``ahead`` must be stable from two cycles before ``begin``; behind the job's last window, the
-    walk stands at its first tile again.
+    ``above`` and ``ahead`` must be stable from two cycles before ``begin``; behind the job's last
+    window, the walk stands at its first tile again.
 
     Members
     -------
@@ -200,7 +200,7 @@ class WindowWalk(wiring.Component):
         col_to_last = Signal(signed(g.column_bits + 2))
         with m.If(first_tile):
             m.d.sync += [left.eq(layer.padding_left),
-                         col_to_last.eq(layer.cols - 1 + layer.padding_left)]
+                         col_to_last.eq(layer.col_to_last)]
         with m.Elif(next_tile):
             m.d.sync += [left.eq(Mux(left > columns, left - columns, 0)),
                          col_to_last.eq(col_to_last - columns)]

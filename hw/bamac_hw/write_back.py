@@ -1,7 +1,7 @@
 """From the accumulators' signs to pooled bits in the next layer's line buffer."""
 
 from functools import reduce
-from operator import or_
+from operator import and_
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -63,33 +63,38 @@ class WriteBack(wiring.Component):
         layer = self.layer
         m = Module()
 
-        def pooled(values, pool_log2):
-            """For each bank along one axis: the OR of the values that its pool covers."""
-            size, results = len(values), []
-            for bank in range(size):
-                result = Signal.like(values[0], name=f"pooled_{bank}")
-                with m.Switch(pool_log2):
-                    for log2 in range(size.bit_length()):
-                        block, window = size >> log2, 1 << log2
-                        first = bank % block * window
-                        with m.Case(log2):
-                            m.d.comb += result.eq(reduce(or_, values[first:first + window]))
-                results.append(result)
-            return results
-
-        # Stage 6 to 7: capture, pooled along the rows.
-        captured = [[Signal(g.channels, name=f"captured_{i}_{j}") for j in range(g.tile_cols)]
-                    for i in range(g.tile_rows)]
+        # Stage 6 to 7: capture. Whether a pixel's bit counts for a bank depends on the pools alone;
+        # where it does not, its register is held in reset, so that no logic is spent on it. The
+        # registers hold signs as they are: 1 is a negative sum, which leaves an OR as it was.
         captured_valid = Signal()
         signs = Signal(g.lanes)
         m.d.sync += captured_valid.eq(self.step_6.capture)
+        held = {}
+
+        def hold(i, j, row_pools, col_pools):
+            """The signs of pixel ``(i, j)``, if the layer pools by one of these; else ones."""
+            key = i, j, row_pools, col_pools
+            if key not in held:
+                held[key] = Signal(g.channels, name=f"signs_{len(held)}", init=-1, reset_less=True)
+                counts = (_among(layer.pool_rows_log2, row_pools, g.tile_rows)
+                          & _among(layer.pool_cols_log2, col_pools, g.tile_cols))
+                with m.If(self.step_6.capture):
+                    with m.If(counts):
+                        m.d.sync += held[key].eq(
+                            ~self.positive.word_select(i * g.tile_cols + j, g.channels))
+                    with m.Else():
+                        m.d.sync += held[key].eq(-1)
+            return held[key]
+
+        pooled = []
+        for row_sources in _sources(g.tile_rows):
+            for col_sources in _sources(g.tile_cols):
+                parts = [hold(i, j, row_pools, col_pools)
+                         for i, row_pools in row_sources.items()
+                         for j, col_pools in col_sources.items()]
+                pooled.append(~reduce(and_, parts))
         with m.If(self.step_6.capture):
             m.d.sync += signs.eq(self.positive)
-            for j in range(g.tile_cols):
-                column = [self.positive.word_select(i * g.tile_cols + j, g.channels)
-                          for i in range(g.tile_rows)]
-                for i, value in enumerate(pooled(column, layer.pool_rows_log2)):
-                    m.d.sync += captured[i][j].eq(value)
 
         # Place of the captured tile.
         tile = Signal(16)
@@ -135,11 +140,10 @@ class WriteBack(wiring.Component):
 
         m.d.sync += self.valid.eq(captured_valid)
         for i in range(g.tile_rows):
-            by_col = pooled(captured[i], layer.pool_cols_log2)
             for j in range(g.tile_cols):
                 bank = i * g.tile_cols + j
                 m.d.sync += [
-                    self.write_data[bank].eq(by_col[j]),
+                    self.write_data[bank].eq(pooled[bank]),
                     self.write_mask[bank].eq(rows[i] & cols[j]),
                 ]
         m.d.sync += [
@@ -148,3 +152,24 @@ class WriteBack(wiring.Component):
             self.signs.eq(signs),
         ]
         return m
+
+
+def _sources(size):
+    """For each bank along one axis: pixel to the pools (log2) under which its bit goes there."""
+    result = []
+    for bank in range(size):
+        pools = {}
+        for log2 in range(size.bit_length()):
+            block, window = size >> log2, 1 << log2
+            first = bank % block * window
+            for pixel in range(first, first + window):
+                pools.setdefault(pixel, []).append(log2)
+        result.append({pixel: tuple(found) for pixel, found in pools.items()})
+    return result
+
+
+def _among(pool_log2, pools, size):
+    """Whether the layer's pool is one of these, of those that a tile of this size can have."""
+    if len(pools) == size.bit_length():
+        return C(1)
+    return Cat(pool_log2 == log2 for log2 in pools).any()

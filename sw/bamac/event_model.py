@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 # A global pool of n channels keeps the collector busy for n cycles and these.
-COLLECT_LATENCY = WRITE_STAGE + 3     # from a tile's end
+COLLECT_LATENCY = WRITE_STAGE + 4     # from a tile's end
 
 
 @dataclass(frozen=True, eq=False)

@@ -183,7 +183,7 @@ def _descriptor(walk, geometry, weight_base, ring, next_ring, vector_base, next_
         "kernel_rows_last": walk.kernel[0] - 1, "kernel_cols_last": walk.kernel[1] - 1,
         "word_bits_last": walk.word_bits - 1, "end_bits_last": walk.end_bits - 1,
         "groups_last": walk.words - 1,
-        "ahead_start": walk.rows + top - span, "cols": walk.cols,
+        "ahead_start": walk.rows + top - span, "col_to_last": walk.cols - 1 + left,
         "pad": walk.offset, "span": span,
         "pass_channels_last": geometry.channels - 1,
         "end_channels_last": walk.pass_channels(walk.passes - 1, geometry) - 1,
