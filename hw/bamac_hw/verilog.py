@@ -10,7 +10,7 @@ from .accelerator import Accelerator
 from .geometry import Geometry
 from .program import Program, ProgramError
 
-__all__ = ["TOP", "WAIVERS", "verilog_text", "write_verilog"]
+__all__ = ["TOP", "WAIVERS", "verilog_text", "without_init", "write_verilog"]
 
 TOP = "bamac_accelerator"
 
@@ -43,11 +43,11 @@ def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=Fa
     design = Accelerator(geometry, program=program, trace=trace, accumulators=accumulators)
     body = verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True)
     if program is None:
-        body = _without_init(body, "store")
+        body = without_init(body, "store")
     return _header(geometry, program) + body
 
 
-def _without_init(body, memory):
+def without_init(body, memory):
     """Leave the initial zeros of a memory away: iCE40's SPRAM cannot have any.
 
     The weight store is loaded before it is read, so that its first contents do not matter.

@@ -19,7 +19,7 @@ import click
 __all__ = ["emit", "main", "root", "say", "warn"]
 
 ORDER = ["run", "demo", "train", "distil", "evaluate", "export", "compile", "simulate", "verilog",
-         "synth", "explore", "report", "inspect", "diff"]
+         "synth", "host", "simulate-board", "explore", "report", "inspect", "diff"]
 OURS = ("bamac", "bamac_hw", "bamac_sim")
 FAILED_CHECKS = ("SimulationError",)  # the hardware broke one of its own rules, or hangs
 EXIT_CHECK, EXIT_INPUT, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -30,7 +30,7 @@ class _Commands(click.Group):
 
     def _modules(self):
         folder = Path(__file__).parent / "commands"
-        return {entry.name: folder / f"{entry.name}.py"
+        return {entry.name.replace("_", "-"): folder / f"{entry.name}.py"
                 for entry in pkgutil.iter_modules([str(folder)])}
 
     def list_commands(self, ctx):
@@ -40,9 +40,8 @@ class _Commands(click.Group):
     def get_command(self, ctx, name):
         if name not in self._modules():
             return None
-        module = import_module(f"bamac.commands.{name}")
-        found = getattr(module, "command", None) or getattr(module, name)
-        return found
+        module = import_module(f"bamac.commands.{name.replace('-', '_')}")
+        return getattr(module, "command", None) or getattr(module, name)
 
     def format_commands(self, ctx, formatter):
         modules = self._modules()

@@ -55,3 +55,21 @@ def simulation_bar(quiet):
             bar.update(task, completed=fraction, description=f"{cycles:,} cycles")
 
         yield update
+
+
+@contextmanager
+def transfer_bar(quiet, title, total, unit):
+    """A callable that adds to ``total``; it draws a bar on stderr if that is a terminal."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(TextColumn(title), BarColumn(), TextColumn("{task.completed:,.0f} of "
+                  "{task.total:,.0f} " + unit), TimeElapsedColumn(),
+                  console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda amount: bar.advance(task, amount)

@@ -11,20 +11,26 @@ from bamac.options import check_output, json_option
 
 @click.command()
 @click.argument("program_dir", metavar="NAME.bamac", required=False)
-@click.option("--target", metavar="NAME", required=True,
+@click.option("--target", metavar="NAME", default=None,
               help="ecp5-25k, ecp5-45k, ecp5-85k, ice40-up5k, or xc7 (synthesis only).")
+@click.option("--board", metavar="NAME", default=None,
+              help="Instead of a target: the complete design for ulx3s or icebreaker, with pins, "
+                   "clock, and the serial port that 'bamac host' talks to.")
+@click.option("--baud", metavar="N", type=click.IntRange(1), default=None,
+              help="Of the board's serial port; default: 1000000.")
 @click.option("--array", metavar="NAME|FILE.toml", default=None,
-              help="Instead of a program: an array preset or a geometry file.")
+              help="Instead of a program: an array preset or a geometry file; default with "
+                   "--board: the board's.")
 @click.option("--seeds", metavar="N", type=click.IntRange(1, 1000), default=1, show_default=True,
               help="Placer seeds to try; median and spread are reported.")
 @click.option("--clock-mhz", type=float, default=None,
-              help="Clock that must be met; default: the target's.")
+              help="Clock that must be met; default: the target's, or the board's.")
 @click.option("-o", "--output", metavar="FILE", default=None,
               help="Write the bitstream of the best seed here.")
 @click.option("--cache", "cache_dir", metavar="FOLDER", type=click.Path(path_type=Path),
               default=None, help="Where results are kept; default: ~/.cache/bamac/fpga.")
 @json_option
-def command(program_dir, target, array, seeds, clock_mhz, output, cache_dir, as_json):
+def command(program_dir, target, board, baud, array, seeds, clock_mhz, output, cache_dir, as_json):
     """Implement the accelerator with Yosys and nextpnr, and say what it costs.
 
     Steps that are done are kept, so an interrupted run goes on where it was. Exit code 1 means
@@ -32,6 +38,7 @@ def command(program_dir, target, array, seeds, clock_mhz, output, cache_dir, as_
 
     \b
     Example: bamac synth paper.bamac --target ecp5-25k --seeds 3 -o paper.bit
+    Example: bamac synth --board icebreaker -o icebreaker.bin
     """
     from bamac.files import write_bytes
     from bamac.fpga import implement
@@ -41,17 +48,26 @@ def command(program_dir, target, array, seeds, clock_mhz, output, cache_dir, as_
     from bamac_hw.geometry import Geometry
     from bamac_hw.program import Program
 
+    from bamac_hw.boards import Board
+
+    if (target is None) == (board is None):
+        raise click.UsageError("Give --target, or --board")
+    if board is None and baud is not None:
+        raise click.UsageError("--baud is of a board's serial port: give --board")
+    board = Board.named(board) if board else None
+    if board and program_dir is None and array is None:
+        array = board.array
     if (program_dir is None) == (array is None):
         raise click.UsageError("Give a program (NAME.bamac), or --array")
     check_output(output)
-    device = Target.named(target)
+    device = Target.named(board.target if board else target)
     if output and not device.placed:
         raise click.UsageError(f"There is no bitstream for {target}: it stops after synthesis")
     program = Program.load(program_dir) if program_dir else None
     geometry = program.geometry if program else Geometry.named(array)
     with progress_display(as_json) as progress:
-        result = implement(geometry, device, program=program, seeds=seeds, clock_mhz=clock_mhz,
-                           cache=Cache(cache_dir), progress=progress)
+        result = implement(geometry, device, board=board, baud=baud, program=program, seeds=seeds,
+                           clock_mhz=clock_mhz, cache=Cache(cache_dir), progress=progress)
     if output and result["timing_met"]:
         write_bytes(output, Path(result["bitstream"]).read_bytes())
     if as_json:

@@ -5,7 +5,7 @@ import statistics
 
 from bamac_hw.verilog import TOP, verilog_text
 
-from . import nextpnr, shell, tools, yosys
+from . import nextpnr, pins, shell, tools, yosys
 from .cache import Cache
 from .errors import FpgaError
 from .targets import Target
@@ -17,21 +17,25 @@ _WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPR
           "dsp": "DSPs"}
 
 
-def implement(geometry, target, *, program=None, seeds=1, clock_mhz=None, cache=None,
-              progress=None):
-    """Implement an accelerator for a device.
+def implement(geometry, target=None, *, board=None, baud=None, program=None, seeds=1,
+              clock_mhz=None, cache=None, progress=None):
+    """Implement an accelerator for a device, or the complete top of a board.
 
     Parameters
     ----------
     geometry : Geometry
     target : Target or str
+        Not with ``board``, which has its own.
+    board : bamac_hw.boards.Board, optional
+    baud : int, optional
+        Of the board's serial port; default: the board's.
     program : Program, optional
         Goes into the memories' initial contents, where the device's memories have any (the
         SPRAMs of iCE40 have none: there the host loads the program).
     seeds : int
         Placer seeds 1..seeds; each is a run of its own, and kept in the cache.
     clock_mhz : float, optional
-        Clock to be met; default: the target's.
+        Clock to be met; default: the target's, or the one that the board makes.
     cache : Cache, optional
     progress : callable, optional
         Called with (what, stage): the step under way, such as ``seed 1``, and its stage.
@@ -39,7 +43,7 @@ def implement(geometry, target, *, program=None, seeds=1, clock_mhz=None, cache=
     Returns
     -------
     dict
-        Plain values. ``resources`` and ``modules`` after mapping; ``seeds``: each seed's Fmax,
+        Plain values. ``board``: its name, or None. ``resources`` and ``modules`` after mapping; ``seeds``: each seed's Fmax,
         use, path; ``fmax_mhz``: median, lowest, highest; ``best``: the seed with the highest
         Fmax; ``timing_met``: whether that one meets the clock; ``bitstream``: its path. The last
         five are None for a target without place and route.
@@ -49,29 +53,36 @@ def implement(geometry, target, *, program=None, seeds=1, clock_mhz=None, cache=
     FpgaError
         If the design does not fit (with what is over, and by how much), or a tool fails.
     """
+    if board is not None:
+        target = Target.named(board.target).at(board.clock_hz / 1e6)
     target = Target.named(target) if isinstance(target, str) else target
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise FpgaError(f"Seeds must be a positive integer, not {seeds!r}")
     if clock_mhz is not None:
         if not 0 < clock_mhz < 1000:
             raise FpgaError(f"Clock must be between 0 and 1000 MHz, not {clock_mhz!r}")
-        target = Target(**{**target.to_dict(), "clock_mhz": float(clock_mhz)})
+        target = target.at(clock_mhz)
     cache = cache or Cache()
     progress = progress or (lambda what, stage: None)
 
     baked = program if target.family != "ice40" else None
     progress("Verilog", "generating")
-    verilog, top = verilog_text(geometry, baked), TOP
-    pins = sum(width for _, width, _ in shell.ports(verilog, top))
-    if target.placed and pins > target.pins:
-        verilog, top = shell.wrap(verilog, top)
+    constraints = ""
+    if board is not None:
+        verilog, top = board.verilog(geometry, baked, baud=baud), board.module
+        constraints = pins.constraints(board, target.family)
+    else:
+        verilog, top = verilog_text(geometry, baked), TOP
+        if target.placed and _pin_count(verilog, top) > target.pins:
+            verilog, top = shell.wrap(verilog, top)
 
     folder, synthesis = _synthesise(verilog, top, target, cache, progress)
     modules = _without_shell(synthesis["modules"], top)
     result = {
-        "target": target.to_dict(), "geometry": geometry.to_dict(),
+        "target": target.to_dict(), "board": board.name if board else None,
+        "geometry": geometry.to_dict(),
         "geometry_digest": geometry.digest(), "program": baked is not None,
-        "pin_shell": top != TOP, "tools": {"yosys": synthesis["tool"]},
+        "pin_shell": top == shell.SHELL, "tools": {"yosys": synthesis["tool"]},
         "resources": synthesis["total"], "modules": modules,
         "seeds": None, "fmax_mhz": None, "best": None, "timing_met": None, "bitstream": None,
     }
@@ -81,7 +92,7 @@ def implement(geometry, target, *, program=None, seeds=1, clock_mhz=None, cache=
 
     runs = []
     for seed in range(1, seeds + 1):
-        runs.append(_route(folder, target, seed, cache, progress))
+        runs.append(_route(folder, target, seed, constraints, cache, progress))
     fmax = [run["fmax_mhz"] for run, _ in runs]
     best, place = max(runs, key=lambda run: run[0]["fmax_mhz"])
     result["tools"]["nextpnr"] = best["tool"]
@@ -111,6 +122,10 @@ def mapped(geometry, target, *, cache=None):
     return synthesis["total"]
 
 
+def _pin_count(verilog, top):
+    return sum(width for _, width, _ in shell.ports(verilog, top))
+
+
 def _synthesise(verilog, top, target, cache, progress):
     """``(folder, result)`` of the synthesis, from the cache if it is there."""
     tool = tools.find("yosys")
@@ -124,23 +139,26 @@ def _synthesise(verilog, top, target, cache, progress):
     return folder, json.loads((folder / "resources.json").read_text(encoding="utf-8"))
 
 
-def _route(synthesised, target, seed, cache, progress):
+def _route(synthesised, target, seed, constraints, cache, progress):
     """``(result, folder)`` of one seed, from the cache if it is there."""
     tool = tools.find(f"nextpnr-{target.family}")
-    key = cache.key(_VERSION, synthesised.name, nextpnr.command(target, seed), tool.version)
+    arguments = nextpnr.command(target, seed, pins=bool(constraints))
+    key = cache.key(_VERSION, synthesised.name, arguments, *([constraints] if constraints else []),
+                    tool.version)
     folder = cache.find("route", key)
     if folder is None:
         owners = json.loads((synthesised / "owners.json").read_text(encoding="utf-8"))
         with cache.add("route", key) as temporary:
             nextpnr.place_and_route(synthesised / "netlist.json", target, seed, temporary, owners,
-                                    lambda stage: progress(f"seed {seed}", stage))
+                                    lambda stage: progress(f"seed {seed}", stage),
+                                    constraints=constraints)
         folder = cache.find("route", key)
     return json.loads((folder / "route.json").read_text(encoding="utf-8")), folder
 
 
 def _without_shell(modules, top):
     """Instance paths as they are without the shell; the shell itself is ``(pins)``."""
-    if top == TOP:
+    if top != shell.SHELL:
         return modules
     inside = "design_in_shell"
     return {"(pins)" if path == "" else path.removeprefix(inside).removeprefix("."): counts

@@ -4,6 +4,7 @@ import json
 import re
 
 from . import tools
+from .pins import OPTIONS
 from .errors import FpgaError
 
 __all__ = ["command", "does_not_fit", "parse_report", "place_and_route"]
@@ -19,18 +20,20 @@ _PACKERS = {"ecp5": ("ecppack", ("--compress", "--input", "layout", "--bit", "de
 _BITSTREAMS = {"ecp5": "design.bit", "ice40": "design.bin"}
 
 
-def command(target, seed, *, netlist="netlist.json"):
-    """nextpnr's arguments: everything but the tool's own name."""
+def command(target, seed, *, netlist="netlist.json", pins=False):
+    """nextpnr's arguments: everything but the tool's own name; ``pins``: with a pin file."""
     layout = "--textcfg" if target.family == "ecp5" else "--asc"
     words = [f"--{target.device}", "--package", target.package]
     if target.speed:
         words += ["--speed", target.speed]
+    if pins:
+        words += OPTIONS[target.family]
     # Whether timing is met is decided here, from the report, with the path named.
     return [*words, "--freq", f"{target.clock_mhz:g}", "--seed", str(seed), "--json", netlist,
             "--report", "report.json", layout, "layout", "--timing-allow-fail"]
 
 
-def place_and_route(netlist, target, seed, folder, owners, stage=None):
+def place_and_route(netlist, target, seed, folder, owners, stage=None, *, constraints=""):
     """Implement ``netlist`` in ``folder``; writes ``route.json`` and the bitstream.
 
     Parameters
@@ -41,6 +44,8 @@ def place_and_route(netlist, target, seed, folder, owners, stage=None):
     folder : Path
     owners : dict
         Cell name to what we call it, see :meth:`bamac.fpga.names.Owners.label`.
+    constraints : str
+        Text of a pin file, see :mod:`bamac.fpga.pins`.
 
     Returns
     -------
@@ -49,8 +54,10 @@ def place_and_route(netlist, target, seed, folder, owners, stage=None):
     """
     tool = tools.find(f"nextpnr-{target.family}")
     (folder / "netlist.json").write_bytes(netlist.read_bytes())
+    if constraints:
+        (folder / OPTIONS[target.family][1]).write_text(constraints, encoding="utf-8")
     try:
-        tool.run(command(target, seed), folder, folder / "nextpnr.log", stage)
+        tool.run(command(target, seed, pins=bool(constraints)), folder, folder / "nextpnr.log", stage)
     except FpgaError as error:
         raise does_not_fit(str(error), target) or error from None
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

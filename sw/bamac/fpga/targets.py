@@ -1,6 +1,6 @@
 """The devices that a design can be implemented for."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from .errors import FpgaError
 
@@ -47,6 +47,10 @@ class Target:
 
     def to_dict(self):
         return asdict(self)
+
+    def at(self, clock_mhz):
+        """The same device with another clock to be met."""
+        return replace(self, clock_mhz=float(clock_mhz))
 
     @classmethod
     def all(cls):

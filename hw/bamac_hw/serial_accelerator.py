@@ -1,0 +1,73 @@
+"""The accelerator behind a serial port: all that a board needs besides clock, reset and pins."""
+
+from amaranth import *
+from amaranth.lib import fifo, wiring
+from amaranth.lib.wiring import In, Out
+
+from .accelerator import Accelerator
+from .axi import axi_lite_ports, axi_stream_ports
+from .geometry import Geometry
+from .layout import ADDRESS_BITS
+from .serial_link import RECEIVE_BYTES
+from .uart import UartReceiver, UartTransmitter
+from .uart_bridge import UartBridge
+
+__all__ = ["SerialAccelerator"]
+
+
+class SerialAccelerator(wiring.Component):
+    """An accelerator whose only interface is two serial lines.
+
+    Received bytes are kept (``RECEIVE_BYTES``) while a command waits for the accelerator, so that
+    frames can follow each other without a pause.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    program : Program, optional
+        Goes into the memories' init; the accelerator then runs from the start.
+    cycles : int
+        Clock cycles of one bit of the serial lines.
+
+    Members
+    -------
+    rx, tx : serial lines, from and to the host
+    fault : a command was damaged or refused
+    """
+
+    def __init__(self, geometry: Geometry, *, program=None, cycles):
+        self._geometry, self._program, self._cycles = geometry, program, cycles
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "fault": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        # The accelerator's registers have a reset of their own; one domain, so that it costs none.
+        m.domains.accelerator = ClockDomain("accelerator")
+        m.submodules.receiver = receiver = UartReceiver(cycles=self._cycles)
+        m.submodules.transmitter = transmitter = UartTransmitter(cycles=self._cycles)
+        m.submodules.received = received = fifo.SyncFIFOBuffered(width=8, depth=RECEIVE_BYTES)
+        m.submodules.bridge = bridge = UartBridge()
+        accelerator = Accelerator(self._geometry, program=self._program)
+        m.submodules.accelerator = DomainRenamer("accelerator")(accelerator)
+
+        reset = Signal()
+        m.d.sync += reset.eq(bridge.reset)
+        m.d.comb += [
+            ClockSignal("accelerator").eq(ClockSignal()),
+            ResetSignal("accelerator").eq(ResetSignal() | reset),
+            receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx), self.fault.eq(bridge.fault),
+            received.w_en.eq(receiver.o.valid), received.w_data.eq(receiver.o.payload),
+        ]
+        wiring.connect(m, received.r_stream, bridge.i)
+        wiring.connect(m, bridge.o, transmitter.i)
+        for ports, manager, subordinate in (
+            (axi_lite_ports("", address_bits=ADDRESS_BITS), "m_axil", "s_axil"),
+            (axi_stream_ports("", bits=8, flow=In), "m_axis_frames", "s_axis_frames"),
+            (axi_stream_ports("", bits=32, flow=Out), "s_axis_scores", "m_axis_scores"),
+        ):
+            for name, member in ports.items():
+                ours, theirs = getattr(bridge, manager + name), getattr(accelerator,
+                                                                        subordinate + name)
+                m.d.comb += theirs.eq(ours) if member.flow is In else ours.eq(theirs)
+        return m
