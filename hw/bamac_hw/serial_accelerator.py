@@ -19,7 +19,8 @@ class SerialAccelerator(wiring.Component):
     """An accelerator whose only interface is two serial lines.
 
     Received bytes are kept (``RECEIVE_BYTES``) while a command waits for the accelerator, so that
-    frames can follow each other without a pause.
+    frames can follow each other without a pause. A byte that finds no room resets the link and the
+    accelerator: that is how a host gets out of a command that waits for ever.
 
     Parameters
     ----------
@@ -42,20 +43,26 @@ class SerialAccelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        # The accelerator's registers have a reset of their own; one domain, so that it costs none.
-        m.domains.accelerator = ClockDomain("accelerator")
+        # Resets by domain cost no logic in front of each register.
+        m.domains.link = ClockDomain()
+        m.domains.accelerator = ClockDomain()
         m.submodules.receiver = receiver = UartReceiver(cycles=self._cycles)
         m.submodules.transmitter = transmitter = UartTransmitter(cycles=self._cycles)
-        m.submodules.received = received = fifo.SyncFIFOBuffered(width=8, depth=RECEIVE_BYTES)
-        m.submodules.bridge = bridge = UartBridge()
+        received = fifo.SyncFIFOBuffered(width=8, depth=RECEIVE_BYTES)
+        bridge = UartBridge()
         accelerator = Accelerator(self._geometry, program=self._program)
+        m.submodules.received = DomainRenamer("link")(received)
+        m.submodules.bridge = DomainRenamer("link")(bridge)
         m.submodules.accelerator = DomainRenamer("accelerator")(accelerator)
 
-        reset = Signal()
-        m.d.sync += reset.eq(bridge.reset)
+        reset_link, reset_accelerator = Signal(init=1), Signal(init=1)
+        overflow = Signal()
+        m.d.comb += overflow.eq(receiver.o.valid & ~received.w_rdy)
+        m.d.sync += [reset_link.eq(overflow), reset_accelerator.eq(overflow | bridge.reset)]
         m.d.comb += [
+            ClockSignal("link").eq(ClockSignal()), ResetSignal("link").eq(reset_link),
             ClockSignal("accelerator").eq(ClockSignal()),
-            ResetSignal("accelerator").eq(ResetSignal() | reset),
+            ResetSignal("accelerator").eq(reset_accelerator),
             receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx), self.fault.eq(bridge.fault),
             received.w_en.eq(receiver.o.valid), received.w_data.eq(receiver.o.payload),
         ]

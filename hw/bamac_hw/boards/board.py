@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 
 from ..geometry import Geometry
+from ..program import ProgramError
 from ..serial_accelerator import SerialAccelerator
 from ..serial_link import clocks_per_bit
 from ..verilog import WAIVERS, without_init
@@ -99,8 +100,8 @@ class Board:
                             found.clock.frequency if found.clock else None))
         return pins
 
-    def verilog(self, geometry: Geometry, program=None, *, baud=None):
-        """Verilog of the top; depends on the arguments alone.
+    def cycles_per_bit(self, baud=None):
+        """Clock cycles of one bit of the serial port.
 
         Raises
         ------
@@ -108,9 +109,24 @@ class Board:
             If the baud rate cannot be made from the clock.
         """
         try:
-            cycles = clocks_per_bit(self.clock_hz, baud or self.baud)
+            return clocks_per_bit(self.clock_hz, baud or self.baud)
         except ValueError as error:
-            raise BoardError(f"{error} on {self.title}") from None
+            raise BoardError(str(error)) from None
+
+    def verilog(self, geometry: Geometry, program=None, *, baud=None):
+        """Verilog of the top; depends on the arguments alone.
+
+        Raises
+        ------
+        BoardError
+            If the baud rate cannot be made from the clock.
+        ProgramError
+            If ``program`` was compiled for another geometry.
+        """
+        cycles = self.cycles_per_bit(baud)
+        if program is not None and program.geometry.digest() != geometry.digest():
+            raise ProgramError(f"Program is for geometry {program.geometry.name}, "
+                               f"not for {geometry.name}")
         os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
         text = verilog.convert(self.top(geometry, program=program, cycles=cycles),
                                name=self.module, emit_src=False, strip_internal_attrs=True)

@@ -45,10 +45,9 @@ def command(program_dir, target, board, baud, array, seeds, clock_mhz, output, c
     from bamac.fpga.cache import Cache
     from bamac.fpga.targets import Target
     from bamac.report.fpga import print_implementation, progress_display
+    from bamac_hw.boards import Board
     from bamac_hw.geometry import Geometry
     from bamac_hw.program import Program
-
-    from bamac_hw.boards import Board
 
     if (target is None) == (board is None):
         raise click.UsageError("Give --target, or --board")

@@ -43,10 +43,10 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     Returns
     -------
     dict
-        Plain values. ``board``: its name, or None. ``resources`` and ``modules`` after mapping; ``seeds``: each seed's Fmax,
-        use, path; ``fmax_mhz``: median, lowest, highest; ``best``: the seed with the highest
-        Fmax; ``timing_met``: whether that one meets the clock; ``bitstream``: its path. The last
-        five are None for a target without place and route.
+        Plain values. ``board``: its name, or None; ``resources`` and ``modules`` after mapping;
+        ``seeds``: each seed's Fmax, use, path; ``fmax_mhz``: median, lowest, highest; ``best``: the
+        seed with the highest Fmax; ``timing_met``: whether that one meets the clock;
+        ``bitstream``: its path. The last five are None for a target without place and route.
 
     Raises
     ------

@@ -4,8 +4,8 @@ import json
 import re
 
 from . import tools
-from .pins import OPTIONS
 from .errors import FpgaError
+from .pins import OPTIONS
 
 __all__ = ["command", "does_not_fit", "parse_report", "place_and_route"]
 
@@ -57,7 +57,8 @@ def place_and_route(netlist, target, seed, folder, owners, stage=None, *, constr
     if constraints:
         (folder / OPTIONS[target.family][1]).write_text(constraints, encoding="utf-8")
     try:
-        tool.run(command(target, seed, pins=bool(constraints)), folder, folder / "nextpnr.log", stage)
+        tool.run(command(target, seed, pins=bool(constraints)), folder, folder / "nextpnr.log",
+                 stage)
     except FpgaError as error:
         raise does_not_fit(str(error), target) or error from None
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

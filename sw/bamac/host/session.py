@@ -120,9 +120,9 @@ class Session:
         outputs = []
         link.write_word(Register.CONTROL, RUN, what="the control register")
         began = time.perf_counter()
-        for window in np.asarray(frames):
+        for window in np.asarray(frames).astype(np.int64) & 0xFF:
             for number, row in enumerate(window):
-                link.send_frame((row & 0xFF).astype(np.uint8).tobytes(), f"frame {number}")
+                link.send_frame(row.astype(np.uint8).tobytes(), f"frame {number}")
                 if progress:
                     progress(1)
             link.finish()

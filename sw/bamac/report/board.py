@@ -25,14 +25,14 @@ def print_board_run(result):
         console.print(times)
         return
     console.print(f"{result['busy_cycles']:,} cycles without waiting; {times}", soft_wrap=True)
-    causes = [name for name in result["layers"][0] if name.startswith("cycles_")]
-    shown = [name for name in causes if any(layer[name] for layer in result["layers"])]
-    table = _table(None, "layer", *(name.removeprefix("cycles_").replace("_", " ")
-                                    for name in shown), "weight rows", "events")
+    table = _table(None, "layer", "cycles", "compute", "waited for input", "weight rows", "events")
     table.columns[0].justify = "left"
     for layer in result["layers"]:
-        table.add_row(escape(layer["name"]), *(f"{layer[name]:,}" for name in shown),
-                      f"{layer['weight_reads']:,}", f"{layer['events']:,}")
+        busy = sum(value for name, value in layer.items()
+                   if name.startswith("cycles_") and not name.startswith("cycles_wait_"))
+        table.add_row(escape(layer["name"]), f"{busy:,}", f"{layer['cycles_compute'] / busy:.1%}",
+                      f"{layer['cycles_wait_input']:,}", f"{layer['weight_reads']:,}",
+                      f"{layer['events']:,}")
     console.print(table)
     for difference in result["differences"][:10]:
         console.print(f"[red]{escape(difference)}[/]", soft_wrap=True)
