@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 
@@ -47,7 +48,8 @@ class Link:
             self._serial = serial.Serial(port, baud, timeout=0.02, write_timeout=timeout,
                                          exclusive=True)
         except (serial.SerialException, ValueError, OSError) as error:
-            reason = getattr(error, "strerror", None) or str(error).rsplit(": ", 1)[-1]
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else error
             raise LinkError(f"Port {port} cannot be opened: {reason}") from None
         self._lost = (serial.SerialException, OSError)
         self._unframer = Unframer()
@@ -55,6 +57,7 @@ class Link:
         self._words = deque()
         self._scores = deque()
         self._on_the_way = 0
+        self._heard = False  # anything at all
         try:
             # Where the adapter's driver has the option (FTDI's waits 16 ms for more bytes)
             self._serial.set_low_latency_mode(True)
@@ -151,9 +154,11 @@ class Link:
 
     def _get(self):
         try:
-            return self._serial.read(max(1, self._serial.in_waiting))
+            received = self._serial.read(max(1, self._serial.in_waiting))
         except (*self._lost, TypeError) as error:
             raise LinkError(f"Port {self.port} was lost: {error}") from None
+        self._heard |= bool(received)
+        return received
 
     def _receive(self, wanted):
         """Take what has come; at least one byte, or the board is silent."""
@@ -191,29 +196,26 @@ class Link:
         A flood of flags ends any unfinished command. If an earlier command waits for an
         accelerator that does not move, it overflows the board's receive buffer, which resets both.
         """
-        silent = True
         for _ in range(TRIES):
             self._put(bytes([FLAG]) * (RECEIVE_BYTES + 64))
-            silent &= not self._drain()
+            self._drain()
             self._put(command(Op.RESET) + command(Op.READ, int(Register.ID)))
             answers = self._answers(2)
             if [kind for kind, _ in answers] == [Reply.DONE, Reply.WORD]:
                 return
-            silent &= not answers
-        if silent:
+        if not self._heard:
             raise LinkError(f"Nothing answers on {self.port}: is the board on, its bitstream one "
                             f"of 'bamac synth --board', and the baud rate the same?")
         raise LinkError(f"What answers on {self.port} is no accelerator of bamac, or its baud rate "
                         f"is not {self._serial.baudrate}")
 
     def _drain(self):
-        """Throw away what comes until nothing has for a while; whether there was anything."""
-        found, since = False, time.monotonic()
+        """Throw away what comes until nothing has for a while."""
+        since = time.monotonic()
         while time.monotonic() - since < QUIET_S:
             if self._get():
-                found, since = True, time.monotonic()
+                since = time.monotonic()
         self._unframer = Unframer()
-        return found
 
     def _answers(self, count):
         """Up to ``count`` replies, without scores; as many as come in time and undamaged."""
