@@ -220,7 +220,7 @@ def test_port_with_something_else(board):
 
 
 def test_board_that_goes_silent(board):
-    fake = board(spoil=lambda number, content, reply: reply if number < 4 else b"")
+    fake = board(spoil=lambda number, content, reply: reply if number < 19 else b"")
     said = failure(fake, lambda link: [link.read([0x0]) for _ in range(9)])
     assert said == (f"The board on {fake.port} was silent for 0.6 s while reading registers was "
                     "awaited; run again, and the board is reset")
@@ -239,7 +239,7 @@ def test_board_that_goes_silent(board):
     (lambda reply: reply + framed(b"\x00"), "The board on {port} answered DONE to nothing"),
 ])
 def test_wrong_replies_are_named(board, change, said):
-    fake = board(spoil=lambda number, content, reply: change(reply) if number == 3 else reply)
+    fake = board(spoil=lambda number, content, reply: change(reply) if number == 18 else reply)
 
     def act(link):
         for _ in range(3):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bamac_hw.serial_link import ESCAPE, ESCAPE_BIT, FCS_INIT, FLAG, HEADER_BYTES, Op, Reply
 
-from .errors import LinkError
+from .errors import DamagedReply
 
 __all__ = ["Unframer", "check_sequence", "command", "frame", "parse_reply"]
 
@@ -67,7 +67,7 @@ class Unframer:
 
         Raises
         ------
-        LinkError
+        DamagedReply
             At a frame that is damaged.
         """
         for byte in received:
@@ -78,7 +78,7 @@ class Unframer:
                 if not content or not begun:
                     continue
                 if escaped or len(content) < 3 or check_sequence(content[:-2]) != content[-2:]:
-                    raise LinkError("A reply arrived damaged")
+                    raise DamagedReply("A reply arrived damaged")
                 yield content[:-2]
             elif byte == ESCAPE:
                 self._escaped = True
@@ -99,5 +99,5 @@ def parse_reply(content):
     kind = kinds.get(content[0])
     with_word = kind in (Reply.WORD, Reply.SCORE, Reply.SCORE_LAST)
     if kind is None or len(content) != (5 if with_word else 1):
-        raise LinkError(f"Reply must be one that this version knows, not {content.hex(' ')}")
+        raise DamagedReply(f"Reply must be one that this version knows, not {content.hex(' ')}")
     return kind, int.from_bytes(content[1:], "little") if with_word else None

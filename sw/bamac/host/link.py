@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections import deque
 
 from bamac_hw.layout import Register
 from bamac_hw.serial_link import FLAG, RECEIVE_BYTES, Op, Reply
 
-from .errors import LinkError
+from .errors import DamagedReply, LinkError
 from .frames import Unframer, command, parse_reply
 
 __all__ = ["CHUNK_BYTES", "Link"]
@@ -195,13 +196,16 @@ class Link:
 
         A flood of flags ends any unfinished command. If an earlier command waits for an
         accelerator that does not move, it overflows the board's receive buffer, which resets both.
+        Replies to what an earlier host has left behind come before ours, which are known by the
+        random order in which two registers are read.
         """
         for _ in range(TRIES):
             self._put(bytes([FLAG]) * (RECEIVE_BYTES + 64))
             self._drain()
-            self._put(command(Op.RESET) + command(Op.READ, int(Register.ID)))
-            answers = self._answers(2)
-            if [kind for kind, _ in answers] == [Reply.DONE, Reply.WORD]:
+            order = [random.choice((Register.ID, Register.VERSION)) for _ in range(16)]
+            self._put(command(Op.RESET) + b"".join(command(Op.READ, int(register))
+                                                   for register in order))
+            if self._answers_in(order):
                 return
         if not self._heard:
             raise LinkError(f"Nothing answers on {self.port}: is the board on, its bitstream one "
@@ -217,17 +221,19 @@ class Link:
                 since = time.monotonic()
         self._unframer = Unframer()
 
-    def _answers(self, count):
-        """Up to ``count`` replies, without scores; as many as come in time and undamaged."""
+    def _answers_in(self, order):
+        """Whether the last replies, within a time, are those to a reset and to these reads."""
         found, began = [], time.monotonic()
-        while len(found) < count and time.monotonic() - began < self._timeout / TRIES:
+        while time.monotonic() - began < self._timeout / TRIES:
             try:
-                contents = self._unframer.feed(self._get())
-                found += [reply for content in contents
-                          if (reply := parse_reply(content))[0] not in (Reply.SCORE,
-                                                                        Reply.SCORE_LAST)]
-            except LinkError as error:
-                if "was lost" in str(error):
-                    raise
+                for content in self._unframer.feed(self._get()):
+                    kind, word = parse_reply(content)
+                    if kind not in (Reply.SCORE, Reply.SCORE_LAST):
+                        found.append((kind, word))
+            except DamagedReply:
                 self._unframer = Unframer()
-        return found
+            kinds, words = zip(*found[-1 - len(order):], strict=True) if found else ((), ())
+            if kinds == (Reply.DONE, *[Reply.WORD] * len(order)) and \
+                    len({*zip(order, words[1:], strict=True)}) == len({*order}):
+                return True
+        return False
