@@ -48,31 +48,16 @@ class Bench:
 
         async def bus(ctx):
             while True:
-                ctx.set(dut.m_axil_bvalid, 0)
-                ctx.set(dut.m_axil_rvalid, 0)
-                write, read = ctx.get(dut.m_axil_awvalid), ctx.get(dut.m_axil_arvalid)
+                ctx.set(dut.host_done, 0)
+                write, read = ctx.get(dut.host_write), ctx.get(dut.host_read)
+                assert not (write and read)
                 if (write or read) and not waits():
-                    if write:
-                        address = ctx.get(dut.m_axil_awaddr)
-                        assert ctx.get(dut.m_axil_wvalid) and ctx.get(dut.m_axil_wstrb) == 15
-                        if address not in self.refuse:
-                            self.writes.append((address, ctx.get(dut.m_axil_wdata)))
-                    else:
-                        address = ctx.get(dut.m_axil_araddr)
-                    ready = dut.m_axil_awready if write else dut.m_axil_arready
-                    ctx.set(ready, 1)
-                    ctx.set(dut.m_axil_wready, write)
-                    await ctx.tick()
-                    ctx.set(ready, 0)
-                    ctx.set(dut.m_axil_wready, 0)
-                    while waits():
-                        await ctx.tick()
-                    answer = 2 if address in self.refuse else 0
-                    ctx.set(dut.m_axil_bresp, answer)
-                    ctx.set(dut.m_axil_rresp, answer)
-                    ctx.set(dut.m_axil_rdata, self.words.get(address, 0))
-                    ctx.set(dut.m_axil_bvalid, write)
-                    ctx.set(dut.m_axil_rvalid, read)
+                    address = 4 * ctx.get(dut.host_index)
+                    if write and address not in self.refuse:
+                        self.writes.append((address, ctx.get(dut.host_data)))
+                    ctx.set(dut.host_done, 1)
+                    ctx.set(dut.host_refused, address in self.refuse)
+                    ctx.set(dut.host_word, self.words.get(address, 0))
                 await ctx.tick()
 
         async def frames(ctx):

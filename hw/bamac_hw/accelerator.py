@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .axi import axi_lite_ports, axi_stream_ports
+from .axi import axi_stream_ports
 from .banked_memory import BankedMemory
 from .collector import Collector
 from .counters import Counters
@@ -15,7 +15,7 @@ from .frame_writer import FrameWriter
 from .geometry import Geometry
 from .host_port import HostPort
 from .lane_array import LaneArray
-from .layout import ADDRESS_BITS, COUNTERS, Emit
+from .layout import COUNTERS, Emit
 from .scheduler import Scheduler
 from .step import WORD_STAGE, WRITE_STAGE, Step
 from .weight_feed import WeightFeed
@@ -74,20 +74,23 @@ class Accelerator(wiring.Component):
         Goes into the memories' init, and ``run`` is set after reset.
     trace, accumulators : bool
         Add trace ports, and the accumulators to them.
+    port : HostPort or DirectPort
+        The class of the host's registers.
 
     Members
     -------
-    s_axil_* : AXI4-Lite, see ``HostPort``
+    s_axil_* : AXI4-Lite, see ``HostPort``; or the members of another ``port``'s ``bus()``
     s_axis_frames_* : AXI4-Stream, one int8 value per beat, ``tlast`` with a frame's last value
     m_axis_scores_* : AXI4-Stream, one int32 raw score per beat, ``tlast`` with a clip's last
     irq : a clip was scored
     """
 
-    def __init__(self, geometry: Geometry, *, program=None, trace=False, accumulators=False):
+    def __init__(self, geometry: Geometry, *, program=None, trace=False, accumulators=False,
+                 port=HostPort):
         self._geometry, self._program = geometry, program
-        self._trace, self._accumulators = trace, accumulators
+        self._trace, self._accumulators, self._port = trace, accumulators, port
         super().__init__(
-            axi_lite_ports("s_axil", address_bits=ADDRESS_BITS)
+            port.bus()
             | axi_stream_ports("s_axis_frames", bits=8, flow=In)
             | axi_stream_ports("m_axis_scores", bits=32, flow=Out)
             | {"irq": Out(1)}
@@ -97,7 +100,7 @@ class Accelerator(wiring.Component):
         g, program = self._geometry, self._program
         m = Module()
 
-        m.submodules.host = host = HostPort(g, autostart=program is not None)
+        m.submodules.host = host = self._port(g, autostart=program is not None)
         m.submodules.frames = frames = FrameWriter(g)
         m.submodules.scheduler = scheduler = Scheduler(
             g, init=program.descriptors.tolist() if program else ())
@@ -138,7 +141,7 @@ class Accelerator(wiring.Component):
             m.d.sync += [fetches[n + 1].eq(fetches[n]) for n in range(WORD_STAGE - 1)]
 
         # Host.
-        for name, member in axi_lite_ports("s_axil", address_bits=ADDRESS_BITS).items():
+        for name, member in self._port.bus().items():
             to, value = (self, host) if member.flow is Out else (host, self)
             m.d.comb += getattr(to, name).eq(getattr(value, name))
         m.d.comb += [

@@ -51,26 +51,35 @@ class HostPort(wiring.Component):
     counter_addr, counter_data, counter_busy : counter window
     """
 
+    @staticmethod
+    def bus():
+        """Members of the host's side."""
+        return axi_lite_ports("s_axil", address_bits=ADDRESS_BITS)
+
+    @staticmethod
+    def inside():
+        """Members of the accelerator's side."""
+        return {
+            "irq": Out(1),
+            "run": Out(1),
+            "clear_counters": Out(1),
+            "running": In(1),
+            "waiting": In(1),
+            "score_pending": In(1),
+            "clip_done": In(1),
+            "errors": In(3),
+            "descriptor_en": Out(1),
+            "weight_en": Out(1),
+            "write_addr": Out(ADDRESS_BITS - 2),
+            "write_data": Out(32),
+            "counter_addr": Out(16),
+            "counter_data": In(32),
+            "counter_busy": In(1),
+        }
+
     def __init__(self, geometry: Geometry, *, autostart=False):
         self._geometry, self._autostart = geometry, autostart
-        super().__init__(
-            axi_lite_ports("s_axil", address_bits=ADDRESS_BITS) | {
-                "irq": Out(1),
-                "run": Out(1),
-                "clear_counters": Out(1),
-                "running": In(1),
-                "waiting": In(1),
-                "score_pending": In(1),
-                "clip_done": In(1),
-                "errors": In(3),
-                "descriptor_en": Out(1),
-                "weight_en": Out(1),
-                "write_addr": Out(ADDRESS_BITS - 2),
-                "write_data": Out(32),
-                "counter_addr": Out(16),
-                "counter_data": In(32),
-                "counter_busy": In(1),
-            })
+        super().__init__(self.bus() | self.inside())
 
     def elaborate(self, platform):
         g = self._geometry

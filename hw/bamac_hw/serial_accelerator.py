@@ -5,9 +5,9 @@ from amaranth.lib import fifo, wiring
 from amaranth.lib.wiring import In, Out
 
 from .accelerator import Accelerator
-from .axi import axi_lite_ports, axi_stream_ports
+from .axi import axi_stream_ports
+from .direct_port import DirectPort
 from .geometry import Geometry
-from .layout import ADDRESS_BITS
 from .serial_link import RECEIVE_BYTES
 from .uart import UartReceiver, UartTransmitter
 from .uart_bridge import UartBridge
@@ -50,7 +50,7 @@ class SerialAccelerator(wiring.Component):
         m.submodules.transmitter = transmitter = UartTransmitter(cycles=self._cycles)
         received = fifo.SyncFIFOBuffered(width=8, depth=RECEIVE_BYTES)
         bridge = UartBridge()
-        accelerator = Accelerator(self._geometry, program=self._program)
+        accelerator = Accelerator(self._geometry, program=self._program, port=DirectPort)
         m.submodules.received = DomainRenamer("link")(received)
         m.submodules.bridge = DomainRenamer("link")(bridge)
         m.submodules.accelerator = DomainRenamer("accelerator")(accelerator)
@@ -68,13 +68,11 @@ class SerialAccelerator(wiring.Component):
         ]
         wiring.connect(m, received.r_stream, bridge.i)
         wiring.connect(m, bridge.o, transmitter.i)
-        for ports, manager, subordinate in (
-            (axi_lite_ports("", address_bits=ADDRESS_BITS), "m_axil", "s_axil"),
-            (axi_stream_ports("", bits=8, flow=In), "m_axis_frames", "s_axis_frames"),
-            (axi_stream_ports("", bits=32, flow=Out), "s_axis_scores", "m_axis_scores"),
-        ):
+        for ports, theirs in ((DirectPort.bus(), ""),
+                              (axi_stream_ports("_axis_frames", bits=8, flow=In), "s"),
+                              (axi_stream_ports("_axis_scores", bits=32, flow=Out), "m")):
+            ours = {"s": "m", "m": "s"}.get(theirs, "")
             for name, member in ports.items():
-                ours, theirs = getattr(bridge, manager + name), getattr(accelerator,
-                                                                        subordinate + name)
-                m.d.comb += theirs.eq(ours) if member.flow is In else ours.eq(theirs)
+                here, there = getattr(bridge, ours + name), getattr(accelerator, theirs + name)
+                m.d.comb += there.eq(here) if member.flow is In else here.eq(there)
         return m

@@ -4,7 +4,8 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .axi import axi_lite_ports, axi_stream_ports
+from .axi import axi_stream_ports
+from .direct_port import DirectPort
 from .layout import ADDRESS_BITS
 from .serial_link import ESCAPE, ESCAPE_BIT, FCS_GOOD, FCS_INIT, FLAG, Op, Reply
 
@@ -25,8 +26,7 @@ class UartBridge(wiring.Component):
     Members
     -------
     i, o : bytes from and to the serial port
-    m_axil_* : AXI4-Lite manager. The subordinate must take a write's address and data in the same
-        cycle, as ``HostPort`` does
+    host_* : to the accelerator's ``DirectPort``
     m_axis_frames_*, s_axis_scores_* : AXI4-Stream, as the accelerator's
     reset : reset the accelerator, for one cycle
     fault : a command was damaged or refused since the last ``Op.RESET``
@@ -37,7 +37,7 @@ class UartBridge(wiring.Component):
             {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
              "reset": Out(1), "fault": Out(1)}
             | {name: member.flip() for name, member in
-               axi_lite_ports("m_axil", address_bits=ADDRESS_BITS).items()}
+               DirectPort.bus().items()}
             | axi_stream_ports("m_axis_frames", bits=8, flow=Out)
             | axi_stream_ports("s_axis_scores", bits=32, flow=In))
 
@@ -75,10 +75,7 @@ class UartBridge(wiring.Component):
         ]
 
         m.d.comb += [
-            self.m_axil_awaddr.eq(Cat(C(0, 2), word_index)), self.m_axil_araddr.eq(
-                Cat(C(0, 2), word_index)),
-            self.m_axil_wdata.eq(held), self.m_axil_wstrb.eq(0xF),
-            self.m_axil_bready.eq(1), self.m_axil_rready.eq(1),
+            self.host_index.eq(word_index), self.host_data.eq(held),
             self.m_axis_frames_tdata.eq(held[24:]),
             self.m_axis_frames_tlast.eq(is_flag & (op == Op.FRAME)),
         ]
@@ -145,12 +142,9 @@ class UartBridge(wiring.Component):
                 m.next = "GET"
 
             with m.State("WRITE"):
-                m.d.comb += [self.m_axil_awvalid.eq(1), self.m_axil_wvalid.eq(1)]
-                with m.If(self.m_axil_awready):
-                    m.next = "WRITTEN"
-            with m.State("WRITTEN"):
-                with m.If(self.m_axil_bvalid):
-                    m.d.sync += [refused.eq(refused | self.m_axil_bresp[1]),
+                m.d.comb += self.host_write.eq(1)
+                with m.If(self.host_done):
+                    m.d.sync += [refused.eq(refused | self.host_refused),
                                  word_index.eq(word_index + 1)]
                     m.next = "GO-ON"
             with m.State("VALUE"):
@@ -166,14 +160,11 @@ class UartBridge(wiring.Component):
                     reply(Mux(refused, Reply.REFUSED, Reply.DONE))
 
             with m.State("READ"):
-                m.d.comb += self.m_axil_arvalid.eq(1)
-                with m.If(self.m_axil_arready):
-                    m.next = "READ-WORD"
-            with m.State("READ-WORD"):
-                with m.If(self.m_axil_rvalid):
+                m.d.comb += self.host_read.eq(1)
+                with m.If(self.host_done):
                     m.d.comb += self.i.ready.eq(1)
-                    reply(Mux(self.m_axil_rresp[1], Reply.REFUSED, Reply.WORD), self.m_axil_rdata)
-                    m.d.sync += self.fault.eq(self.fault | self.m_axil_rresp[1])
+                    reply(Mux(self.host_refused, Reply.REFUSED, Reply.WORD), self.host_word)
+                    m.d.sync += self.fault.eq(self.fault | self.host_refused)
             with m.State("RESET"):
                 m.d.comb += [self.reset.eq(1), self.i.ready.eq(1)]
                 m.d.sync += self.fault.eq(0)
