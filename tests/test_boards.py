@@ -7,7 +7,6 @@ from functools import cache
 import pytest
 
 from bamac.fpga import Target, implement
-from bamac.fpga.errors import FpgaError
 from bamac.fpga.pins import constraints
 from bamac_hw.boards import BOARDS, Board, BoardError
 from bamac_hw.geometry import Geometry
@@ -116,14 +115,6 @@ def test_program_of_another_geometry_is_refused(board):
     program = compile_network(random_case(0, pools=[(1, 1)]).network, wide)
     with pytest.raises(ProgramError, match="^Program is for geometry wide, not for nano$"):
         board.verilog(NANO, program)
-
-
-def test_flow_uses_the_boards_clock_and_says_what_does_not_fit(tmp_path):
-    from bamac.fpga.cache import Cache
-
-    with pytest.raises(FpgaError, match="^Seeds must be a positive integer, not 0$"):
-        implement(NANO, board=BOARDS["ulx3s"], seeds=0, cache=Cache(tmp_path))
-    assert Target.named("ecp5-85k").at(50).clock_mhz == 50.0
 
 
 @pytest.mark.slow

@@ -116,7 +116,8 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("name", ["run", "evaluate", "export", "compile", "verilog", "simulate",
-                                  "inspect", "diff", "demo", "report", "train"])
+                                  "inspect", "diff", "demo", "report", "train", "synth", "host",
+                                  "simulate-board"])
 def test_every_command_has_help_with_an_example(name, run):
     ran = run(name, "--help")
     assert ran.code == 0

@@ -11,6 +11,7 @@ import pytest
 from bamac import cli
 from bamac.fpga import FpgaError, Target, implement, nextpnr, shell, tools, yosys
 from bamac.fpga.cache import Cache
+from bamac_hw.boards import BOARDS
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import TOP, verilog_text
 
@@ -82,8 +83,9 @@ def fake_tools(monkeypatch):
         (folder / "owners.json").write_text("{}")
         (folder / "netlist.json").write_text("{}")
 
-    def route(netlist, target, seed, folder, owners, stage=None):
+    def route(netlist, target, seed, folder, owners, stage=None, *, constraints=""):
         calls.append(("route", seed))
+        route.constraints = constraints
         if getattr(route, "interrupt", None) == seed:
             raise KeyboardInterrupt
         result = nextpnr.parse_report(REPORT, "ecp5", owners)
@@ -120,6 +122,23 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, fake_tools):
     calls.clear()
     implement(NANO, "ecp5-25k", seeds=3, clock_mhz=50, cache=Cache(tmp_path))
     assert calls == [("route", 1), ("route", 2), ("route", 3)]  # another clock, same netlist
+
+
+def test_board_has_its_own_device_pins_and_clock(tmp_path, fake_tools):
+    calls, route = fake_tools
+    result = implement(NANO, board=BOARDS["ulx3s"], cache=Cache(tmp_path))
+    assert calls == [("synth", "ecp5-85k"), ("route", 1)]
+    assert 'LOCATE COMP "uart_rx" SITE "M1";' in route.constraints
+    assert result["target"]["clock_mhz"] == 50 and result["timing_met"]
+    assert result["board"] == "ulx3s" and not result["pin_shell"]
+    assert not implement(NANO, board=BOARDS["ulx3s"], clock_mhz=100,
+                         cache=Cache(tmp_path))["timing_met"]
+    calls.clear()
+    implement(NANO, board=BOARDS["icebreaker"], cache=Cache(tmp_path))
+    assert calls == [("synth", "ice40-up5k"), ("route", 1)]
+    assert "set_io -pullup yes uart_rx 6" in route.constraints
+    implement(NANO, "ecp5-85k", cache=Cache(tmp_path))
+    assert route.constraints == ""
 
 
 def test_what_does_not_fit_is_refused_with_how_much(tmp_path, fake_tools, monkeypatch):
@@ -176,6 +195,11 @@ def test_command_fails_with_the_path_if_timing_is_missed(tmp_path, fake_tools, c
     (("--array", "huge", "--target", "xc7"), "Array preset must be one of"),
     (("--array", "small", "--target", "xc7", "-o", "x.bit"), "There is no bitstream for xc7"),
     (("missing.bamac", "--target", "xc7"), "missing.bamac"),
+    (("missing.bamac",), "Give --target, or --board"),
+    (("--board", "ulx3s", "--target", "xc7"), "Give --target, or --board"),
+    (("--board", "arty"), "Board must be one of ulx3s, icebreaker, not 'arty'"),
+    (("--target", "xc7", "--array", "small", "--baud", "9600"), "--baud is of a board's serial"),
+    (("--board", "icebreaker", "--baud", "5000000"), "Baud rate must be at most a quarter of"),
 ])
 def test_unusable_input_exits_with_2(words, message, capsys):
     assert exit_code("synth", *words) == 2

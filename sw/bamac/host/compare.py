@@ -27,14 +27,16 @@ def describe(program, network, frames, run, *, check):
     """
     counters = [{name: int(value) for name, value in layer.items()} for layer in run.counters]
     scores = run.outputs * network.score_scale + network.score_offset
-    busy = [name for name in COUNTERS
-            if name.startswith("cycles_") and not name.startswith("cycles_wait_")]
-    cycles = sum(layer[name] for layer in counters for name in busy if layer)
+    waits = [name for name in COUNTERS if name.startswith("cycles_wait_")]
+    busy = [name for name in COUNTERS if name.startswith("cycles_") and name not in waits]
+
+    def total(names):
+        return sum(layer[name] for layer in counters for name in names) if all(counters) else None
     result = {
         "network": network.name, "array": program.geometry.name, "windows": len(frames),
         "score": float(scores[:, 0].mean()), "scores": scores.tolist(),
         "outputs": run.outputs.tolist(),
-        "busy_cycles": cycles if all(counters) else None,
+        "busy_cycles": total(busy), "waiting_cycles": total(waits),
         "layers": [{"name": row["name"], **layer}
                    for row, layer in zip(program.layers, counters, strict=True)],
         "load_s": round(run.load_seconds, 3), "run_s": round(run.run_seconds, 3),

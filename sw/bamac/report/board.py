@@ -24,7 +24,8 @@ def print_board_run(result):
     if result["busy_cycles"] is None:
         console.print(times)
         return
-    console.print(f"{result['busy_cycles']:,} cycles without waiting; {times}", soft_wrap=True)
+    console.print(f"{result['busy_cycles']:,} cycles at work, {result['waiting_cycles']:,} waiting "
+                  f"for frames or for scores to be taken; {times}", soft_wrap=True)
     table = _table(None, "layer", "cycles", "compute", "waited for input", "weight rows", "events")
     table.columns[0].justify = "left"
     for layer in result["layers"]:
