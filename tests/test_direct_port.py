@@ -3,7 +3,6 @@
 
 import random
 
-from amaranth import *
 from amaranth.sim import Simulator
 
 from bamac_hw.direct_port import DirectPort
