@@ -28,6 +28,20 @@ def test_accumulators_that_no_geometry_has_are_not_advised():
         compile_network(network(bias=1 << 40), Geometry.preset("small"))
 
 
+def test_pair_lanes_hold_the_sums_without_their_start_value():
+    """Planes are added from the top, and the start value only before the last two of them."""
+    conv = Conv2d("conv", np.ones((40, 1, 1, 1), int), np.ones(40, int), global_pool="max")
+    hidden = Dense("hidden", np.ones((40, 40), int), np.zeros(40, int), "unsigned", 8)
+    # Sums of 0..127 * 40 * 255 = 1,295,400 from -700,000 on fit 21 bits; from 0 on they do not.
+    score = Dense("score", np.full((1, 40), 127), np.array([-700_000]))
+    net = IntegerNetwork("net", InputSpec(2, 2), (conv, hidden, score))
+    compile_network(net, Geometry("gated", acc_bits=21))
+    compile_network(net, Geometry("pair", acc_bits=22, lane="pair"))
+    reach = r"^score: sums reach -700000\.\.1295400 and need 22-bit"
+    with pytest.raises(CompileError, match=reach):
+        compile_network(net, Geometry("pair", acc_bits=21, lane="pair"))
+
+
 def deep_network(convs=1, denses=1, channels=2, rows=8, cols=8):
     """1 x 1 convolutions and dense layers, so that only counts and sizes matter."""
     layers = [Conv2d(f"conv{n}", np.ones((channels, 1 if n == 0 else channels, 1, 1), int),

@@ -13,13 +13,17 @@ from bamac_hw.layout import Emit, Source
 START_BYTES = 3  # 20-bit accumulators
 
 
-def geometry(tile):
-    return Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16)
+def geometry(tile, **values):
+    return Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16,
+                    **values)
 
 
-def run(tile, layer, *, slot=0, above=0, ahead=0, busy=lambda cycle: 0):
-    """Record each cycle of one job: steps that are set, windows of loads, cause, starts."""
-    dut = DenseWalker(geometry(tile))
+def run(tile, layer, *, slot=0, above=0, ahead=0, busy=lambda cycle: 0, planes=None, **values):
+    """Record each cycle of one job: steps that are set, windows of loads, cause, starts.
+
+    The planes of loads go to the list ``planes``.
+    """
+    dut = DenseWalker(geometry(tile, **values))
     cycles = []
 
     async def testbench(ctx):
@@ -27,6 +31,7 @@ def run(tile, layer, *, slot=0, above=0, ahead=0, busy=lambda cycle: 0):
         ctx.set(dut.slot, slot)
         ctx.set(dut.above, above)
         ctx.set(dut.ahead, ahead)
+        await ctx.tick()
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
@@ -35,7 +40,10 @@ def run(tile, layer, *, slot=0, above=0, ahead=0, busy=lambda cycle: 0):
             step = ctx.get(dut.step)
             window = ctx.get(dut.window)
             names = {name for name in ("byte", "start", "pass_", "load", "shift", "compute",
-                                       "row", "clear", "capture") if getattr(step, name)}
+                                       "row", "clear", "capture", "double")
+                     if getattr(step, name)}
+            if planes is not None and step.load:
+                planes.append(step.plane)
             causes = [name for name in ("fetching", "tiling", "collecting", "loading")
                       if ctx.get(getattr(dut, name))]
             assert len(causes) + ("compute" in names) == 1, "every cycle has one cause"
@@ -124,6 +132,57 @@ def test_steps_and_windows(tile, stride, source, row, rows):
     assert {cycle[4] for cycle in cycles[2:]} == {following}, "from the third cycle on"
 
 
+@pytest.mark.parametrize("acc_bits", [16, 20])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("source, bits", [(Source.INPUT, 8), (Source.INPUT, 5), (Source.INPUT, 2),
+                                          (Source.INPUT, 1), (Source.VECTOR, 16),
+                                          (Source.LINE, 3), (Source.LINE, 1)])
+def test_pair_lanes_take_two_bits_at_a_time(source, bits, stride, acc_bits):
+    """Planes from the top, with two doublings behind each two, and the start before the last."""
+    kernel, passes, tiles, left, tile = (1, 2), 2, 3, 1, (2, 2)
+    words = 2 if source == Source.LINE else 1
+    word_bits = 4 if source == Source.LINE else bits
+    layer = {
+        "source": source, "emit": Emit.MAP, "stride2": stride - 1,
+        "kernel_rows_last": 0, "kernel_cols_last": 1, "word_bits_last": word_bits - 1,
+        "end_bits_last": bits - 1, "groups_last": words - 1, "ring_end": 100, "pitch": 20,
+        "col_low": 1, "group_start": -words, "tiles_last": tiles - 1, "passes_last": passes - 1,
+    }
+    if source == Source.VECTOR:
+        layer["emit"] = Emit.UNSIGNED
+    fetches = stride * stride - 1
+    rounds = 1 if source == Source.LINE else -(-bits // 2)
+    expected, places, wanted_planes = [], [], []
+    for _ in range(passes):
+        expected += [{"byte"}] * (1 if acc_bits == 16 else 2)
+        for t in range(tiles):
+            for plane in reversed(range(rounds)):
+                if plane == 0:
+                    expected.append({"start"} | ({"pass_"} if t == 0 else set()))
+                for j, word in product(range(kernel[1]), range(words)):
+                    expected += [{"load"}] * fetches + [{"load", "compute", "row"}]
+                    places += [((-left + t * 2 * stride + j + phase * 2) // 2 * words + word) % 512
+                               for _ in range(stride) for phase in range(stride)]
+                    wanted_planes += [plane] * stride * stride
+                    if source == Source.LINE and (bits > 2 or word < words - 1):
+                        expected.append({"shift", "compute", "row"})
+                if plane:
+                    expected += [{"double"}] * 2
+            last = {"pass_"} if t == tiles - 1 else set()
+            if source == Source.VECTOR:
+                expected.append({"clear"} | last)
+            else:
+                expected.append({"clear", "capture"} | last)
+    planes = []
+    cycles = run(tile, layer, planes=planes, lane="pair", acc_bits=acc_bits)
+    actual = [cycle[0] for cycle in cycles]
+    if source == Source.VECTOR:  # the cycles that wait for the lanes have no step
+        actual = [step for step in actual if step]
+    assert actual == expected
+    assert [cycle[1][4] for cycle in cycles if cycle[1]] == places
+    assert planes == wanted_planes
+
+
 def test_global_tiles_wait_for_the_collector():
     layer = {"source": Source.LINE, "emit": Emit.GLOBAL_MAX, "tiles_last": 1,
              "word_bits_last": 3, "end_bits_last": 3}
@@ -143,4 +202,4 @@ def test_dense_layers_wait_for_the_lanes_and_the_read_out():
     assert [cycle[2] for cycle in cycles] == ["loading"] * 3 + ["tiling"] + ["compute"] * 6 + [
         "collecting"] * 10 + ["tiling"]
     assert [n for n, cycle in enumerate(cycles) if cycle[3]] == [15]
-    assert cycles[-1][0] == {"clear"}, "a dense layer writes no tile"
+    assert cycles[-1][0] == {"clear", "pass_"}, "a dense layer writes no tile"

@@ -7,7 +7,9 @@ from bamac_hw.geometry import Geometry, GeometryError
 
 def test_presets_have_the_lanes_they_promise():
     lanes = {name: geometry.lanes for name, geometry in Geometry.presets().items()}
-    assert lanes == {"tiny": 32, "small": 128, "small_event": 128, "large": 256}
+    assert lanes == {"tiny": 32, "small": 128, "small_event": 128, "small_pair": 128, "large": 256}
+    assert Geometry.preset("small").macs_per_cycle == 128
+    assert Geometry.preset("small_pair").macs_per_cycle == 256
 
 
 @pytest.mark.parametrize("field, value, message", [
@@ -17,6 +19,7 @@ def test_presets_have_the_lanes_they_promise():
     ("weight_rows", 2.5, "weight_rows must be an integer, not 2.5"),
     ("counters", 1, "counters must be true or false, not 1"),
     ("walk", "sparse", "walk must be one of dense, event, not 'sparse'"),
+    ("lane", "triple", "lane must be one of gated, pair, not 'triple'"),
 ])
 def test_illegal_fields_are_named(field, value, message):
     with pytest.raises(GeometryError) as error:
@@ -24,10 +27,21 @@ def test_illegal_fields_are_named(field, value, message):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("values, message", [
+    ({"walk": "event"}, "lane pair must have walk dense, not 'event'"),
+    ({"weight_rows": 33}, "weight_rows must be even for pair lanes, not 33"),
+])
+def test_pair_lanes_need(values, message):
+    with pytest.raises(GeometryError) as error:
+        Geometry("bad", lane="pair", **values)
+    assert str(error.value) == message
+
+
 def test_digest_is_of_the_sizes_and_not_of_the_name():
     assert Geometry("one").digest() == Geometry("two").digest()
     assert Geometry("one").digest() != Geometry("one", acc_bits=21).digest()
     assert Geometry("one").digest() != Geometry("one", walk="event").digest()
+    assert Geometry("one").digest() != Geometry("one", lane="pair").digest()
 
 
 def test_toml_file(tmp_path):
@@ -48,5 +62,5 @@ def test_missing_file_and_unknown_preset_are_refused(tmp_path):
     with pytest.raises(GeometryError, match="none.toml does not exist$"):
         Geometry.named(tmp_path / "none.toml")
     with pytest.raises(GeometryError, match="^Array preset must be one of tiny, small, "
-                                            "small_event, large, not"):
+                                            "small_event, small_pair, large, not"):
         Geometry.named("huge")

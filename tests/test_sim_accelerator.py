@@ -31,6 +31,7 @@ GEOMETRIES = {
                  line_words=2048, walk="event"),
         Geometry("event_wide", tile_rows=1, tile_cols=4, weight_rows=8192, line_words=2048,
                  walk="event"),
+        Geometry("pair", channels=8, weight_rows=8192, line_words=2048, lane="pair"),
     )
 }
 # Extreme weights need wide accumulators, and pools of 2 x 2 a tile of that size.
@@ -40,6 +41,8 @@ EXTREMES = {
         Geometry("wide", tile_rows=2, tile_cols=4, channels=8, acc_bits=24, weight_rows=8192),
         Geometry("event", channels=8, acc_bits=24, weight_rows=8192, input_words=64,
                  line_words=2048, walk="event"),
+        Geometry("pair", channels=4, acc_bits=24, weight_rows=16384, line_words=4096,
+                 lane="pair"),
     )
 }
 MORE_GEOMETRIES = {
@@ -59,6 +62,14 @@ MORE_GEOMETRIES = {
         Geometry("event_square", tile_rows=4, tile_cols=4, channels=4, acc_bits=32,
                  weight_rows=16384, line_words=4096, walk="event"),
         Geometry("event_uncounted", channels=16, weight_rows=4096, counters=False, walk="event"),
+        Geometry.preset("small_pair"),
+        Geometry("pair_pixel", tile_rows=1, tile_cols=1, channels=4, weight_rows=16384,
+                 line_words=8192, lane="pair"),
+        Geometry("pair_wide", tile_rows=1, tile_cols=4, channels=16, acc_bits=17,
+                 weight_rows=8192, line_words=2048, lane="pair"),
+        Geometry("pair_square", tile_rows=4, tile_cols=4, channels=4, acc_bits=32,
+                 weight_rows=32768, line_words=4096, lane="pair"),
+        Geometry("pair_uncounted", channels=64, weight_rows=4096, counters=False, lane="pair"),
     )
 }
 

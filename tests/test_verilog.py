@@ -52,8 +52,9 @@ def test_baked_weights_are_in_the_memory_init():
 
 
 @pytest.mark.parametrize("geometry, program", [
-    (QUAD, baked()), (Geometry.preset("small"), None), (Geometry.preset("small_event"), None)],
-    ids=["baked", "small", "event"])
+    (QUAD, baked()), (Geometry.preset("small"), None), (Geometry.preset("small_event"), None),
+    (Geometry.preset("small_pair"), None)],
+    ids=["baked", "small", "event", "pair"])
 def test_lint_finds_nothing(tmp_path, geometry, program):
     path = write_verilog(geometry, tmp_path / "bamac_accelerator.v", program)
     result = lint(path)

@@ -93,6 +93,81 @@ def test_operands(acc_bits, loaded):
     assert sum(reads) == 2 * (2 * size + 2 * 2 * 2)
 
 
+@pytest.mark.parametrize("acc_bits", [16, 20, 24, 32])
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("planes", [0, 1])
+def test_operands_of_pairs(acc_bits, loaded, planes):
+    """Two weights and their sum, or a weight and its double; rounds of a tile read them again."""
+    reads, base, passes, tiles, rounds, taps = -(-acc_bits // 16), 2, 2, 2, 3 if planes else 1, 3
+    geometry = Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=40, lane="pair")
+    rng = np.random.default_rng(acc_bits)
+    starts = rng.integers(-1 << (acc_bits - 1), 1 << (acc_bits - 1), (passes, CHANNELS))
+    starts[0, :3] = -1 << (acc_bits - 1), (1 << (acc_bits - 1)) - 1, -1
+    weights = rng.integers(-127, 128, (passes, taps, 2, CHANNELS))
+    weights[0, 0, :, :3] = (-127, 127, -127), (-127, 127, 127)
+    rows = [rng.integers(0, 256, CHANNELS) for _ in range(base)]
+    for number in range(passes):
+        rows += [starts[number] >> 8 * byte & 0xFF for byte in range(2 * reads)]
+        for first, second in weights[number]:
+            rows += [first & 0xFF, (2 * first if planes else second) & 0xFF]
+    raw = b"".join(bytes(row.tolist()) for row in rows)
+    size = 2 * CHANNELS
+    words = [int.from_bytes(raw[k:k + size], "little") for k in range(0, len(raw), size)]
+    dut = WeightFeed(geometry, init=() if loaded else words)
+
+    steps, expected = [], []
+    for number in range(passes):
+        steps += [{"byte": 1}] * reads
+        for tile in range(tiles):
+            for left in reversed(range(rounds)):
+                if left == 0:
+                    steps.append({"start": 1, "pass_": int(tile == 0)})
+                    expected.append((None, None, starts[number].tolist()))
+                for first, second in weights[number]:
+                    other = 2 * first if planes else second
+                    steps.append({"load": 1, "compute": 1, "row": 1})
+                    expected.append((first.tolist(), other.tolist(), (first + other).tolist()))
+                if left:
+                    steps += [{"double": 1}] * 2
+            steps.append({"clear": 1, "capture": 1, "pass_": int(tile == tiles - 1)})
+    seen, counted = [], []
+
+    async def testbench(ctx):
+        ctx.set(dut.planes, planes)
+        if loaded:
+            parts = np.frombuffer(raw, "<u4").tolist()
+            for address in rng.permutation(len(parts)).tolist():
+                ctx.set(dut.write_en, 1)
+                ctx.set(dut.write_addr, address)
+                ctx.set(dut.write_data, parts[address])
+                await ctx.tick()
+            ctx.set(dut.write_en, 0)
+        for _ in range(2):  # a second job gives the same again
+            ctx.set(dut.base_stb, 1)
+            ctx.set(dut.base, base // 2)
+            await ctx.tick()
+            ctx.set(dut.base_stb, 0)
+            for cycle in range(len(steps) + 3):
+                if cycle >= 3 and {"start", "compute"} & set(steps[cycle - 3]):
+                    ports = (dut.first, dut.second, dut.total)
+                    seen.append(tuple([ctx.get(port) for port in channels] for channels in ports))
+                ctx.set(dut.step_read, steps[cycle] if cycle < len(steps) else {"byte": 0})
+                ctx.set(dut.step_operand, steps[cycle - 2] if 2 <= cycle < len(steps) + 2 else
+                        {"byte": 0})
+                counted.append(ctx.get(dut.reading))
+                await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert len(seen) == 2 * len(expected)
+    for position, (actual, wanted) in enumerate(zip(seen, expected * 2, strict=True)):
+        for port, values in zip(actual, wanted, strict=True):
+            assert values is None or port == values, position
+    assert sum(counted) == 2 * passes * (reads + tiles * rounds * taps)
+
+
 @pytest.mark.parametrize("acc_bits", [16, 20, 32])
 def test_operands_of_events(acc_bits):
     """Rows at any address, shifted by the event's plane, with start values in between."""

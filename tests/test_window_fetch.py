@@ -13,11 +13,11 @@ CHANNELS = 4
 SHAPES = [(1, 1), (2, 2), (2, 4), (4, 2), (1, 4)]
 
 
-def build(tile, source, rows, cols, stride, pad):
+def build(tile, source, rows, cols, stride, pad, lane):
     """A map of random words in banks, and what a tile at (row, col) must see."""
     tile_rows, tile_cols = tile
     dut = WindowFetch(Geometry("g", tile_rows=tile_rows, tile_cols=tile_cols, channels=CHANNELS,
-                               weight_rows=16))
+                               weight_rows=16, lane=lane))
     bits = 8 if source == Source.INPUT else CHANNELS
     words = np.random.default_rng(rows * cols + stride).integers(0, 1 << bits, (rows, cols))
     pitch = -(-cols // tile_cols)
@@ -51,19 +51,25 @@ def build(tile, source, rows, cols, stride, pad):
 @pytest.mark.parametrize("tile", SHAPES)
 @pytest.mark.parametrize("source, pad", [(Source.INPUT, 0x80), (Source.LINE, 0)])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_bits_of_every_position(tile, source, pad, stride):
+@pytest.mark.parametrize("lane", ["gated", "pair"])
+def test_bits_of_every_position(tile, source, pad, stride, lane):
+    """Pair lanes are offered two bits; two planes of a value have a load of their own."""
     rows, cols = 5, 6
-    dut, banks, bits, expected, window = build(tile, source, rows, cols, stride, pad)
+    dut, banks, bits, expected, window = build(tile, source, rows, cols, stride, pad, lane)
+    at_once = 2 if lane == "pair" else 1
+    reads = bits // 2 if lane == "pair" and source == Source.INPUT else 1
     phases = [(r, c) for r in range(stride if tile[0] > 1 else 1)
               for c in range(stride if tile[1] > 1 else 1)]
     # Every rotation of the banks and every overlap with the padding.
     positions = [(r, c) for r in range(-3, rows + 1) for c in range(-3, cols + 1)]
     steps = []  # (step, window, tile position whose bit must follow)
     for row, col in positions:
-        for phase in phases:
-            steps.append(({"load": 1}, window(row, col, *phase), None))
-        for bit in range(bits):
-            if bit:
+        for bit in range(0, bits, at_once):
+            if bit % (bits // reads) == 0:
+                for phase in phases:
+                    steps.append(({"load": 1, "plane": bit // 2 if reads > 1 else 0},
+                                  window(row, col, *phase), None))
+            else:
                 steps.append(({"shift": 1, "compute": 1}, window(row, col, *phases[-1]), None))
             steps[-1] = (*steps[-1][:2], (row, col, bit))
     compared, port_reads = [0], [0, 0, 0]
@@ -76,11 +82,13 @@ def test_bits_of_every_position(tile, source, pad, stride):
         for cycle in range(len(steps) + 5):
             if cycle >= 5 and steps[cycle - 5][2]:  # stage 5: the bits are there
                 row, col, bit = steps[cycle - 5][2]
-                wanted = (expected(row, col) >> bit & 1).tolist()
-                actual = [ctx.get(dut.bits) >> k & 1 for k in range(len(banks))]
+                wanted = (expected(row, col) >> bit & 2 ** at_once - 1).tolist()
+                actual = [ctx.get(dut.bits) >> at_once * k & 2 ** at_once - 1
+                          for k in range(len(banks))]
                 assert actual == wanted, (row, col, bit)
                 compared[0] += 1
-            for port, stage in ((dut.step_0, 0), (dut.step_1, 1), (dut.step_4, 4)):
+            for port, stage in ((dut.step_0, 0), (dut.step_1, 1), (dut.step_3, 3),
+                                (dut.step_4, 4)):
                 at = cycle - stage
                 ctx.set(port, steps[at][0] if 0 <= at < len(steps) else idle)
             if cycle < len(steps):
@@ -99,12 +107,12 @@ def test_bits_of_every_position(tile, source, pad, stride):
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
-    assert compared[0] == len(positions) * bits
+    assert compared[0] == len(positions) * bits // at_once
     # Each pixel inside the map is read once for each tile that sees it, and no other memory.
     inside = sum(0 <= r + i * stride < rows and 0 <= c + j * stride < cols
                  for r, c in positions for i in range(tile[0]) for j in range(tile[1]))
     wanted = [0, 0, 0]
-    wanted[source.value] = inside
+    wanted[source.value] = inside * reads
     assert port_reads == wanted
 
 

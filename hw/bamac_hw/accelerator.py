@@ -15,7 +15,8 @@ from .frame_writer import FrameWriter
 from .geometry import Geometry
 from .host_port import HostPort
 from .lane_array import LaneArray
-from .layout import COUNTERS, Emit
+from .layout import COUNTERS, Emit, Source
+from .pair_lane_array import PairLaneArray
 from .scheduler import Scheduler
 from .step import WORD_STAGE, WRITE_STAGE, Step
 from .weight_feed import WeightFeed
@@ -76,6 +77,8 @@ class Accelerator(wiring.Component):
         Add trace ports, and the accumulators to them.
     port : HostPort or DirectPort
         The class of the host's registers.
+    family : "ecp5" or None
+        Build pair lanes from this family's carry cells.
 
     Members
     -------
@@ -86,8 +89,8 @@ class Accelerator(wiring.Component):
     """
 
     def __init__(self, geometry: Geometry, *, program=None, trace=False, accumulators=False,
-                 port=HostPort):
-        self._geometry, self._program = geometry, program
+                 port=HostPort, family=None):
+        self._geometry, self._program, self._family = geometry, program, family
         self._trace, self._accumulators, self._port = trace, accumulators, port
         super().__init__(
             port.bus()
@@ -109,8 +112,9 @@ class Accelerator(wiring.Component):
         m.submodules.fetch = fetch = WindowFetch(g)
         m.submodules.weights = weights = WeightFeed(
             g, init=program.weight_words() if program else ())
-        m.submodules.lanes = lanes = LaneArray(
-            pixels=g.pixels, channels=g.channels, acc_bits=g.acc_bits)
+        sizes = {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits}
+        m.submodules.lanes = lanes = (PairLaneArray(**sizes, family=self._family)
+                                      if g.lane == "pair" else LaneArray(**sizes))
         m.submodules.write_back = write_back = WriteBack(g)
         m.submodules.collector = collector = Collector(g)
         m.submodules.input_buffer = input_buffer = BankedMemory(
@@ -180,7 +184,7 @@ class Accelerator(wiring.Component):
             walker.collector_busy.eq(collector.busy),
             fetch.window.eq(walker.window),
             fetch.step_0.eq(fetches[0]), fetch.step_1.eq(fetches[1]),
-            fetch.step_4.eq(fetches[4]),
+            fetch.step_3.eq(fetches[3]), fetch.step_4.eq(fetches[4]),
             input_buffer.read_en.eq(fetch.input_en), line_buffers.read_en.eq(fetch.line_en),
             fetch.vector_data.eq(vector_read.data),
         ]
@@ -196,15 +200,24 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             weights.base_stb.eq(scheduler.job_start), weights.base.eq(layer.weight_base),
             weights.step_read.eq(steps[3]), weights.step_operand.eq(steps[5]),
-            *(to.eq(value) for to, value in zip(lanes.operand, weights.operand, strict=True)),
         ]
-        hits = Signal(g.pixels)
+        hits = Signal(g.pixels * g.step_bits)
         m.d.sync += [
             lanes.clear.eq(steps[5].clear | ~scheduler.running),
-            lanes.en.eq((bits & steps[5].compute.replicate(g.pixels))
-                        | steps[5].start.replicate(g.pixels)),
-            hits.eq(bits & steps[5].compute.replicate(g.pixels)),
+            hits.eq(bits & steps[5].compute.replicate(len(hits))),
         ]
+        if g.lane == "pair":
+            m.d.comb += [
+                lanes.step_5.eq(steps[5]), lanes.bits.eq(bits),
+                weights.planes.eq(layer.source != Source.LINE),
+                *(getattr(lanes, name)[channel].eq(getattr(weights, name)[channel])
+                  for name in ("first", "second", "total") for channel in range(g.channels)),
+            ]
+        else:
+            m.d.comb += [to.eq(value)
+                         for to, value in zip(lanes.operand, weights.operand, strict=True)]
+            m.d.sync += lanes.en.eq((bits & steps[5].compute.replicate(g.pixels))
+                                    | steps[5].start.replicate(g.pixels))
 
         # Outputs.
         is_map = layer.emit == Emit.MAP

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
-from .step import LANE_STAGE, Step
+from .step import LANE_STAGE, PLANE_BITS, Step
 from .window_fetch import window_layout
 from .window_walk import WindowWalk
 
@@ -18,18 +18,31 @@ class DenseWalker(wiring.Component):
 
     ::
 
-        for each pass (group of output channels):          start_bytes cycles
+        for each pass (group of output channels):          start_reads cycles
             for each tile along the columns:               1 cycle (start)
                 for each kernel row, kernel column, word:  phases - 1 cycles
                     for each bit of the word:              1 cycle
                 end                                        1 cycle, plus the wait below
+
+    With pair lanes, a step takes two bits of a word of channels. Values with binary planes are
+    walked once for every two planes, from the most significant ones on; behind each walk but the
+    last, two cycles double the sums twice, and the start value is added before the last one::
+
+        for each pass:                                     start_reads cycles
+            for each tile:
+                for each two planes:
+                    for each kernel row, column, word:     phases cycles
+                    double the sums, if not the last       2 cycles
+                1 cycle (start), before the last two planes
+                end                                        as above
 
     A tile of a globally pooled layer ends when the collector is free. A dense layer ends its
     only tile by waiting for the lanes, then for the collector to read every output.
 
     Members
     -------
-    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must stay until ``done``
+    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must be stable from two cycles
+        before it until ``done``
     slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
     next_slot : ring slot of the next job; valid from the third cycle on
     done : in the last cycle of the walk
@@ -72,20 +85,40 @@ class DenseWalker(wiring.Component):
 
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
         first_pass = Signal()
+        second = Signal()
         bit = Signal(6)
         last_bit = Signal()
         first_bit = Signal()
         is_global = Signal()
+        is_line = Signal()
+        bits_last = Signal(6)
+        pair = g.lane == "pair"
         m.d.comb += [
             first_bit.eq(bit == 0),
-            last_bit.eq(bit == Mux(windows.last_word, layer.end_bits_last, layer.word_bits_last)),
+            bits_last.eq(Mux(windows.last_word, layer.end_bits_last, layer.word_bits_last)),
+            last_bit.eq((~is_line | (bit == bits_last >> 1)) if pair else bit == bits_last),
             is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
+            is_line.eq(layer.source == Source.LINE),
         ]
+        # Gated lanes walk a tile once: planes come one after the other, by doubling the operand.
+        planes = Signal(PLANE_BITS - 1) if pair else C(0)  # half the number of the lower plane
+        top_planes = Signal(PLANE_BITS - 1)
+        if pair:
+            m.d.comb += top_planes.eq(Mux(is_line, 0, layer.word_bits_last[1:]))
+
+        clear = [step.clear.eq(1), step.pass_.eq(windows.last_tile)]
+
+        def begin_tile():
+            m.next = "START"
+            if pair:
+                m.d.sync += planes.eq(top_planes)
+                with m.If(top_planes != 0):
+                    m.next = "WALK"
 
         def next_tile():
             """Leave a tile that has ended: on to the next tile, pass, or out."""
             m.d.comb += windows.advance.eq(1)
-            m.next = "START"
+            begin_tile()
             with m.If(windows.last_tile):
                 m.d.sync += [count.eq(0), first_pass.eq(0)]
                 m.next = "BYTES"
@@ -100,28 +133,27 @@ class DenseWalker(wiring.Component):
                     m.next = "BYTES"
 
             with m.State("BYTES"):
-                # Planes come one after the other, by doubling: no step ever names one.
-                m.d.comb += [step.byte.eq(1), step.plane.eq(0), self.loading.eq(1)]
+                m.d.comb += [step.byte.eq(1), step.plane.eq(0), step.double.eq(0),
+                             self.loading.eq(1)]
                 m.d.sync += count.eq(count + 1)
-                with m.If(count == g.start_bytes - 1):
-                    m.next = "START"
+                with m.If(count == g.start_reads - 1):
+                    begin_tile()
+                    m.d.comb += windows.begin.eq(first_pass)
 
             with m.State("START"):
                 m.d.comb += [step.start.eq(1), step.pass_.eq(windows.first_tile),
                              self.tiling.eq(1)]
-                # The job's own slots are known only now.
-                m.d.comb += windows.begin.eq(first_pass & windows.first_tile)
                 m.next = "WALK"
 
             with m.State("WALK"):
-                m.d.comb += step.load.eq(first_bit)
+                m.d.comb += [step.load.eq(first_bit), step.plane.eq(planes)]
                 with m.If(first_bit & ~windows.last_phase):
                     m.d.comb += [self.fetching.eq(1), windows.advance.eq(1)]
                 with m.Else():
                     m.d.comb += [
                         step.compute.eq(1),
                         step.shift.eq(~first_bit),
-                        step.row.eq(first_bit | (layer.source == Source.LINE)),
+                        step.row.eq(first_bit | is_line),
                     ]
                     m.d.sync += bit.eq(bit + 1)
                     with m.If(last_bit):
@@ -129,8 +161,22 @@ class DenseWalker(wiring.Component):
                         with m.If(windows.last_word & windows.last_tap):
                             m.d.sync += count.eq(0)
                             m.next = "END"  # which leaves the tile's last window
+                            if pair:
+                                with m.If(planes != 0):
+                                    m.d.comb += [windows.advance.eq(1), windows.again.eq(1)]
+                                    m.next = "DOUBLE"
                         with m.Else():
                             m.d.comb += windows.advance.eq(1)
+
+            if pair:
+                with m.State("DOUBLE"):
+                    m.d.comb += [step.double.eq(1), self.tiling.eq(1)]
+                    m.d.sync += second.eq(~second)
+                    with m.If(second):
+                        m.d.sync += planes.eq(planes - 1)
+                        m.next = "WALK"
+                        with m.If(planes == 1):
+                            m.next = "START"
 
             with m.State("END"):
                 with m.If(layer.source == Source.VECTOR):
@@ -142,14 +188,13 @@ class DenseWalker(wiring.Component):
                 with m.Elif(is_global & self.collector_busy):
                     m.d.comb += self.collecting.eq(1)
                 with m.Else():
-                    m.d.comb += [step.capture.eq(1), step.clear.eq(1), self.tiling.eq(1),
-                                 step.pass_.eq(windows.last_tile)]
+                    m.d.comb += [step.capture.eq(1), *clear, self.tiling.eq(1)]
                     next_tile()
 
             with m.State("COLLECT"):
                 with m.If(self.collector_busy):
                     m.d.comb += self.collecting.eq(1)
                 with m.Else():
-                    m.d.comb += [step.clear.eq(1), self.tiling.eq(1)]
+                    m.d.comb += [*clear, self.tiling.eq(1)]
                     next_tile()
         return m

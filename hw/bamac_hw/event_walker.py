@@ -259,7 +259,7 @@ class EventWalker(wiring.Component):
                 with m.If(first_pass | held):
                     # Words are fetched and shifted elsewhere: no step ever asks for it.
                     m.d.comb += [step.byte.eq(1), step.load.eq(0), step.shift.eq(0),
-                                 self.loading.eq(1)]
+                                 step.double.eq(0), self.loading.eq(1)]
                     m.d.sync += count.eq(count + 1)
                     with m.If(count == g.start_bytes - 1):
                         m.next = "START"

@@ -55,6 +55,9 @@ class Geometry:
         ``dense`` offers every weight row to the lanes; ``event`` only those for which any pixel of
         the tile has a 1 (see :mod:`bamac_hw.event_walker`). Results and programs are alike, cycles
         and weight reads are not.
+    lane : "gated" or "pair"
+        What a lane does with activation bits: ``gated`` adds one weight or not; ``pair`` takes two
+        bits and two weights per cycle (see :mod:`bamac_hw.pair_lane_array`; dense walk only).
     """
 
     name: str
@@ -69,6 +72,7 @@ class Geometry:
     max_layers: int = 15
     counters: bool = True
     walk: str = "dense"
+    lane: str = "gated"
 
     INPUT_BITS = 8
     VECTOR_BITS = 16
@@ -89,6 +93,11 @@ class Geometry:
         if not isinstance(self.counters, bool):
             raise GeometryError(f"counters must be true or false, not {self.counters!r}")
         _check_choice("walk", self.walk, ("dense", "event"))
+        _check_choice("lane", self.lane, ("gated", "pair"))
+        if self.lane == "pair" and self.walk != "dense":
+            raise GeometryError(f"lane pair must have walk dense, not {self.walk!r}")
+        if self.weight_rows % self.store_rows:
+            raise GeometryError(f"weight_rows must be even for pair lanes, not {self.weight_rows}")
         if self.weight_bytes > 1 << 19:
             raise GeometryError(
                 f"weight_rows x channels must be at most {1 << 19} bytes, not {self.weight_bytes}")
@@ -100,8 +109,18 @@ class Geometry:
 
     @property
     def lanes(self):
-        """Accumulators: gated additions per cycle at most."""
+        """Accumulators."""
         return self.pixels * self.channels
+
+    @property
+    def step_bits(self):
+        """Activation bits of a pixel that one step of the walk offers."""
+        return 2 if self.lane == "pair" else 1
+
+    @property
+    def macs_per_cycle(self):
+        """Additions of a weight under an activation bit, per cycle at most."""
+        return self.lanes * self.step_bits
 
     @property
     def input_word_bits(self):
@@ -129,8 +148,18 @@ class Geometry:
 
     @property
     def start_bytes(self):
-        """Weight-store rows that hold one start value per output channel."""
+        """Bytes of a start value."""
         return -(-self.acc_bits // 8)
+
+    @property
+    def store_rows(self):
+        """Rows in a word of the weight store: what is read in one cycle."""
+        return self.step_bits
+
+    @property
+    def start_reads(self):
+        """Words of the weight store that hold one start value per output channel."""
+        return -(-self.start_bytes // self.store_rows)
 
     @property
     def acc_min(self):
@@ -196,7 +225,7 @@ class Geometry:
 
         ``tiny`` has the memories of an iCE40UP5K (weights in its 4 SPRAMs of 16384 x 16 bit),
         ``small`` those of an ECP5-25k (weights in 32 block RAMs), ``large`` those of an ECP5-85k.
-        ``small_event`` is ``small`` with the event-driven walk.
+        ``small_event`` is ``small`` with the event-driven walk, ``small_pair`` with pair lanes.
         """
         return {
             g.name: g
@@ -204,6 +233,7 @@ class Geometry:
                 cls("tiny", channels=8, weight_rows=16384, line_words=1024),
                 cls("small"),
                 cls("small_event", walk="event"),
+                cls("small_pair", lane="pair"),
                 cls("large", tile_cols=4, acc_bits=24, weight_rows=4096),
             )
         }

@@ -43,9 +43,9 @@ class Program:
     manifest: dict
 
     def weight_words(self):
-        """Rows of the weight store as integers, for the memory's init."""
+        """Words of the weight store as integers, for the memory's init."""
         raw = self.weights.astype(np.int8).tobytes()
-        step = self.geometry.channels
+        step = self.geometry.channels * self.geometry.store_rows
         return [int.from_bytes(raw[k:k + step], "little") for k in range(0, len(raw), step)]
 
     @property

@@ -12,14 +12,16 @@ class Step(data.Struct):
     """Operations of one cycle. A step with no bit set is a bubble.
 
     ============= =========================================================================
-    ``byte``      read a row of start-value bytes, shift it into the start registers
+    ``byte``      read a word of start-value bytes, shift it into the start registers
     ``start``     every lane adds its channel's start value
-    ``pass_``     with ``start``: the first tile of a pass; with ``capture``: the last one
+    ``pass_``     with ``start``: the first tile of a pass; with ``clear``: the last one
     ``load``      fetch the activation words of the window's current phase
     ``shift``     move every activation word on to its next bit
     ``compute``   lanes whose bit is 1 add the operand
-    ``row``       read the next weight row; without it the operand doubles (next binary plane)
-    ``plane``     the binary plane of an event: the operand is the weight row times 2**plane
+    ``row``       read the next weights; without it the operand doubles (next binary plane)
+    ``plane``     the binary plane of an event: the operand is the weight row times 2**plane; pair
+                  lanes: half the number of the lower of the two planes that are fetched
+    ``double``    every lane doubles its accumulator (pair lanes)
     ``clear``     set every accumulator to zero
     ``capture``   hand the sign bits to the write-back (they are read before ``clear``)
     ============= =========================================================================
@@ -35,6 +37,7 @@ class Step(data.Struct):
     clear: 1
     capture: 1
     plane: PLANE_BITS
+    double: 1
 
 
 # Pipeline stages, in cycles after a step leaves the walker:

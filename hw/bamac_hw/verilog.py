@@ -26,10 +26,11 @@ WAIVERS = {
 
 
 def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=False,
-                 accumulators=False):
+                 accumulators=False, family=None):
     """Verilog-2001 of one module ``bamac_accelerator`` and its submodules.
 
-    The text depends on the arguments alone: no path, time or machine is in it.
+    The text depends on the arguments alone: no path, time or machine is in it. With ``family``
+    ``"ecp5"``, pair lanes are built from that family's carry cells.
 
     Raises
     ------
@@ -40,7 +41,8 @@ def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=Fa
         raise ProgramError(
             f"Program is for geometry {program.geometry.name}, not for {geometry.name}")
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    design = Accelerator(geometry, program=program, trace=trace, accumulators=accumulators)
+    design = Accelerator(geometry, program=program, trace=trace, accumulators=accumulators,
+                         family=family)
     body = verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True)
     if program is None:
         body = without_init(body, "store")
@@ -67,10 +69,10 @@ def _header(geometry, program):
 
 
 def write_verilog(geometry: Geometry, path, program: Program | None = None, *, trace=False,
-                  accumulators=False):
+                  accumulators=False, family=None):
     """Write :func:`verilog_text` to ``path``; an interrupted call leaves no partial file."""
     path = Path(path)
-    text = verilog_text(geometry, program, trace=trace, accumulators=accumulators)
+    text = verilog_text(geometry, program, trace=trace, accumulators=accumulators, family=family)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

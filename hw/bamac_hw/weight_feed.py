@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
+from .pair_lane_array import WEIGHT_BITS
 from .step import Step
 
 __all__ = ["WeightFeed"]
@@ -23,6 +24,11 @@ class WeightFeed(wiring.Component):
     plane. In the dense walk the operand doubles for each further plane; in the event-driven walk
     it is the weight row shifted by the event's plane.
 
+    With pair lanes a word of the store is two rows. The weights of two channels lie in both; those
+    of a value with binary planes in the first, and twice themselves, without the highest of nine
+    bits, in the second. A tile of such values is walked several times: the pointer goes back to the
+    tile's weights before each walk.
+
     Latency: a step at stage 3 (``step_read``) reads the memory; the operand is at the lanes at
     stage 6 together with the step itself.
 
@@ -30,30 +36,40 @@ class WeightFeed(wiring.Component):
     ----------
     geometry : Geometry
     init : sequence of int
-        Initial rows of the weight store, ``8 * channels`` bits each.
+        Initial words of the weight store, ``8 * channels * store_rows`` bits each.
 
     Members
     -------
     base_stb, base : set the pointer (a job starts; dense walk)
     row : address of the row to be read with ``step_read`` (event-driven walk)
     step_read, step_operand : the steps at stages 3 and 5
-    operand : ``signed(acc_bits)`` per channel, for the lanes
+    operand : ``signed(acc_bits)`` per channel, for the lanes (not with pair lanes)
+    planes : the weights are those of values with binary planes (pair lanes)
+    first, second : ``signed(WEIGHT_BITS)`` per channel, for pair lanes
+    total : ``signed(acc_bits)`` per channel, for pair lanes: their sum, or the start value
     write_en, write_addr, write_data : load one 32-bit word; ``write_addr`` counts such words
     reading : a row is read in this cycle
     """
 
     def __init__(self, geometry: Geometry, *, init=()):
         self._geometry, self._init = geometry, init
-        words = geometry.channels // 4
-        super().__init__({
+        shape = signed(geometry.acc_bits)
+        operands = {"operand": Out(shape).array(geometry.channels)}
+        if geometry.lane == "pair":
+            operands = {
+                "planes": In(1),
+                "first": Out(signed(WEIGHT_BITS)).array(geometry.channels),
+                "second": Out(signed(WEIGHT_BITS)).array(geometry.channels),
+                "total": Out(shape).array(geometry.channels),
+            }
+        super().__init__(operands | {
             "base_stb": In(1),
             "base": In(16),
             "row": In(16),
             "step_read": In(Step),
             "step_operand": In(Step),
-            "operand": Out(signed(geometry.acc_bits)).array(geometry.channels),
             "write_en": In(1),
-            "write_addr": In(range(geometry.weight_rows * words)),
+            "write_addr": In(range(geometry.weight_rows * geometry.channels // 4)),
             "write_data": In(32),
             "reading": Out(1),
         })
@@ -64,19 +80,20 @@ class WeightFeed(wiring.Component):
 
         # Nothing uses what is read in the cycle of a write, so no logic need keep it.
         m.submodules.store = store = Memory(
-            shape=8 * g.channels, depth=g.weight_rows, init=list(self._init),
-            attrs={"no_rw_check": 1})
+            shape=8 * g.channels * g.store_rows, depth=g.weight_rows // g.store_rows,
+            init=list(self._init), attrs={"no_rw_check": 1})
         read = store.read_port()
         write = store.write_port(granularity=32)
-        words_log2 = (g.channels // 4).bit_length() - 1
+        words = g.channels * g.store_rows // 4
+        words_log2 = words.bit_length() - 1
         # One address for both ports, and a read enable that covers the write's: a single-ported
         # memory with one enable will do.
-        address = Signal(range(g.weight_rows))
+        address = Signal(range(g.weight_rows // g.store_rows))
         wanted = self.row if g.walk == "event" else self._pointer(m)
         m.d.comb += [
             address.eq(Mux(self.write_en, self.write_addr >> words_log2, wanted)),
             write.addr.eq(address),
-            write.data.eq(self.write_data.replicate(g.channels // 4)),
+            write.data.eq(self.write_data.replicate(words)),
             write.en.eq(self.write_en << self.write_addr[:words_log2] if words_log2 else
                         self.write_en),
         ]
@@ -88,6 +105,8 @@ class WeightFeed(wiring.Component):
         ]
         if g.walk == "event":
             self._shifted_operands(m, read.data)
+        elif g.lane == "pair":
+            self._pair_operands(m, read.data)
         else:
             self._doubled_operands(m, read.data)
         return m
@@ -134,14 +153,50 @@ class WeightFeed(wiring.Component):
                 m.d.sync += operand.eq(Mux(doubles, operand << 1, row | start_now.as_signed()))
             m.d.comb += self.operand[channel].eq(operand)
 
+    def _pair_operands(self, m, data):
+        """Operands of pair lanes: both weights and their sum.
+
+        As with doubled operands, what is not wanted is zero, and an OR takes the place of a
+        selection.
+        """
+        g = self._geometry
+        fetched = Signal(Step)  # stage 4
+        m.d.sync += fetched.eq(self.step_read)
+        for channel in range(g.channels):
+            rows = [Signal(8, name=f"row_{channel}_{k}") for k in range(2)]
+            start = Signal(16 * g.start_reads, name=f"start_{channel}")
+            start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
+            weights = [data.word_select(k * g.channels + channel, 8) for k in range(2)]
+            m.d.sync += [row.eq(Mux(fetched.row, weight, 0))
+                         for row, weight in zip(rows, weights, strict=True)]
+            m.d.sync += start_now.eq(Mux(fetched.start, start, 0))
+            with m.If(fetched.byte):
+                m.d.sync += start.eq(Cat(start[16:], weights))
+            first = Signal(signed(WEIGHT_BITS), name=f"first_{channel}")
+            second = Signal(signed(WEIGHT_BITS), name=f"second_{channel}")
+            m.d.comb += [first.eq(rows[0].as_signed()),
+                         second.eq(Cat(rows[1], Mux(self.planes, rows[0][-1], rows[1][-1])))]
+            m.d.sync += [
+                self.first[channel].eq(first), self.second[channel].eq(second),
+                self.total[channel].eq((first + second) | start_now.as_signed()),
+            ]
+
     def _pointer(self, m):
         """The dense walk's read pointer."""
-        pointer = Signal(range(self._geometry.weight_rows + 1))
+        g, step = self._geometry, self.step_read
+        pointer = Signal(range(g.weight_rows // g.store_rows + 1))
         tile_base = Signal.like(pointer)
         with m.If(self.base_stb):
             m.d.sync += pointer.eq(self.base)
         with m.Elif(self.reading):
             m.d.sync += pointer.eq(pointer + 1)
+            if g.lane == "pair":
+                with m.If(step.byte):
+                    m.d.sync += tile_base.eq(pointer + 1)
+        if g.lane == "pair":
+            with m.Elif(step.start | step.double | (step.clear & ~step.pass_)):
+                m.d.sync += pointer.eq(tile_base)
+            return pointer
         with m.Elif(self.step_read.start):
             with m.If(self.step_read.pass_):
                 m.d.sync += tile_base.eq(pointer)

@@ -41,16 +41,18 @@ class WindowFetch(wiring.Component):
     Pixels outside the map read as the layer's ``pad`` word, and their banks are not read.
 
     Latency: a window given with the step at stage 0 reads the memories at stage 2; its words'
-    first bits are at ``bits`` at stage 5, and move on by one with each step that has ``shift``.
+    first bits are at ``bits`` at stage 5, and move on with each step that has ``shift``. With pair
+    lanes, two bits of a pixel are offered at once: of a value with binary planes, those of its
+    planes ``2 * plane`` and ``2 * plane + 1``.
 
     Members
     -------
     layer : the running layer's descriptor
     window : at stage 0
-    step_0, step_1, step_4 : the steps at these stages
+    step_0, step_1, step_3, step_4 : the steps at these stages
     addr, input_en, line_en, vector_en : read ports of the memories, stage 2
     input_data, line_data, vector_data : what they return, stage 3
-    bits : one activation bit per pixel, stage 5
+    bits : ``step_bits`` activation bits per pixel, stage 5
     words : the activation word of each pixel, stage 5 (event-driven walk)
     """
 
@@ -61,6 +63,7 @@ class WindowFetch(wiring.Component):
             "window": In(window_layout(geometry)),
             "step_0": In(Step),
             "step_1": In(Step),
+            "step_3": In(Step),
             "step_4": In(Step),
             "addr": Out(g.address_bits).array(g.pixels),
             "input_en": Out(g.pixels),
@@ -69,7 +72,7 @@ class WindowFetch(wiring.Component):
             "input_data": In(g.input_word_bits).array(g.pixels),
             "line_data": In(g.channels).array(g.pixels),
             "vector_data": In(g.VECTOR_BITS),
-            "bits": Out(g.pixels),
+            "bits": Out(g.pixels * g.step_bits),
             "words": Out(g.word_bits).array(g.pixels),
         })
 
@@ -152,12 +155,18 @@ class WindowFetch(wiring.Component):
         read, pad_3, pad_4 = (Signal(g.pixels, name=name) for name in ("read", "pad_3", "pad_4"))
         m.d.sync += [read.eq(bank_en), pad_3.eq(bank_pad), pad_4.eq(pad_3)]
         words = []
+
+        def planes(value, step):
+            return value.word_select(step.plane, 2) if g.lane == "pair" else value
+
         for bank in range(g.pixels):
             kinds = [(Source.INPUT, self.input_data[bank]), (Source.LINE, self.line_data[bank])]
             if bank == 0:
                 kinds.append((Source.VECTOR, self.vector_data))
-            word = Mux(pad_4[bank], layer.pad, 0)
+            word = Mux(pad_4[bank], planes(layer.pad, self.step_4), 0)
             for source, value in kinds:
+                if source != Source.LINE:
+                    value = planes(value, self.step_3)
                 raw = Signal(len(value), name=f"{source.name.lower()}_raw_{bank}")
                 m.d.sync += raw.eq(Mux(read[bank] & (layer.source == source), value, 0))
                 word = word | raw
@@ -181,9 +190,10 @@ class WindowFetch(wiring.Component):
                         & (phase_col == (j & 1 if cols > 1 else 0)))
                 m.d.comb += either.eq(Mux(layer.stride2, strided, 0))
                 with m.If(Mux(load, mine | ~layer.stride2, shift)):
-                    m.d.sync += register.eq(Mux(load, words[i * cols + j] | either, register >> 1))
+                    m.d.sync += register.eq(Mux(load, words[i * cols + j] | either,
+                                                register >> g.step_bits))
                 m.d.comb += self.words[i * cols + j].eq(register)
-                lowest.append(register[0])
+                lowest.append(register[:g.step_bits])
 
         # Stage 5: which register holds the bit of each pixel.
         def places(low, size, name):
@@ -204,8 +214,8 @@ class WindowFetch(wiring.Component):
         row_of, col_of = places(row_low, rows, "row"), places(col_low, cols, "col")
         for i in range(rows):
             for j in range(cols):
-                m.d.comb += self.bits[i * cols + j].eq(
-                    Cat(lowest).bit_select(Cat(col_of[j], row_of[i]), 1))
+                m.d.comb += self.bits.word_select(i * cols + j, g.step_bits).eq(
+                    Cat(lowest).word_select(Cat(col_of[j], row_of[i]), g.step_bits))
 
     def _words_by_pixel(self, m, row_ok, col_ok, place):
         """The event-driven walk's words: those of the tile's pixels, in their order."""

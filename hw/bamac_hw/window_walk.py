@@ -32,6 +32,7 @@ class WindowWalk(wiring.Component):
     above, ahead : rows of padding above it; rows of the map behind the ``span`` of the job
     begin : stand at the job's first window
     advance : go on to the next window
+    again : with ``advance``, behind a tile's last window: stand at its first again
     next_slot : ring slot of the next job's first kernel row
     window : the current one
     last_phase, last_word, last_tap : the window is the last of its word; the word is the last of
@@ -49,6 +50,7 @@ class WindowWalk(wiring.Component):
             "ahead": In(signed(AHEAD_BITS)),
             "begin": In(1),
             "advance": In(1),
+            "again": In(1),
             "next_slot": Out(g.address_bits),
             "window": Out(window_layout(geometry)),
             "last_phase": Out(1),
@@ -107,7 +109,8 @@ class WindowWalk(wiring.Component):
         ]
 
         next_tile = Signal()
-        m.d.comb += next_tile.eq(self.advance & self.last_phase & self.last_word & self.last_tap)
+        m.d.comb += next_tile.eq(self.advance & self.last_phase & self.last_word & self.last_tap
+                                 & ~self.again)
         last_phase_row = layer.stride2 if g.tile_rows > 1 else C(0)
         last_phase_col = layer.stride2 if g.tile_cols > 1 else C(0)
         m.d.comb += [
@@ -157,7 +160,9 @@ class WindowWalk(wiring.Component):
                                      slots[2].eq(next_slot(slots[2]))]
                     with m.Else():
                         m.d.sync += row_low.eq(row_low + 1)
-                with m.If(self.last_tap):
+                with m.If(self.last_tap & self.again):
+                    m.d.sync += stand_at(tile_group)
+                with m.Elif(self.last_tap):
                     m.d.sync += [tile.eq(tile + 1), *stand_at(tile_group + stride_groups)]
                     with m.If(self.last_tile):
                         m.d.sync += [tile.eq(0), passes.eq(passes + 1),

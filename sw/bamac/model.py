@@ -108,7 +108,7 @@ def _predict(program, clips, events=None, limit=None):
             total["input_writes"] = clips * rows * walk.in_cols
         if events is not None:
             total["weight_reads"] = walk.passes * (
-                clips * walk.jobs * geometry.start_bytes
+                clips * walk.jobs * geometry.start_reads
                 + int(events[walk.index].weight_rows.sum()))
 
     frames = _FrameArrivals(rows, walks[0].in_cols, program.manifest["credit"])
@@ -141,7 +141,7 @@ def _predict(program, clips, events=None, limit=None):
 def _job_cycles(walk, geometry, clips, events, limit):
     """For each clip and job, cycles by cause from the descriptor's first word to the saved state.
     """
-    load = _LOAD + walk.passes * geometry.start_bytes + DRAIN_CYCLES + _SAVE
+    load = _LOAD + walk.passes * geometry.start_reads + DRAIN_CYCLES + _SAVE
     if events is None:
         return [[{**_dense_cycles(walk, geometry), "load": load}] * walk.jobs] * clips
     causes = event_model.job_cycles(walk, geometry, events.events, limit)
@@ -154,19 +154,21 @@ def _job_cycles(walk, geometry, clips, events, limit):
 def _dense_cycles(walk, geometry):
     """Cycles of one job by cause, without loading."""
     tiles = walk.tiles * walk.passes
-    cycles = {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": 2 * tiles,
+    # Behind each round but the last, the sums are doubled twice.
+    ends = 2 * walk.rounds
+    cycles = {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": ends * tiles,
               "collect": 0}
     if walk.source == Source.VECTOR:
         cycles["collect"] = sum(
             LANE_STAGE + _pass_channels(walk, number, geometry) * (READ_OUT_CYCLES + walk.shift)
             for number in range(walk.passes))
     elif walk.emit != Emit.MAP:
-        between = 2 + walk.steps + walk.fetches
+        between = ends + walk.steps + walk.fetches
         for number in range(walk.passes):
             busy = COLLECT_LATENCY + _pass_channels(walk, number, geometry)
             cycles["collect"] += (walk.tiles - 1) * max(0, busy - between)
             last = number == walk.passes - 1
-            following = DRAIN_CYCLES if last else between + geometry.start_bytes
+            following = DRAIN_CYCLES if last else between + geometry.start_reads
             cycles["collect"] += max(0, busy - following)
     return cycles
 
@@ -175,12 +177,12 @@ def _accesses(walk, total, geometry, clips):
     """Accesses of the memory ports that depend on the layer's shape alone."""
     tiles = walk.jobs * walk.tiles
     total["weight_reads"] = clips * walk.passes * (
-        walk.jobs * geometry.start_bytes + tiles * walk.rows_per_pass)
+        walk.jobs * geometry.start_reads + tiles * walk.rows_per_pass)
     total["descriptor_reads"] = clips * walk.jobs * len(LAYER)
     total["state_writes"] = clips * walk.jobs
 
     if walk.source == Source.VECTOR:
-        total["vector_reads"] = clips * walk.passes * walk.words
+        total["vector_reads"] = clips * walk.passes * walk.rounds * walk.words
     else:
         top, _, left, _ = walk.padding
         reads = (_taps_in_map(walk.jobs * geometry.tile_rows, walk.kernel[0], walk.stride, top,
@@ -188,7 +190,7 @@ def _accesses(walk, total, geometry, clips):
                  * _taps_in_map(walk.tiles * geometry.tile_cols, walk.kernel[1], walk.stride,
                                 left, walk.in_cols))
         name = "input_reads" if walk.source == Source.INPUT else "line_reads"
-        total[name] = clips * walk.passes * walk.words * reads
+        total[name] = clips * walk.passes * walk.rounds * walk.words * reads
 
     if walk.emit == Emit.MAP:
         total["line_writes"] = clips * walk.passes * walk.out_rows * walk.out_cols
@@ -299,7 +301,7 @@ _STATE_BITS = 17 + 18 + 16 + 16 + 2 + 16 + 16
 def access_bytes(geometry) -> dict:
     """Bytes moved by one access of each memory; the state word is rounded up."""
     return {
-        "weights": geometry.channels,
+        "weights": geometry.channels * geometry.store_rows,
         "input_buffer": geometry.input_word_bits / 8,
         "line_buffers": geometry.channels / 8,
         "vectors": geometry.VECTOR_BITS // 8,
@@ -329,7 +331,7 @@ def lower_bounds(program: Program) -> dict:
     line = sum(w.out_rows * w.out_cols * w.passes for w in walks if w.emit == Emit.MAP)
     vector = sum(w.words for w in walks if w.source == Source.VECTOR)
     return {
-        "weights": sum(w.weight_rows for w in walks),
+        "weights": sum(w.weight_rows for w in walks) // program.geometry.store_rows,
         "input_buffer": 2 * program.manifest["network"]["rows"] * walks[0].in_cols,
         "line_buffers": 2 * line,
         "vectors": 2 * vector,

@@ -224,7 +224,7 @@ def _energy(program, counted, frames, source):
         layers.append({
             "name": row["name"],
             "lane_adds": int(counters.get("events", 0)) * geometry.channels,
-            "lane_steps": int(counters["cycles_compute"]) * geometry.lanes,
+            "lane_steps": int(counters["cycles_compute"]) * geometry.macs_per_cycle,
             "macs": row["binary_macs"] // row["planes"] * len(frames),
             "accesses": {memory: int(sum(counters[name] for name in names))
                          for memory, names in MEMORY_COUNTERS.items()},
@@ -482,7 +482,7 @@ def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, au
         "windows": windows,
         "cycles": simulated.cycles,
         "predicted_cycles": int(simulated.predicted["cycles"]),
-        "utilisation": work / (simulated.cycles * geometry.lanes),
+        "utilisation": work / (simulated.cycles * geometry.macs_per_cycle),
         "clock_mhz": float(clock_mhz),
         "time_s": time_s,
         "layers": layers,

@@ -15,13 +15,16 @@ from bamac.options import check_output, json_option
 @click.option("--program", "program_dir", metavar="NAME.bamac", default=None,
               help="Put this program into the memories' initial contents.")
 @click.option("-o", "--output", metavar="FILE.v", default="bamac_accelerator.v", show_default=True)
+@click.option("--family", type=click.Choice(["ecp5"]), default=None,
+              help="Build pair lanes from this family's carry cells (`bamac synth` does it by "
+                   "itself).")
 @click.option("--project", is_flag=True,
               help="Write beside it: a FuseSoC core, constraints (.sdc, .xdc, .lpf, .pcf), an "
                    "instantiation template and the registers (.md, .h).")
 @click.option("--clock-mhz", type=click.FloatRange(min=0, min_open=True), default=25.0,
               show_default=True, help="Clock for the constraints.")
 @json_option
-def command(array, program_dir, output, project, clock_mhz, as_json):
+def command(array, program_dir, output, family, project, clock_mhz, as_json):
     """Write stand-alone Verilog of the accelerator for one array.
 
     \b
@@ -39,7 +42,7 @@ def command(array, program_dir, output, project, clock_mhz, as_json):
         geometry = Geometry.named(array or "small")
     else:
         geometry = program.geometry
-    write_verilog(geometry, output, program=program)
+    write_verilog(geometry, output, program=program, family=family)
     beside = {}
     if project:
         output = Path(output)

@@ -191,7 +191,7 @@ def _descriptor(walk, geometry, weight_base, ring, next_ring, vector_base, next_
         "row_low": -top % tile_rows, "col_low": -left % tile_cols,
         "group_start": (-left // tile_cols) * walk.words,
         "tiles_last": walk.tiles - 1,
-        "passes_last": walk.passes - 1, "weight_base": weight_base,
+        "passes_last": walk.passes - 1, "weight_base": weight_base // geometry.store_rows,
         "out_base": 0, "out_end": 0, "out_pitch": 0, "out_groups": 0,
         "out_rows": walk.out_rows, "out_cols": walk.out_cols,
     }
@@ -227,14 +227,15 @@ def _table_row(walk, geometry, weight_base, weight_rows, ring):
         "tiled_rows": pooled[0], "tiled_cols": pooled[1],
         "out_rows": walk.out_rows, "out_cols": walk.out_cols,
         "jobs": walk.jobs, "passes": walk.passes, "tiles": walk.tiles, "steps": walk.steps,
-        "words": walk.words, "fetches": walk.taps * walk.words * (walk.phases(geometry) - 1),
+        "words": walk.words, "rounds": walk.rounds,
+        "fetches": walk.rounds * walk.taps * walk.words * (walk.phases(geometry) - 1),
         "rows_per_pass": walk.rows_per_pass, "span": walk.span, "advance": walk.advance,
         "block_rows": walk.block_rows,
         "shift": walk.layer.shift if walk.emit == Emit.UNSIGNED else 0,
         "weight_base": weight_base, "weight_rows": weight_rows,
         "acc_min": low, "acc_max": high,
         # Additions of an int8 weight under a bit that this layer needs, whatever the bits are.
-        "binary_macs": pooled[0] * pooled[1] * walk.layer.out_channels * walk.steps,
+        "binary_macs": pooled[0] * pooled[1] * walk.layer.out_channels * walk.bits,
     }
     if ring:
         row["ring"] = {"rows": ring.rows, "words_per_bank": ring.words,
@@ -248,7 +249,8 @@ def _memory_use(network, walks, rings, weight_rows, vector_words, geometry):
     line_words = sum(ring.words for index, ring in rings.items() if index)
     weight_bytes = sum(walk.layer.weights.size for walk in walks)
     stored = weight_rows * geometry.channels
-    starts = sum(walk.passes for walk in walks) * geometry.start_bytes * geometry.channels
+    start_rows = geometry.start_reads * geometry.store_rows
+    starts = sum(walk.passes for walk in walks) * start_rows * geometry.channels
     state_bits = 17 + 18 + 16 + 16 + 2 + 16 + 16
     used = {
         "weights": weight_bytes,

@@ -31,6 +31,9 @@ def accumulator_bounds(walk):
     flat = walk.layer.weights.reshape(walk.layer.out_channels, -1)
     start = start_values(walk)
     low, high = _reach(flat, walk.in_min, walk.in_max)
+    if walk.rounds > 1:
+        # The start value comes after all rounds but the last.
+        return (int(np.minimum(low, start + low).min()), int(np.maximum(high, start + high).max()))
     return int((start + low).min()), int((start + high).max())
 
 
@@ -43,9 +46,10 @@ def _reach(weights, smallest, largest):
 def weight_image(walk, geometry):
     """The layer's rows of the weight store, int8 (rows, channels).
 
-    For each pass: ``start_bytes`` rows of start-value bytes, least significant first, then one
-    row per kernel tap and input channel, or ``walk.word_rows`` of them. Lanes without a channel
-    start at -1 and never change.
+    For each pass: rows of start-value bytes, least significant first, as many as fill whole words
+    of the store; then one row per kernel tap and input channel, or ``walk.word_rows`` of them.
+    With pair lanes, a row of zeros follows an odd number of channels in a word. Lanes without a
+    channel start at -1 and never change.
 
     Raises
     ------
@@ -67,14 +71,19 @@ def weight_image(walk, geometry):
     else:
         taps = layer.weights.transpose(2, 3, 1, 0).reshape(-1, layer.out_channels)
     if walk.word_rows == 2:
-        taps = np.stack([taps, -taps], axis=1).reshape(-1, layer.out_channels)
+        # A word of the store holds the low eight bits of the double.
+        other = (2 * taps + 128) % 256 - 128 if walk.step_bits > 1 else -taps
+        taps = np.stack([taps, other], axis=1).reshape(-1, layer.out_channels)
+    elif walk.end_bits % walk.step_bits:
+        taps = np.pad(taps.reshape(walk.taps, -1, layer.out_channels),
+                      ((0, 0), (0, 1), (0, 0))).reshape(-1, layer.out_channels)
     rows = []
     for number in range(walk.passes):
         channels = walk.pass_channels(number, geometry)
         chosen = slice(number * geometry.channels, number * geometry.channels + channels)
         start = np.full(geometry.channels, -1, np.int64)
         start[:channels] = starts[chosen]
-        for byte in range(geometry.start_bytes):
+        for byte in range(geometry.start_reads * geometry.store_rows):
             rows.append(((start >> (8 * byte)) & 0xFF).astype(np.uint8).view(np.int8)[None])
         body = np.zeros((len(taps), geometry.channels), np.int8)
         body[:, :channels] = taps[:, chosen]

@@ -20,7 +20,8 @@ class Walk:
     ``end_bits``. ``span`` input rows are under a job, which begins at ``job * advance - padding
     top``. Lanes are offered values of ``in_min``..``in_max``, which are the layer's own plus
     ``offset``. A word of planes has ``word_rows`` weight rows: with two, the second is the first's
-    negative.
+    negative (event-driven walk) or its double (pair lanes). A step offers ``step_bits`` bits of a
+    pixel.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Walk:
     in_max: int
     offset: int
     word_rows: int
+    step_bits: int
     span: int
     advance: int
     block_rows: int
@@ -60,14 +62,30 @@ class Walk:
         return (self.words - 1) * self.word_bits + self.end_bits
 
     @property
-    def steps(self):
-        """Cycles per tile and pass in which lanes may add."""
+    def bits(self):
+        """Activation bits per pixel of a tile."""
         return self.taps * self.bits_per_tap
 
     @property
+    def rounds(self):
+        """How often a tile is walked: pair lanes take two binary planes at a time."""
+        planes = 1 if self.source == Source.LINE or self.step_bits == 1 else self.word_bits
+        return _ceil_div(planes, self.step_bits)
+
+    @property
+    def steps(self):
+        """Cycles per tile and pass in which lanes may add."""
+        if self.source != Source.LINE and self.step_bits > 1:
+            return self.rounds * self.taps * self.words
+        return self.taps * ((self.words - 1) * _ceil_div(self.word_bits, self.step_bits)
+                            + _ceil_div(self.end_bits, self.step_bits))
+
+    @property
     def rows_per_pass(self):
-        """Weight rows read per tile and pass."""
-        return self.steps if self.source == Source.LINE else self.taps * self.words * self.word_rows
+        """Words of the weight store read per tile and pass."""
+        if self.source == Source.LINE or self.step_bits > 1:
+            return self.steps
+        return self.taps * self.words * self.word_rows
 
     def phases(self, geometry):
         """Window fetches per activation word: more than one where a stride meets one bank."""
@@ -147,7 +165,8 @@ def _conv(network, geometry, index, out_rows):
         passes=passes, words=words, word_bits=word_bits, end_bits=end_bits,
         in_min=(network.input.min if first else 0) + offset,
         in_max=(network.input.max if first else 1) + offset,
-        offset=offset, word_rows=1 + (first and signs),
+        offset=offset, word_rows=1 + (first and (signs or geometry.lane == "pair")),
+        step_bits=geometry.step_bits,
         span=(geometry.tile_rows - 1) * conv.stride + conv.kernel[0],
         advance=geometry.tile_rows * conv.stride,
         block_rows=geometry.tile_rows // conv.pool[0],
@@ -179,8 +198,8 @@ def _dense(network, geometry, index):
         rows=1, cols=1, kernel=(1, 1), stride=1, padding=(0, 0, 0, 0), pool=(1, 1),
         conv_rows=1, conv_cols=1, out_rows=1, out_cols=1, jobs=1, tiles=1, passes=passes,
         words=dense.in_channels, word_bits=bits, end_bits=bits,
-        in_min=0, in_max=first_max if index == 0 else (1 << bits) - 1, offset=0, word_rows=1,
-        span=1,
+        in_min=0, in_max=first_max if index == 0 else (1 << bits) - 1, offset=0,
+        word_rows=geometry.store_rows, step_bits=geometry.step_bits, span=1,
         advance=geometry.tile_rows, block_rows=geometry.tile_rows,
     )
 

@@ -68,11 +68,12 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     baked = program if target.family != "ice40" else None
     progress("Verilog", "generating")
     constraints = ""
+    family = "ecp5" if target.family == "ecp5" else None
     if board is not None:
         verilog, top = board.verilog(geometry, baked, baud=baud), board.module
         constraints = pins.constraints(board, target.family)
     else:
-        verilog, top = verilog_text(geometry, baked), TOP
+        verilog, top = verilog_text(geometry, baked, family=family), TOP
         if target.placed and _pin_count(verilog, top) > target.pins:
             verilog, top = shell.wrap(verilog, top)
 
