@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .carry_chain import carry_chain
 from .step import Step
 
 __all__ = ["PairLaneArray", "WEIGHT_BITS"]
@@ -11,9 +12,8 @@ __all__ = ["PairLaneArray", "WEIGHT_BITS"]
 # A weight, or twice a weight: the second of two binary planes.
 WEIGHT_BITS = 9
 
-# ECP5's carry cell has, for each bit, a LUT4 of A (accumulator), B (sum), C (selected weight) and
-# D (wide), which says whether the carry propagates, and the same LUT at C = D = 0, which gives the
-# carry otherwise. From D, C = 1, 1 down: nothing, A ^ B, ~A or A by C. At C = D = 0 it is A.
+# Of A (accumulator), B (sum), C (selected weight) and D (wide): the accumulator and what is added
+# differ. From D, C = 1, 1 down: never, A ^ B, ~A, A.
 _CARRY_LUT = 0x065A
 
 
@@ -110,21 +110,7 @@ class PairLaneArray(wiring.Component):
         ]
 
     def _carry_cells(self, m, name, acc, total, selected, wide, after):
-        carry = C(0, 1)
-        for low in range(0, self._acc_bits, 2):
-            following = Signal(name=f"carry_{name}_{low}")
-            ports = {"i_CIN": carry, "o_COUT": following}
-            for half in range(2):
-                bit = low + half
-                inside = bit < self._acc_bits
-                ports |= {
-                    f"i_A{half}": acc[bit] if inside else 0,
-                    f"i_B{half}": total[bit] if inside else 0,
-                    f"i_C{half}": selected[min(bit, WEIGHT_BITS - 1)] if inside else 0,
-                    f"i_D{half}": wide if inside else 0,
-                    f"o_S{half}": after[bit] if inside else Signal(name=f"unused_{name}"),
-                }
-            m.submodules[f"carry_{name}_{low}"] = Instance(
-                "CCU2C", p_INIT0=Const(_CARRY_LUT, 16), p_INIT1=Const(_CARRY_LUT, 16),
-                p_INJECT1_0="NO", p_INJECT1_1="NO", **ports)
-            carry = following
+        bits = range(self._acc_bits)
+        m.d.comb += after.eq(carry_chain(
+            m, name, _CARRY_LUT, [acc[bit] for bit in bits], [total[bit] for bit in bits],
+            [selected[min(bit, WEIGHT_BITS - 1)] for bit in bits], [wide] * self._acc_bits))
