@@ -5,6 +5,7 @@ Nothing here is measured on silicon, and every result says that it is an estimat
 * An accumulator's addition costs an integer addition of the accumulator's width. A binary
   activation is a gate in front of it, a tenth of an 8-bit addition (as in QKeras), for every lane
   and step, whether the bit is 1 or not; the addition only where it is 1.
+* Pair lanes count as two gated ones: an addition for each bit, though both may share one.
 * A table's 8- and 32-bit additions are joined by a line; multiplications grow with the square of
   the width.
 * A memory access costs the table's entry of the smallest SRAM that holds the memory (8 kB, 32 kB

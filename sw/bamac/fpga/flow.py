@@ -10,7 +10,7 @@ from .cache import Cache
 from .errors import FpgaError
 from .targets import Target
 
-__all__ = ["implement", "mapped"]
+__all__ = ["implement", "implement_verilog", "mapped"]
 
 _VERSION = 2  # of the files in the cache
 _WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPRAMs",
@@ -56,6 +56,29 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     if board is not None:
         target = Target.named(board.target).at(board.clock_hz / 1e6)
     target = Target.named(target) if isinstance(target, str) else target
+    baked = program if target.family != "ice40" else None
+    if progress:
+        progress("Verilog", "generating")
+    if board is not None:
+        verilog, top = board.verilog(geometry, baked, baud=baud), board.module
+        constraints = pins.constraints(board, target.family)
+    else:
+        verilog, top = verilog_text(geometry, baked, family=_family(target)), TOP
+        constraints = ""
+    about = {"board": board.name if board else None, "geometry": geometry.to_dict(),
+             "geometry_digest": geometry.digest(), "program": baked is not None}
+    return about | implement_verilog(verilog, top, target, constraints=constraints, seeds=seeds,
+                                     clock_mhz=clock_mhz, cache=cache, progress=progress)
+
+
+def implement_verilog(verilog, top, target, *, constraints="", place=True, seeds=1,
+                      clock_mhz=None, cache=None, progress=None):
+    """Implement module ``top`` of machine-written Verilog: see :func:`implement`.
+
+    ``constraints`` is the text of a pin file; without one, pins are where the placer likes, in a
+    serial shell if there are too many. Without ``place``, it stops after mapping.
+    """
+    target = Target.named(target) if isinstance(target, str) else target
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise FpgaError(f"Seeds must be a positive integer, not {seeds!r}")
     if clock_mhz is not None:
@@ -65,29 +88,19 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     cache = cache or Cache()
     progress = progress or (lambda what, stage: None)
 
-    baked = program if target.family != "ice40" else None
-    progress("Verilog", "generating")
-    constraints = ""
-    family = "ecp5" if target.family == "ecp5" else None
-    if board is not None:
-        verilog, top = board.verilog(geometry, baked, baud=baud), board.module
-        constraints = pins.constraints(board, target.family)
-    else:
-        verilog, top = verilog_text(geometry, baked, family=family), TOP
-        if target.placed and _pin_count(verilog, top) > target.pins:
-            verilog, top = shell.wrap(verilog, top)
+    place = place and target.placed
+    in_shell = place and not constraints and _pin_count(verilog, top) > target.pins
+    if in_shell:
+        verilog, top = shell.wrap(verilog, top)
 
     folder, synthesis = _synthesise(verilog, top, target, cache, progress)
-    modules = _without_shell(synthesis["modules"], top)
+    modules = _without_shell(synthesis["modules"]) if in_shell else synthesis["modules"]
     result = {
-        "target": target.to_dict(), "board": board.name if board else None,
-        "geometry": geometry.to_dict(),
-        "geometry_digest": geometry.digest(), "program": baked is not None,
-        "pin_shell": top == shell.SHELL, "tools": {"yosys": synthesis["tool"]},
+        "target": target.to_dict(), "pin_shell": in_shell, "tools": {"yosys": synthesis["tool"]},
         "resources": synthesis["total"], "modules": modules,
         "seeds": None, "fmax_mhz": None, "best": None, "timing_met": None, "bitstream": None,
     }
-    if not target.placed:
+    if not place:
         return result
     _check_fit(synthesis["total"], target)
 
@@ -95,14 +108,14 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     for seed in range(1, seeds + 1):
         runs.append(_route(folder, target, seed, constraints, cache, progress))
     fmax = [run["fmax_mhz"] for run, _ in runs]
-    best, place = max(runs, key=lambda run: run[0]["fmax_mhz"])
+    best, routed = max(runs, key=lambda run: run[0]["fmax_mhz"])
     result["tools"]["nextpnr"] = best["tool"]
     result |= {
         "seeds": [run for run, _ in runs],
         "fmax_mhz": {"median": round(statistics.median(fmax), 2), "lowest": min(fmax),
                      "highest": max(fmax)},
         "best": best["seed"], "timing_met": best["fmax_mhz"] >= target.clock_mhz,
-        "bitstream": str(place / best["bitstream"]),
+        "bitstream": str(routed / best["bitstream"]),
     }
     return result
 
@@ -118,13 +131,18 @@ def mapped(geometry, target, *, cache=None):
         If the tool fails.
     """
     target = Target.named(target) if isinstance(target, str) else target
-    _, synthesis = _synthesise(verilog_text(geometry, None), TOP, target, cache or Cache(),
-                               lambda what, stage: None)
+    verilog = verilog_text(geometry, None, family=_family(target))
+    _, synthesis = _synthesise(verilog, TOP, target, cache or Cache(), lambda what, stage: None)
     return synthesis["total"]
 
 
 def _pin_count(verilog, top):
     return sum(width for _, width, _ in shell.ports(verilog, top))
+
+
+def _family(target):
+    """The family whose cells the Verilog may name."""
+    return "ecp5" if target.family == "ecp5" else None
 
 
 def _synthesise(verilog, top, target, cache, progress):
@@ -157,10 +175,8 @@ def _route(synthesised, target, seed, constraints, cache, progress):
     return json.loads((folder / "route.json").read_text(encoding="utf-8")), folder
 
 
-def _without_shell(modules, top):
+def _without_shell(modules):
     """Instance paths as they are without the shell; the shell itself is ``(pins)``."""
-    if top != shell.SHELL:
-        return modules
     inside = "design_in_shell"
     return {"(pins)" if path == "" else path.removeprefix(inside).removeprefix("."): counts
             for path, counts in modules.items()}
