@@ -2,7 +2,8 @@
 
 A descriptor is sixteen 32-bit words. Entry 0 of the descriptor memory is the header, entry
 ``1 + n`` describes layer ``n``. A field never crosses a word; fields named ``*_last`` hold a
-count minus one.
+count minus one. ``weight_base`` counts words of the weight store, which with pair lanes are two
+rows.
 """
 
 from amaranth import Shape, signed, unsigned
