@@ -29,7 +29,9 @@ from bamac_hw.lane_array import LaneArray
 from bamac_hw.pair_lane_array import PairLaneArray
 
 TARGET = "ecp5-85k"
-PIXELS, ACC_BITS = 4, 20
+PIXELS = 4
+ACC_BITS = 20
+INT8_ACC_BITS = 24  # 288 products of 8-bit values, less the most extreme of them
 CHANNELS = 32  # of the arrays that are compared
 FEW = 8        # of those that are mapped: a lane costs the same, and it is a quarter of the time
 AT_ONCE = 4    # channels that the int8 read-out handles per cycle
@@ -43,18 +45,21 @@ class Variant:
     name: str
     build: object
     cycles: str
-    macs: int
+
+    @property
+    def acc_bits(self):
+        return INT8_ACC_BITS if self.cycles == "int8" else ACC_BITS
 
 
 VARIANTS = (
-    Variant("`gated`", LaneArray, "small", 1),
+    Variant("`gated`", LaneArray, "small"),
     Variant("`pair`, carry cells", lambda **sizes: PairLaneArray(**sizes, family="ecp5"),
-            "small_pair", 2),
-    Variant("`pair`, expression", PairLaneArray, "small_pair", 2),
+            "small_pair"),
+    Variant("`pair`, expression", PairLaneArray, "small_pair"),
     Variant("int8 shift-add, carry cells", lambda **sizes: Int8LaneArray(**sizes, family="ecp5"),
-            "int8", 1),
-    Variant("int8 shift-add, expression", Int8LaneArray, "int8", 1),
-    Variant("int8 DSP", lambda **sizes: Int8LaneArray(**sizes, multiplier="dsp"), "int8", 1),
+            "int8"),
+    Variant("int8 shift-add, expression", Int8LaneArray, "int8"),
+    Variant("int8 DSP", lambda **sizes: Int8LaneArray(**sizes, multiplier="dsp"), "int8"),
 )
 
 
@@ -91,14 +96,15 @@ def measure(cache, *, place):
     """``[(variant, resources, Fmax or None)]``, and the read-out's resources."""
     rows = []
     for variant in VARIANTS:
-        sizes = {"pixels": PIXELS, "channels": FEW, "acc_bits": ACC_BITS}
+        sizes = {"pixels": PIXELS, "channels": FEW, "acc_bits": variant.acc_bits}
         resources = mapped(variant.build(**sizes), cache)["resources"]
         fmax = None
         if place:
             fmax = mapped(variant.build(**sizes), cache, place=True)["fmax_mhz"]["median"]
         print(variant.name, resources, fmax, flush=True)
         rows.append((variant, resources, fmax))
-    read_out = Int8ReadOut(pixels=PIXELS, channels=CHANNELS, acc_bits=ACC_BITS, at_once=AT_ONCE)
+    read_out = Int8ReadOut(pixels=PIXELS, channels=CHANNELS, acc_bits=INT8_ACC_BITS,
+                           at_once=AT_ONCE)
     return rows, mapped(read_out, cache)["resources"]
 
 
@@ -108,10 +114,10 @@ def report(rows, read_out, counted):
     lines = [
         "# Lanes", "",
         f"Made by `python -m benchmarks.lanes` on {date.today()}: arrays of 2 x 2 pixels x "
-        f"{FEW} channels with {ACC_BITS}-bit accumulators, mapped for {TARGET} by themselves "
-        f"(a carry cell counts as two LUTs). Clock: nextpnr's estimate for one seed, between shift "
-        f"registers. Cycles: paper's network, random weights, 5 s clip, dense, {CHANNELS} "
-        f"channels.", "",
+        f"{FEW} channels with accumulators of {ACC_BITS} bits (int8: {INT8_ACC_BITS}), mapped for "
+        f"{TARGET} by themselves (a carry cell counts as two LUTs). Clock (`--place`): nextpnr's "
+        f"estimate for one seed, between shift registers. Cycles: paper's network, random weights, "
+        f"5 s clip, dense, {CHANNELS} channels.", "",
         "| lane | LUTs per lane | flip-flops per lane | DSPs per lane | MHz | cycles | "
         "LUTs x cycles, gated = 1 |", "|---|---|---|---|---|---|---|"]
     base = rows[0][1]["lut"] * counted["small"]
@@ -140,8 +146,9 @@ def report(rows, read_out, counted):
     lines += [
         "",
         f"- The int8 read-out (bias, shift, clamp, max pool; {AT_ONCE} channels per cycle) takes "
-        f"{read_out['lut']:,} LUTs. The write-back of sign bits is not set against it.",
-        "- Measured: LUTs, flip-flops, DSPs, clocks; bit-exactness of each array in the component "
+        f"{read_out['lut']:,} LUTs; nothing has been done to make it small. The write-back of sign "
+        "bits is not set against it.",
+        "- Measured: LUTs, flip-flops, DSPs; bit-exactness of each array in the component "
         "tests; the cycles of `gated` and `pair` are the model's, which equal the RTL's counters.",
         "- Derived: the cycles of the int8 array. They are those of `small` with one cycle per "
         f"tap and channel, whatever the bits, and {CHANNELS // AT_ONCE} more per tile for the "
