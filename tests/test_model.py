@@ -100,7 +100,7 @@ def test_best_bound_holds_where_a_pass_without_events_starts_late():
                         weight_rows=8192, line_words=4096, walk="event")
     program = compile_network(case.network, geometry)
     cycles = predict(program, case.network, 0 * case.frames)["cycles"]
-    assert cycles == 1229      # as counted in the RTL
+    assert cycles == 1261      # as counted in the RTL
     assert bounds(program)["best"]["cycles"] <= cycles <= bounds(program)["worst"]["cycles"]
 
 
