@@ -11,7 +11,7 @@ from bamac import qonnx_import, qonnx_oracle, reference
 from bamac.audio import load_audio, windows
 from bamac.checkpoint import load_network
 from bamac.evaluate import evaluate_clip
-from bamac.features import features_int8
+from bamac.features import features_int8, fewer_bits
 from bamac.integerise import integerise
 
 ASSETS = Path(bamac.__file__).parent / "assets"
@@ -32,7 +32,7 @@ def test_shipped_export_is_of_the_shipped_checkpoint(levels):
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda path: path.stem)
 def test_every_level_computes_the_same(levels, clip):
     module, network = levels
-    frames = features_int8(windows(load_audio(clip))[0])
+    frames = fewer_bits(features_int8(windows(load_audio(clip))[0]), network.input.bits)
     with torch.no_grad():
         x = torch.from_numpy(frames[None, None].astype(np.float32))
         maps = [m[0].numpy() for m in module.maps(x)]
