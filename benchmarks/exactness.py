@@ -59,8 +59,8 @@ def main():
     for path in arguments.models:
         for name, found, apart in measure(path, arguments.rtl):
             exact &= apart in (None, 0.0)
-            lines.append(f"| {path.stem} | {name} | {found['clips']:,} | {found['pcc']:.6f} | "
-                         f"{found['srcc']:.6f} | {found['rmse']:.6f} | "
+            lines.append(f"| {path.stem} | {name} | {found['clips']:,} | {found['pcc']:.4f} | "
+                         f"{found['srcc']:.4f} | {found['rmse']:.4f} | "
                          f"{'' if apart is None else f'{apart:g}'} |")
     partial = REPORT.with_suffix(".partial")
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -148,3 +148,16 @@ def test_a_start_of_other_activations_is_refused(tmp_path):
 def test_impossible_configurations_are_refused(values, complaint):
     with pytest.raises(ValueError, match=complaint):
         training.TrainConfig(**values)
+
+
+def test_colour_is_a_smooth_gain_that_leaves_the_floor():
+    rng = np.random.default_rng(3)
+    gains = np.stack([training.coloured_gain(rng, 3.0) for _ in range(400)])
+    assert np.abs(np.diff(gains.astype(int), axis=1)).max() <= 4
+    # One step is 1/9 neper of power, 0.4825 dB: 3 dB are 6.2 steps
+    assert gains[:, 0].std() == pytest.approx(3 / 0.4825, rel=0.1)
+    clip = np.array([[-128] * 120, [-100] * 120, [0] * 120, [120] * 120], np.int8)
+    moved = training.shifted(clip, gains[0] + 20)
+    np.testing.assert_array_equal(moved[:2], clip[:2])
+    np.testing.assert_array_equal(moved[2], gains[0] + 20)
+    assert moved[3].max() == 127

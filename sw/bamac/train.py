@@ -43,7 +43,7 @@ from bamac.checkpoint import (
 from bamac.data import build as data_build
 from bamac.density import densities
 from bamac.distributed import Workers
-from bamac.features import fewer_bits
+from bamac.features import STEPS, fewer_bits
 from bamac.front_ends import PAPER_FRONT_ENDS
 from bamac.metrics import agreement, agreement_lines, pcc
 from bamac.networks import VARIANTS, Network, make_config
@@ -77,6 +77,8 @@ class TrainConfig:
     union_penalty : weight of the mean 2x2 union density in the loss (see :mod:`bamac.density`)
     input_bits : bits of the input; below 8 the features are rounded
     weight_bits : bits of every convolution's weights, () for 8 everywhere
+    colour : dB (standard deviation) of a smooth gain over frequency that every clip gets anew in
+        every epoch; PESQ hardly hears it, and recordings differ by it
     prune : share of every convolution's and hidden layer's weights set to zero in the second phase
     start : ``float.pt`` of another run, to do the second phase alone
     seed : of initial values, order and augmentation
@@ -105,6 +107,7 @@ class TrainConfig:
     union_penalty: float = 0.0
     input_bits: int = 8
     weight_bits: tuple = ()
+    colour: float = 0.0
     prune: float = 0.0
     start: str | None = None
     seed: int = 1
@@ -127,6 +130,8 @@ class TrainConfig:
                 raise TypeError(f"{name.capitalize()} must be a positive integer, not {value!r}")
         if not 32 <= self.crop <= 249:
             raise ValueError(f"Crop must be in 32..249 frames, not {self.crop!r}")
+        if not 0 <= self.colour <= 12:
+            raise ValueError(f"Colour must be in 0..12 dB, not {self.colour!r}")
         if not 0 <= self.prune < 1:
             raise ValueError(f"Share of pruned weights must be in 0..1, not {self.prune!r}")
         self.net_config()
@@ -164,18 +169,38 @@ def tensor_of(features, bits=8, device="cpu"):
     return x.to(device).to(memory_format=torch.channels_last)
 
 
-def augment(features, rng, crop=None):
+COLOUR_KNOTS = np.linspace(0, 119, 7)
+"""Mel bands at which a colour's gains are drawn; between them it is interpolated."""
+STEPS_PER_DB = STEPS * np.log(10) / 10
+
+
+def coloured_gain(rng, colour):
+    """Steps (120,) of a smooth gain over the mel bands, ``colour`` dB at each knot on average."""
+    gains = np.interp(np.arange(120), COLOUR_KNOTS, rng.normal(0, colour, COLOUR_KNOTS.size))
+    return np.rint(gains * STEPS_PER_DB).astype(np.int16)
+
+
+def shifted(clip, steps):
+    """int8 features (frames, mels) after a gain in steps, where they are far above the floor.
+
+    At the floor a gain is no addition; values of -100 and less stay, and none falls below it.
+    """
+    x = clip.astype(np.int16)
+    return np.where(x > -100, np.clip(x + steps, -100, 127), x).astype(np.int8)
+
+
+def augment(features, rng, crop=None, colour=0.0):
     """Light changes that keep PESQ: the clip turned round in time, a change of level, a crop.
 
-    ``features`` is int8 (n, frames, mels). Level moves by up to 4 dB, only where the value is
-    far above the floor (there a level change is an addition; at the floor it is not).
+    ``features`` is int8 (n, frames, mels). Level moves by up to 4 dB, and with ``colour`` the gain
+    differs from band to band (:func:`coloured_gain`).
     """
     frames = crop or features.shape[1]
     out = np.empty((len(features), frames, features.shape[2]), np.int8)
     for i, clip in enumerate(features):
-        x = np.roll(clip, int(rng.integers(len(clip))), axis=0)[:frames].astype(np.int16)
-        shift = int(rng.integers(-8, 9))
-        out[i] = np.where(x > -100, np.clip(x + shift, -100, 127), x)
+        x = np.roll(clip, int(rng.integers(len(clip))), axis=0)[:frames]
+        steps = int(rng.integers(-8, 9))
+        out[i] = shifted(x, steps + coloured_gain(rng, colour) if colour else steps)
     return out
 
 
@@ -346,7 +371,7 @@ class _Run:
     def _loss(self, rows, rng, fine):
         config = self.config
         crop = None if fine else config.crop
-        x = augment(self.features[rows], rng, crop)
+        x = augment(self.features[rows], rng, crop, config.colour)
         mine = self.crew.share(np.arange(len(rows)))
         x = tensor_of(x[mine], config.input_bits, config.device)
         y = torch.from_numpy(self.labels[rows][mine].astype(np.float32)).to(config.device)
