@@ -36,8 +36,9 @@ def main():
     arguments = parser.parse_args()
     lines = ["# Colour", "",
              f"Made by `python -m benchmarks.colour` on {time.strftime('%Y-%m-%d')} with bamac "
-             f"{version('bamac')}, torch {version('torch')}. Test clips of [data.md](data.md), with "
-             "a smooth random gain over frequency: its standard deviation at seven points.", "",
+             f"{version('bamac')}, torch {version('torch')}. Test clips of [data.md](data.md), "
+             "with a smooth random gain over frequency: its standard deviation at seven points.",
+             "",
              "| model | trained with | " + " | ".join(f"{c:g} dB: PCC | RMSE" for c in COLOURS)
              + " |", "|---" * (2 + 2 * len(COLOURS)) + "|"]
     for path in arguments.models:

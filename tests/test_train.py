@@ -161,3 +161,11 @@ def test_colour_is_a_smooth_gain_that_leaves_the_floor():
     np.testing.assert_array_equal(moved[:2], clip[:2])
     np.testing.assert_array_equal(moved[2], gains[0] + 20)
     assert moved[3].max() == 127
+
+
+def test_rumble_is_below_60_hz_and_only_adds():
+    rng = np.random.default_rng(4)
+    clip = rng.integers(-128, 40, (50, 120)).astype(np.int8)
+    rumbling = training.add_rumble(clip, rng)
+    np.testing.assert_array_equal(rumbling[:, 2:], clip[:, 2:])
+    assert (rumbling[:, :2] >= clip[:, :2]).all() and (rumbling != clip).any()
