@@ -103,3 +103,11 @@ def test_streamed_maps_by_hand():
     assert count("bam-w8") == 6 * 120 + 4 * (60 + 30 + 15) * 32 // 8 + 2 * vectors
     assert count("bam-w8", input_bits=4) == count("bam-w8") - 6 * 120 // 2
     assert count("fp32") == 4 * (6 * 120 + 4 * (60 + 30 + 15) * 32 + vectors)
+
+
+def test_rows_that_differ_in_epochs_alone_say_so(tmp_path):
+    _run(tmp_path / "short", 0.6, epochs=8)
+    _run(tmp_path / "long", 0.5, epochs=16, fine_epochs=2)
+    _run(tmp_path / "rumble", 0.5, rumble=0.5)
+    assert sorted(row.title for row in accuracy.collect(tmp_path)) == [
+        "BAM + W8, 16 + 2 epochs", "BAM + W8, 50 % of clips with rumble", "BAM + W8, 8 + 3 epochs"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,10 @@ def row_title(config):
         parts.append(f"union penalty {config['union_penalty']:g}")
     if config["start_bias"] is not None:
         parts.append(f"start bias {config['start_bias']:g}")
+    if config.get("colour"):
+        parts.append(f"clips coloured by {config['colour']:g} dB")
+    if config.get("rumble"):
+        parts.append(f"{100 * config['rumble']:.0f} % of clips with rumble")
     return ", ".join(parts)
 
 
@@ -114,6 +118,10 @@ def collect(folder):
         if row.labels.shape != labels.shape or (row.labels != labels).any():
             raise AccuracyError(f"{row.folders[0]} and {rows[0].folders[0]} were tested on "
                                 f"different clips; compare runs on one data set")
+    titles = [row.title for row in rows]
+    rows = [replace(row, title=f"{row.title}, {row.config['epochs']} + "
+                               f"{row.config['fine_epochs']} epochs")
+            if titles.count(row.title) > 1 else row for row in rows]
     order = ("fp32", "w8", "bam", "bam-w8")
     return sorted(rows, key=lambda r: (order.index(r.config["variant"]),
                                        r.config["weight_bits"] or [8],

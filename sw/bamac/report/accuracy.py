@@ -103,21 +103,39 @@ def _by_damage(rows, groups, chosen, path):
         axis.grid(axis="y")
 
 
+def _spread(values, gap):
+    """Places near ``values``, which fall, that are at least ``gap`` apart."""
+    places = []
+    for value in values:
+        places.append(min([value, *(place - gap for place in places[-1:])]))
+    shift = (sum(values) - sum(places)) / len(values)
+    return [place + shift for place in places]
+
+
 def _memory(rows, memories, path):
-    with figure(path, width=8.0, height=4.6) as drawing:
+    points = sorted(((r.summary(), (m["weights"] + m["maps"]) / 1000, r)
+                     for r, m in zip(rows, memories, strict=True)), key=lambda p: -p[0]["pcc"])
+    height = max(4.6, 0.36 * len(points))
+    with figure(path, width=8.4, height=height) as drawing:
         axis = drawing.subplots()
-        for row, memory in zip(rows, memories, strict=True):
-            s = row.summary()
-            size = (memory["weights"] + memory["maps"]) / 1000
-            binary = row.config["variant"].startswith("bam")
-            axis.errorbar(size, s["pcc"], yerr=s["pcc_std"], fmt="o" if binary else "s",
-                          color=COLOURS[0] if binary else COLOURS[1], capsize=3)
-            axis.annotate(row.title, (size, s["pcc"]), xytext=(7, 5), fontsize=9,
-                          textcoords="offset points")
+        span = max(0.05, points[0][0]["pcc"] - points[-1][0]["pcc"])
+        for binary, right in ((True, False), (False, True)):
+            group = [p for p in points if p[2].config["variant"].startswith("bam") == binary]
+            places = _spread([p[0]["pcc"] for p in group], 1.25 * span * 0.2 / height)
+            for (s, size, row), place in zip(group, places, strict=True):
+                colour = COLOURS[0] if binary else COLOURS[1]
+                axis.errorbar(size, s["pcc"], yerr=s["pcc_std"], color=colour, capsize=3,
+                              fmt="o" if binary else "s")
+                axis.annotate(row.title, (size, s["pcc"]), fontsize=8.5, va="center",
+                              xytext=(size / 1.25 if right else 430, place),
+                              ha="right" if right else "left",
+                              arrowprops={"arrowstyle": "-", "color": "#8a929c",
+                                          "linewidth": 0.7, "relpos": (float(right), 0.5)})
         axis.set_xscale("log")
+        axis.set_xlim(100, 10_000)
         axis.set(xlabel="weights and activation maps by the paper's count (kB)",
                  ylabel="PCC to PESQ, test clips", title="Agreement against memory")
-        axis.margins(x=0.25, y=0.15)
+        axis.margins(y=0.12)
         axis.grid()
 
 
