@@ -17,6 +17,7 @@ import numpy as np
 from bamac import pipeline, qonnx_export, qonnx_import, qonnx_oracle, reference
 from bamac.compiler import CompileError, compile_network
 from bamac.data import build as data_build
+from bamac.features import fewer_bits
 from bamac.model import predict, predict_events
 from bamac.random_networks import p808_network, paper_network, random_case
 from bamac_hw.geometry import Geometry
@@ -111,7 +112,7 @@ def main():
     folder = data_build.build(data_build.DEFAULT_CACHE, clips=arguments.train_clips, seed=1,
                               splits=("test",))
     frames, _, _ = data_build.load_split(folder, "test", arguments.clips)
-    frames = np.asarray(frames)[:arguments.clips].astype(np.int16)
+    frames = fewer_bits(frames[:arguments.clips], network.input.bits).astype(np.int16)
 
     exact, counted, results, program = run_clips(network, presets["small"], frames)
     n = len(frames)

@@ -32,8 +32,8 @@ SEED = 1
 SHAPES = ((2, 2, 32), (2, 4, 16), (4, 2, 16), (4, 4, 8))
 
 
-def clips_of(count):
-    """``(name, frames)`` of the shipped clips and, beyond them, degraded copies."""
+def clips_of(count, bits):
+    """``(name, frames)``, of ``bits`` bits, of the shipped clips and degraded copies of them."""
     found = []
     paths = pipeline.demo_clips()
     for number in range(count):
@@ -47,7 +47,8 @@ def clips_of(count):
             name = f"{name}, {' + '.join(chain)}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", features.SaturationWarning)
-            found.append((name, features.features_int8(samples).astype(np.int16)))
+            values = features.features_int8(samples)
+        found.append((name, features.fewer_bits(values, bits).astype(np.int16)))
     return found
 
 
@@ -100,7 +101,7 @@ def main():
     arguments = parser.parse_args()
 
     network = qonnx_import.load(Path(arguments.model))
-    names, frames = zip(*clips_of(arguments.clips), strict=True)
+    names, frames = zip(*clips_of(arguments.clips, network.input.bits), strict=True)
     programs = {name: compile_network(network, Geometry.preset(name))
                 for name in ("small", "small_event")}
     predicted = {}
