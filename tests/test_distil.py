@@ -128,6 +128,7 @@ def test_a_clip_is_bit_exact_on_the_simulated_hardware(network, tmp_path):
 
 # --- the run: small crops of few clips, so that killing and continuing take seconds
 
+DATA = {"clips": 8, "data_seed": 1, "speech_folder": None}
 SMALL = DistilConfig(crop_epochs=2, whole_epochs=0, int8_epochs=1, crop=64, batch=4, bf16=False)
 
 
@@ -156,7 +157,7 @@ def _run_and_sleep(out):
 
 
 def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
-    whole = distillation.distil(SMALL, tmp_path / "whole", _splits(), {"clips": 8})
+    whole = distillation.distil(SMALL, tmp_path / "whole", _splits(), DATA)
 
     killed = multiprocessing.get_context("spawn").Process(
         target=_run_and_sleep, args=(tmp_path / "killed",))
@@ -169,7 +170,7 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
     time.sleep(0.5)
     os.kill(killed.pid, signal.SIGKILL)
     killed.join()
-    resumed = distillation.distil(SMALL, tmp_path / "killed", _splits(), {"clips": 8})
+    resumed = distillation.distil(SMALL, tmp_path / "killed", _splits(), DATA)
 
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2, 3]
     assert {**whole, "training_seconds": 0} == {**resumed, "training_seconds": 0}
@@ -178,6 +179,8 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
     for name, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[name]), name
     assert metadata["front_end"] == P808_FRONT_END and metadata["training"]["clips"] == 8
+    card = (tmp_path / "killed" / "card.md").read_text()
+    assert f"| **test, all** | 4 | {whole['test']['all']['pcc']:.3f} |" in card
 
     other = DistilConfig(**{**SMALL.decides(), "seed": 2})
     with pytest.raises(distillation.DistilError, match=r"another configuration \(seed differ\)"):

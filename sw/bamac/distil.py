@@ -14,9 +14,9 @@ the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips ar
 the end.
 
 ``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
-``log.jsonl`` (a line per epoch) and ``report.json``. A killed run that is started again with the
-same configuration continues at the epoch where it stood, with the same random numbers; another
-configuration in the same folder is refused.
+``log.jsonl`` (a line per epoch), ``report.json`` and ``card.md`` (the model card). A killed run
+that is started again with the same configuration continues at the epoch where it stood, with the
+same random numbers; another configuration in the same folder is refused.
 
 Cost per clip on one core with AVX512-BF16 (AMD EPYC, channels_last, teacher included): 12 ms for a
 crop of 3 s and 36 ms for a whole clip, augmentation 2 ms more; in float32 26 and 59 ms. The teacher
@@ -30,7 +30,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +40,9 @@ from torch.nn import functional as F
 
 from bamac.augment_p808 import augment, random_crops
 from bamac.checkpoint import FORMAT, load_checkpoint, restore_network, save_checkpoint, save_network
+from bamac.data.build import RECIPE
 from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
+from bamac.files import write_text
 from bamac.metrics import agreement, agreement_lines
 from bamac.networks import Network, make_config
 from bamac.p808_init import measure_norm, released_network, warm_start
@@ -363,7 +364,8 @@ def distil(config, out_dir, splits, data=None, progress=None):
     out_dir : folder of the run; a run that was interrupted there is continued
     splits : ``{"train": Clips, "val": Clips, "test": Clips}``
     data : plain values that say where the clips come from, kept in the model's metadata:
-        ``clips``, ``data_seed`` and ``speech_folder`` let ``bamac evaluate`` find them again
+        ``clips``, ``data_seed`` and ``speech_folder`` let ``bamac evaluate`` find them again;
+        without them no model card is written
     progress : an object with ``step(epoch, done, total)`` and ``epoch(line, eta_seconds)``, or
         None for silence
 
@@ -373,6 +375,7 @@ def distil(config, out_dir, splits, data=None, progress=None):
         If the folder holds a run of another configuration, or every score came out constant.
     """
     from bamac.evaluate import evaluate_features
+    from bamac.report.card import distilled_card
 
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -403,14 +406,16 @@ def distil(config, out_dir, splits, data=None, progress=None):
                 "training": {**config.decides(), **(data or {})}}
     save_network(out / "model.pt", network, metadata)
     report = {"model": "model.pt", "configuration": config.decides(), "epoch": epoch,
-              "training_seconds": round(run.seconds, 1), "clips": len(splits["train"].labels)}
+              "training_seconds": round(run.seconds, 1), "clips": len(splits["train"].labels),
+              "data": data, "voices": sorted({e["voice"] for e in splits["train"].entries
+                                              if "voice" in e})}
     for split in ("val", "test"):
         clips = splits[split]
         report[split] = evaluate_features(network, clips.features, clips.labels, clips.entries)
     report["density"] = densities(network, splits["val"].features[:64])
-    temporary = out / "report.json.partial"
-    temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, out / "report.json")
+    write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
+    if data:
+        write_text(out / "card.md", distilled_card(out.name, report, RECIPE))
     return report
 
 

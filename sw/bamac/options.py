@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import wraps
 
 import click
 
@@ -17,6 +18,66 @@ array_option = click.option("--array", metavar="NAME|FILE.toml", default="small"
 clock_option = click.option("--clock-mhz", type=click.FloatRange(min=0, min_open=True),
                             default=25.0, show_default=True,
                             help="Clock for which times are stated.")
+
+CLIPS_PER_HOUR = 720
+"""A clip of the data set is 5 s long."""
+
+
+def data_options(default_clips):
+    """Options that decide a data set and where it is kept.
+
+    The command is called with ``clips`` (never None), ``speech_folder``, ``workers`` and ``cache``.
+    """
+    options = (
+        click.option("--clips", type=click.IntRange(min=1), default=None,
+                     help="Training clips of 5 s; up to 600 more for validation and 1,200 more "
+                          f"for test are made too. [default: {default_clips}]"),
+        click.option("--hours", type=click.FloatRange(min=0, min_open=True), default=None,
+                     help="The same in hours of training audio."),
+        click.option("--data", "speech_folder", metavar="FOLDER", default=None,
+                     type=click.Path(exists=True, file_okay=False),
+                     help="Your own clean speech (wav, flac, ogg; one subfolder per talker, three "
+                          "or more talkers) instead of the speech packages."),
+        click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True,
+                     help="Processes that make the data set."),
+        click.option("--cache", metavar="FOLDER", default=None,
+                     help="Where packages and data sets are kept. [default: ~/.cache/bamac]"))
+
+    def decorate(command):
+        @wraps(command)
+        def with_clips(*arguments, clips, hours, cache, **values):
+            if clips is not None and hours is not None:
+                raise click.UsageError("Give --clips or --hours, not both")
+            from bamac.data.build import DEFAULT_CACHE
+
+            if hours is not None:
+                clips = max(1, round(hours * CLIPS_PER_HOUR))
+            return command(*arguments, clips=clips or default_clips,
+                           cache=cache or str(DEFAULT_CACHE), **values)
+
+        return _with(options, with_clips)
+
+    return decorate
+
+
+def run_options(default_out):
+    """Options of every training run: its folder, its seeds, its threads."""
+    options = (
+        click.option("--out", metavar="FOLDER", default=default_out, show_default=True,
+                     help="Folder of the run; an interrupted run there is continued."),
+        click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True,
+                     help="Decides initial values, order and augmentation."),
+        click.option("--data-seed", type=click.IntRange(min=0), default=1, show_default=True,
+                     help="Decides the data set."),
+        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True,
+                     help="Threads of PyTorch."))
+    return lambda command: _with(options, command)
+
+
+def _with(options, command):
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def check_output(path):

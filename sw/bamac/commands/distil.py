@@ -3,15 +3,14 @@
 import click
 
 from bamac.cli import emit, say
-from bamac.options import json_option
+from bamac.options import data_options, json_option, run_options
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
-@click.option("--out", metavar="FOLDER", default="runs/p808-bam-w8", show_default=True,
-              help="Folder of the run; an interrupted run there is continued.")
-@click.option("--clips", type=click.IntRange(min=1), default=10_000, show_default=True,
-              help="Training clips of 5 s; up to 600 more for validation and 1,200 more for test "
-                   "are made too.")
+@run_options("runs/p808-bam-w8")
+@data_options(10_000)
 @click.option("--crop-epochs", type=click.IntRange(min=0), default=None,
               help="Epochs on crops, float weights.")
 @click.option("--whole-epochs", type=click.IntRange(min=0), default=None,
@@ -25,22 +24,22 @@ from bamac.options import json_option
                    "network's channels, 5 to 40 %]")
 @click.option("--change", type=click.FloatRange(0, 1), default=None,
               help="Share of the clips that are changed before the teacher is asked.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True,
-              help="Decides the training.")
-@click.option("--data-seed", type=click.IntRange(min=0), default=1, show_default=True,
-              help="Decides the data set.")
-@click.option("--data", "speech", metavar="FOLDER", default=None,
-              type=click.Path(exists=True, file_okay=False),
-              help="Your own clean speech (wav, flac, ogg; one subfolder per talker) instead of "
-                   "the speech packages.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Threads of PyTorch.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True,
-              help="Processes that make the data set.")
-@click.option("--cache", metavar="FOLDER", default=None,
-              help="Where packages and data sets are kept. [default: ~/.cache/bamac]")
+@click.option("--batch", type=click.IntRange(min=1), default=None,
+              help="Clips per step; whole clips use half of it.")
+@click.option("--rate", type=POSITIVE, default=None, help="Peak learning rate on crops.")
+@click.option("--whole-rate", type=POSITIVE, default=None,
+              help="Peak learning rate on whole clips with float weights.")
+@click.option("--int8-rate", type=POSITIVE, default=None,
+              help="Peak learning rate with int8 weights.")
+@click.option("--weight-decay", type=click.FloatRange(min=0), default=None, help="Of AdamW.")
+@click.option("--hint", type=click.FloatRange(min=0), default=None,
+              help="Weight of the hidden layers' error in the loss.")
+@click.option("--beta", type=click.FloatRange(min=0), default=None,
+              help="Sharpness of the surrogate gradient.")
+@click.option("--freeze-norm", is_flag=True, default=None,
+              help="Keep batch norm's statistics as the warm start set them.")
 @json_option
-def command(out, clips, seed, data_seed, speech, threads, workers, cache, as_json, **changes):
+def command(out, clips, data_seed, speech_folder, workers, cache, as_json, **values):
     """Distil DNSMOS P.808 into a network with binary maps and int8 weights.
 
     The network starts from the released weights and learns from the released network's own scores
@@ -50,19 +49,19 @@ def command(out, clips, seed, data_seed, speech, threads, workers, cache, as_jso
     \b
     Example: bamac distil --out runs/p808 --clips 10000
     """
-    from bamac.commands.train import Display
     from bamac.data import build as data_build
     from bamac.distil import Clips, DistilConfig, distil, report_text
+    from bamac.report.progress import TrainingDisplay
 
-    config = DistilConfig(seed=seed, threads=threads,
-                          **{k: v for k, v in changes.items() if v is not None})
-    with Display(quiet=as_json) as display:
-        folder = data_build.build(cache or data_build.DEFAULT_CACHE, clips=clips, seed=data_seed,
-                                  workers=workers, speech_folder=speech, progress=display.data)
+    config = DistilConfig(**{k: v for k, v in values.items() if v is not None})
+    with TrainingDisplay(quiet=as_json) as display:
+        folder = data_build.build(cache, clips=clips, seed=data_seed, workers=workers,
+                                  speech_folder=speech_folder, progress=display.data)
         splits = {split: Clips(*data_build.load_split(folder, split, count, label="p808"))
                   for split, count in data_build.split_sizes(clips).items()}
         report = distil(config, out, splits, progress=display,
-                        data={"clips": clips, "data_seed": data_seed, "speech_folder": speech})
+                        data={"clips": clips, "data_seed": data_seed,
+                              "speech_folder": speech_folder})
     if as_json:
         emit(report)
         return

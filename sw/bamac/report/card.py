@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["model_card"]
+__all__ = ["distilled_card", "model_card"]
 
 _SHAPES = {"paper": "The paper's network (arXiv:2407.04578: four 3x3 convolutions, 32-32-32-64 "
                     "channels, and a head 64-64-64-1)"}
@@ -13,16 +13,15 @@ _VARIANTS = {"fp32": "with full-precision weights and ReLU: the twin that binary
              "bam-w8": "with binary activation maps and int8 weights"}
 
 
-def _command(config):
+def _command(name, config, default):
     """The command that trains it, without what is default."""
-    from bamac.train import TrainConfig
-
-    default, words = TrainConfig().decides(), ["bamac train"]
+    words = [f"bamac {name}"]
     for name, value in config.items():
-        if value != default[name] and name not in ("network", "bfloat16"):
-            option = name.replace("_", "-").replace("speech-folder", "data")
-            text = ",".join(map(str, value)) if isinstance(value, list) else f"{value}"
-            words.append(f"--{option} {text}")
+        if name in ("network", "bfloat16", "bf16") or value == default.get(name):
+            continue
+        words.append("--" + name.replace("_", "-").replace("speech-folder", "data"))
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, list) else f"{value}")
     return " ".join(words)
 
 
@@ -30,7 +29,7 @@ def _metrics(report):
     lines = ["| clips | n | PCC | SRCC | RMSE | label std |", "|---|---|---|---|---|---|"]
     rows = [("**test, all**", report["test"]["all"])]
     for group in ("novelty", "language", "family", "degradation"):
-        rows += [(f"test: {name}", row) for name, row in report["test"][group].items()]
+        rows += [(f"test: {name}", row) for name, row in report["test"].get(group, {}).items()]
     rows.append(("validation", report["val"]["all"]))
     for name, row in rows:
         pcc, srcc = ("–" if row[k] is None else f"{row[k]:.3f}" for k in ("pcc", "srcc"))
@@ -39,38 +38,84 @@ def _metrics(report):
     return lines
 
 
+def _speech(config, recipe):
+    """Where the speech comes from, and its licences."""
+    source = (f"Speech of the folder `{config['speech_folder']}`, under its own licence"
+              if config.get("speech_folder") else
+              "Recorded speech from Debian packages: Asterisk prompts CC-BY-SA-3.0 and CC-BY-3.0, "
+              "tuxpaint-stamps, hedgewars and fillets-ng GPL-2, klettres and ktuberling GPL-2+; "
+              "mastered")
+    return (f"{source}; degraded by noise, codecs, clipping, band limits, packet loss, rooms and "
+            f"noise suppression (data recipe {recipe}, seed {config['data_seed']}). The data set "
+            f"is not shipped; `bamac data` makes it again.")
+
+
+_GROUPS = ("Test clips have talkers, languages, noises, music and rooms that are not in the "
+           "training data; *unseen damage* has families or codecs that training never has. A "
+           "clip counts under every degradation it has.")
+
+
+def _shares(values):
+    return ", ".join(f"{d:.1%}".replace("%", " %") for d in values)
+
+
 def model_card(name, report, recipe):
     """Markdown text; ``report`` as :func:`bamac.train.train` returns it."""
+    from bamac.train import TrainConfig
+
     config = report["configuration"]
     binary = config["variant"].startswith("bam")
     pool = "max" if config["global_pool"] == "max" else "ones per channel" if binary else "mean"
-    ones = ", ".join(f"{d:.1%}".replace("%", " %") for d in report["density"])
     network = _SHAPES[config["network"]]
     lines = [f"# Model card: {name}", "",
              f"{network} {_VARIANTS[config['variant']]}. It predicts the wide-band PESQ (ITU-T "
              f"P.862.2) of a clip of 5 s from 249 x 120 log-mel integers of "
              f"{config['input_bits']} bits. Global pool: {pool}.", "",
-             "## Recipe", "", f"    {_command(config)}", "",
+             "## Recipe", "", f"    {_command('train', config, TrainConfig().decides())}", "",
              f"Seed {config['seed']}, {report['epochs']} epochs on {config['clips']:,} clips "
              f"({report['training_seconds'] / 60:.0f} min on one core of a shared machine), epoch "
              f"{report['epoch']} kept for its validation PCC. Crops, whole clips, int8 weights: "
              "docs/training.md.", "",
              "## Data and licences", "",
-             f"Recorded speech from Debian packages (data recipe {recipe}, seed "
-             f"{config['data_seed']}): Asterisk prompts CC-BY-SA-3.0 and CC-BY-3.0, "
-             "tuxpaint-stamps, hedgewars and fillets-ng GPL-2, klettres and ktuberling GPL-2+; "
-             "mastered; degraded by noise, codecs, "
-             "clipping, band limits, packet loss, rooms and noise suppression; labelled with the "
-             "`pesq` package. The data set is not shipped; `bamac data` makes it again. Training "
-             f"talkers: {', '.join(report['voices'])}.", "",
-             "## Agreement with PESQ", "",
-             "Test clips have talkers, languages, noises, music and rooms that are not in the "
-             "training data; *unseen damage* has families or codecs that training never has. A "
-             "clip counts under every degradation it has.", "", *_metrics(report), "",
-             f"Share of values above 0 after each convolution: {ones}.", "",
+             f"{_speech(config, recipe)} Labelled with the `pesq` package. Training talkers: "
+             f"{', '.join(report['voices'])}.", "",
+             "## Agreement with PESQ", "", _GROUPS, "", *_metrics(report), "",
+             f"Share of values above 0 after each convolution: {_shares(report['density'])}.", "",
              "## Limits", "",
              "One seed. Nearly all the speech is read prompts and single words of few talkers. "
              "PESQ is a model, not a human opinion, and the figures are agreement with it on this "
              "data; do not compare them with figures from other data sets. Calibrated for clips "
              "whose undamaged form is clean wide-band speech."]
+    return "\n".join(lines) + "\n"
+
+
+def distilled_card(name, report, recipe):
+    """Markdown text; ``report`` as :func:`bamac.distil.distil` returns it."""
+    from bamac.distil import DistilConfig
+
+    config = {**report["data"], **report["configuration"]}
+    default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None}
+    phases = [f"{config[f'{phase}_epochs']} on {what}" for phase, what in (
+        ("crop", f"crops of {config['crop'] / 100:g} s"), ("whole", "whole clips"),
+        ("int8", "whole clips with int8 weights")) if config[f"{phase}_epochs"]]
+    lines = [f"# Model card: {name}", "",
+             "The shape of DNSMOS P.808 (`model_v8.onnx`: five 3x3 convolutions, 32-32-32-32-64 "
+             "channels, and a head 64-64-64-1) with binary activation maps and int8 weights, "
+             "global popcount pooling. It predicts what the released DNSMOS P.808 says of a clip "
+             "from 900 x 120 int8 values of 9 s (shorter clips are repeated), as "
+             "`sw/bamac/features_p808.py` makes them.", "",
+             "## Recipe", "", f"    {_command('distil', config, default)}", "",
+             f"Seed {config['seed']}; started from a layer-wise fit of the released weights. "
+             f"Epochs: {', then '.join(phases)}, on {report['clips']:,} clips "
+             f"({report['training_seconds'] / 60:.0f} min on one core of a shared machine); epoch "
+             f"{report['epoch']} kept for its validation PCC. The released network is asked anew "
+             f"for every crop and every change. docs/training.md says more.", "",
+             "## Data and licences", "",
+             f"{_speech(config, recipe)} The released network is Microsoft's, as the package "
+             f"`speechmos` (MIT) carries it. Training talkers: {', '.join(report['voices'])}.", "",
+             "## Agreement with the released DNSMOS P.808", "", _GROUPS, "", *_metrics(report), "",
+             f"Share of ones per activation map: {_shares(report['density'])}.", "",
+             "## Limits", "",
+             "One seed. It agrees with another network, not with listeners, and only on speech "
+             "and damage of this kind."]
     return "\n".join(lines) + "\n"

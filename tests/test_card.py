@@ -1,0 +1,68 @@
+"""Model cards: what a run's report says, in words, with a command that trains it again."""
+
+import shlex
+
+import click
+import pytest
+
+from bamac.commands.distil import command as distil_command
+from bamac.commands.train import command as train_command
+from bamac.distil import DistilConfig
+from bamac.report.card import distilled_card, model_card
+from bamac.train import TrainConfig
+
+SCORES = {"clips": 12, "pcc": 0.8764, "srcc": None, "rmse": 0.123, "label_std": 0.456}
+PARTS = {"val": {"all": {**SCORES, "pcc": 0.5}},
+         "test": {"all": SCORES, "novelty": {"seen damage": SCORES}, "language": {"it": SCORES},
+                  "family": {}, "degradation": {"noise": SCORES}},
+         "density": [0.125, 0.5], "epoch": 3, "training_seconds": 754.0,
+         "voices": ["june-fr", "stamps-be"]}
+
+
+def _distilled(speech_folder=None, **changes):
+    return {**PARTS, "configuration": DistilConfig(**changes).decides(), "clips": 9600,
+            "data": {"clips": 9600, "data_seed": 2, "speech_folder": speech_folder}}
+
+
+def _values(card, command):
+    """What the command in the card would be called with."""
+    line = next(line for line in card.splitlines() if line.startswith("    bamac "))
+    called = {}
+    only = click.Command("card", params=command.params, callback=lambda **v: called.update(v))
+    only.main(shlex.split(line)[2:], standalone_mode=False)
+    return called
+
+
+def test_the_command_of_a_distilled_card_gives_the_same_configuration():
+    changes = {"crop": 300, "crop_epochs": 6, "int8_epochs": 1, "freeze_norm": True, "hint": 0.25,
+               "batch": 16, "rate": 2e-3, "start_density": 0.2, "seed": 4}
+    values = _values(distilled_card("mine", _distilled(**changes), 6), distil_command)
+    assert (values["clips"], values["data_seed"]) == (9600, 2)
+    config = {k: v for k, v in values.items()
+              if k in DistilConfig().decides() and v is not None}
+    assert DistilConfig(**config) == DistilConfig(**changes)
+
+
+def test_the_command_of_a_trained_card_gives_the_same_configuration():
+    changes = {"epochs": 8, "input_bits": 5, "weight_bits": (8, 4, 4, 4), "rumble": 0.5}
+    report = {**PARTS, "configuration": TrainConfig(**changes).decides(), "epochs": 9}
+    values = _values(model_card("mine", report, 6), train_command)
+    config = {k: v for k, v in values.items() if k in TrainConfig().decides() and v is not None}
+    assert TrainConfig(**config).decides() == TrainConfig(**changes).decides()
+
+
+def test_a_distilled_card_says_what_was_measured():
+    card = distilled_card("mine", _distilled(), 6)
+    assert card.startswith("# Model card: mine\n")
+    assert "| **test, all** | 12 | 0.876 | – | 0.123 | 0.456 |" in card
+    assert "| validation | 12 | 0.500 | – | 0.123 | 0.456 |" in card
+    assert "8 on crops of 5 s, then 2 on whole clips with int8 weights, on 9,600 clips" in card
+    assert "ones per activation map: 12.5 %, 50.0 %." in card
+    assert "june-fr, stamps-be" in card and "data recipe 6, seed 2" in card
+
+
+@pytest.mark.parametrize("folder", [None, "speech/mine"])
+def test_licences_are_those_of_the_speech(folder):
+    card = distilled_card("mine", _distilled(folder), 6)
+    assert ("Asterisk" in card) == (folder is None)
+    assert ("folder `speech/mine`, under its own licence" in card) == (folder is not None)
