@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from bamac import cli
-from bamac.fpga import FpgaError, Target, implement, nextpnr, shell, tools, yosys
+from bamac.fpga import (
+    SEED_LIMIT,
+    FpgaError,
+    GivenUp,
+    Target,
+    implement,
+    nextpnr,
+    shell,
+    tools,
+    yosys,
+)
 from bamac.fpga.cache import Cache
 from bamac_hw.boards import BOARDS
 from bamac_hw.geometry import Geometry
@@ -83,8 +93,11 @@ def fake_tools(monkeypatch):
         (folder / "owners.json").write_text("{}")
         (folder / "netlist.json").write_text("{}")
 
-    def route(netlist, target, seed, folder, owners, stage=None, *, constraints=""):
+    def route(netlist, target, seed, folder, owners, stage=None, *, constraints="",
+              limit=None):
         calls.append(("route", seed))
+        if seed in getattr(route, "endless", ()):
+            raise GivenUp(f"nextpnr-ecp5 was given up after {limit:g} s")
         route.constraints = constraints
         if getattr(route, "interrupt", None) == seed:
             raise KeyboardInterrupt
@@ -106,6 +119,33 @@ def test_median_spread_and_best_seed(tmp_path, fake_tools):
     assert (result["best"], result["timing_met"]) == (3, True)
     assert Path(result["bitstream"]).read_bytes() == b"\x03"
     assert not implement(NANO, "ecp5-25k", seeds=1, cache=Cache(tmp_path))["timing_met"]
+
+
+@pytest.mark.parametrize("endless, spread, best", [
+    ((1,), {"median": 94.0, "lowest": None, "highest": 96.0}, 3),
+    ((2, 3), {"median": None, "lowest": None, "highest": 92.0}, 1),
+])
+def test_a_seed_that_is_given_up_counts_as_the_slowest(endless, spread, best, tmp_path,
+                                                       fake_tools):
+    calls, route = fake_tools
+    route.endless = endless
+    result = implement(NANO, "ecp5-25k", seeds=3, seed_limit=7, cache=Cache(tmp_path))
+    assert [run["given_up_s"] for run in result["seeds"]] == [
+        7 if seed in endless else None for seed in (1, 2, 3)]
+    assert (result["fmax_mhz"], result["best"]) == (spread, best)
+    assert Path(result["bitstream"]).read_bytes() == bytes([best])
+    calls.clear()
+    route.endless = ()
+    implement(NANO, "ecp5-25k", seeds=3, seed_limit=8, cache=Cache(tmp_path))
+    assert calls == [("route", seed) for seed in endless]  # nothing is kept of them
+
+
+def test_median_of_an_even_number_of_seeds_with_one_given_up(tmp_path, fake_tools):
+    fake_tools[1].endless = (2,)
+    result = implement(NANO, "ecp5-25k", seeds=2, cache=Cache(tmp_path))
+    assert result["fmax_mhz"] == {"median": None, "lowest": None, "highest": 92.0}
+    result = implement(NANO, "ecp5-25k", seeds=4, cache=Cache(tmp_path))
+    assert result["fmax_mhz"] == {"median": 94.0, "lowest": None, "highest": 98.0}
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path, fake_tools):
@@ -158,6 +198,7 @@ def test_xc7_stops_after_synthesis(tmp_path, fake_tools):
 @pytest.mark.parametrize("changed, message", [
     (dict(target="ecp5-26k"), "^Target must be one of ecp5-25k, .*, not 'ecp5-26k'$"),
     (dict(seeds=0), "^Seeds must be a positive integer, not 0$"),
+    (dict(seed_limit=0), "^Time limit of a seed must be positive, not 0$"),
     (dict(clock_mhz=-1), "^Clock must be between 0 and 1000 MHz, not -1$"),
 ])
 def test_unusable_arguments_are_refused(changed, message, tmp_path):
@@ -187,6 +228,21 @@ def test_command_fails_with_the_path_if_timing_is_missed(tmp_path, fake_tools, c
     result = json.loads(capsys.readouterr().out)
     assert result["target"]["clock_mhz"] == 80 and result["timing_met"] is True
     assert (tmp_path / "x.bit").read_bytes() == b"\x01"
+
+
+def test_command_says_which_seeds_were_given_up(tmp_path, fake_tools, capsys):
+    fake_tools[1].endless = (1, 2)
+    words = ("synth", "--array", "tiny", "--target", "ecp5-25k", "--cache", tmp_path,
+             "--clock-mhz", 80)
+    assert exit_code(*words, "--seeds", 3) == 0
+    shown = capsys.readouterr().out
+    assert "no median of 3 seeds (up to 96, 2 given up) for a clock of 80 MHz" in shown
+    assert f"seed 1: given up after {SEED_LIMIT} s" in shown
+    assert exit_code(*words, "--seeds", 2, "--seed-limit", 5) == 1
+    assert ("check failed: Place and route was given up after 5 s with every seed (1 to 2): allow "
+            "more time, or more seeds") in capsys.readouterr().err
+    assert exit_code("synth", "--help") == 0
+    assert f"default: {SEED_LIMIT}." in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("words, message", [
@@ -224,6 +280,16 @@ def test_a_tool_that_fails_says_why(tmp_path):
         tool.run([], tmp_path, tmp_path / "log", stages.append)
     assert stages == ["packing ios"]
     assert "no such pin" in (tmp_path / "log").read_text()
+
+
+def test_a_tool_that_takes_too_long_is_ended(tmp_path):
+    tool = tools.Tool("nextpnr", (sys.executable, "-c", "print('Info: Routing..', flush=True); "
+                                  "import time; time.sleep(600)"), "1")
+    with pytest.raises(GivenUp, match="^nextpnr was given up after 1 s$"):
+        tool.run([], tmp_path, tmp_path / "log", limit=1)
+    assert "Routing" in (tmp_path / "log").read_text()
+    quick = tools.Tool("nextpnr", (sys.executable, "-c", "print('done')"), "1")
+    assert quick.run([], tmp_path, tmp_path / "log", limit=600) == ["done"]
 
 
 def test_native_tool_is_preferred(tmp_path, monkeypatch):

@@ -21,7 +21,8 @@ __all__ = ["emit", "main", "root", "say", "warn"]
 ORDER = ["run", "demo", "train", "distil", "evaluate", "export", "compile", "simulate", "verilog",
          "synth", "host", "simulate-board", "explore", "report", "inspect", "diff"]
 OURS = ("bamac", "bamac_hw", "bamac_sim")
-FAILED_CHECKS = ("SimulationError",)  # the hardware broke one of its own rules, or hangs
+# The hardware broke one of its own rules, or hangs; place and route takes too long.
+FAILED_CHECKS = ("SimulationError", "GivenUp")
 EXIT_CHECK, EXIT_INPUT, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 

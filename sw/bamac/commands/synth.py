@@ -23,6 +23,8 @@ from bamac.options import check_output, json_option
                    "--board: the board's.")
 @click.option("--seeds", metavar="N", type=click.IntRange(1, 1000), default=1, show_default=True,
               help="Placer seeds to try; median and spread are reported.")
+@click.option("--seed-limit", metavar="SECONDS", type=click.FloatRange(1), default=None,
+              help="Time after which a seed is given up, and the next begins; default: 1200.")
 @click.option("--clock-mhz", type=float, default=None,
               help="Clock that must be met; default: the target's, or the board's.")
 @click.option("-o", "--output", metavar="FILE", default=None,
@@ -30,18 +32,19 @@ from bamac.options import check_output, json_option
 @click.option("--cache", "cache_dir", metavar="FOLDER", type=click.Path(path_type=Path),
               default=None, help="Where results are kept; default: ~/.cache/bamac/fpga.")
 @json_option
-def command(program_dir, target, board, baud, array, seeds, clock_mhz, output, cache_dir, as_json):
+def command(program_dir, target, board, baud, array, seeds, seed_limit, clock_mhz, output,
+            cache_dir, as_json):
     """Implement the accelerator with Yosys and nextpnr, and say what it costs.
 
     Steps that are done are kept, so an interrupted run goes on where it was. Exit code 1 means
-    that the clock is not met.
+    that the clock is not met, or that every seed was given up.
 
     \b
     Example: bamac synth paper.bamac --target ecp5-25k --seeds 3 -o paper.bit
     Example: bamac synth --board icebreaker -o icebreaker.bin
     """
     from bamac.files import write_bytes
-    from bamac.fpga import implement
+    from bamac.fpga import SEED_LIMIT, implement
     from bamac.fpga.cache import Cache
     from bamac.fpga.targets import Target
     from bamac.report.fpga import print_implementation, progress_display
@@ -66,7 +69,8 @@ def command(program_dir, target, board, baud, array, seeds, clock_mhz, output, c
     geometry = program.geometry if program else Geometry.named(array)
     with progress_display(as_json) as progress:
         result = implement(geometry, device, board=board, baud=baud, program=program, seeds=seeds,
-                           clock_mhz=clock_mhz, cache=Cache(cache_dir), progress=progress)
+                           seed_limit=seed_limit or SEED_LIMIT, clock_mhz=clock_mhz,
+                           cache=Cache(cache_dir), progress=progress)
     if output and result["timing_met"]:
         write_bytes(output, Path(result["bitstream"]).read_bytes())
     if as_json:

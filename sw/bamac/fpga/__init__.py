@@ -3,8 +3,8 @@
 :func:`bamac.fpga.flow.implement` is the whole flow; the other modules hold one idea each.
 """
 
-from .errors import FpgaError
-from .flow import implement, mapped
+from .errors import FpgaError, GivenUp
+from .flow import SEED_LIMIT, implement, mapped
 from .targets import Target
 
-__all__ = ["FpgaError", "Target", "implement", "mapped"]
+__all__ = ["SEED_LIMIT", "FpgaError", "GivenUp", "Target", "implement", "mapped"]

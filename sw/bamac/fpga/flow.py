@@ -7,10 +7,12 @@ from bamac_hw.verilog import TOP, verilog_text
 
 from . import nextpnr, pins, shell, tools, yosys
 from .cache import Cache
-from .errors import FpgaError
+from .errors import FpgaError, GivenUp
 from .targets import Target
 
-__all__ = ["implement", "implement_verilog", "mapped"]
+__all__ = ["SEED_LIMIT", "implement", "implement_verilog", "mapped"]
+
+SEED_LIMIT = 1200  # seconds; a seed of ``small`` takes 2 minutes on a core of its own
 
 _VERSION = 2  # of the files in the cache
 _WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPRAMs",
@@ -18,7 +20,7 @@ _WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPR
 
 
 def implement(geometry, target=None, *, board=None, baud=None, program=None, seeds=1,
-              clock_mhz=None, cache=None, progress=None):
+              seed_limit=SEED_LIMIT, clock_mhz=None, cache=None, progress=None):
     """Implement an accelerator for a device, or the complete top of a board.
 
     Parameters
@@ -34,6 +36,9 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
         SPRAMs of iCE40 have none: there the host loads the program).
     seeds : int
         Placer seeds 1..seeds; each is a run of its own, and kept in the cache.
+    seed_limit : float
+        Seconds after which a seed is given up; the others go on. The router makes no progress on
+        some placements.
     clock_mhz : float, optional
         Clock to be met; default: the target's, or the one that the board makes.
     cache : Cache, optional
@@ -44,14 +49,16 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     -------
     dict
         Plain values. ``board``: its name, or None; ``resources`` and ``modules`` after mapping;
-        ``seeds``: each seed's Fmax, use, path; ``fmax_mhz``: median, lowest, highest; ``best``: the
-        seed with the highest Fmax; ``timing_met``: whether that one meets the clock;
-        ``bitstream``: its path. The last five are None for a target without place and route.
+        ``seeds``: each seed's Fmax, use, path, and ``given_up_s`` (None unless it was given up:
+        then there is nothing else); ``fmax_mhz``: see :func:`spread`; ``best``: the seed with the
+        highest Fmax; ``timing_met``: whether that one meets the clock; ``bitstream``: its path.
+        The last five are None for a target without place and route.
 
     Raises
     ------
     FpgaError
         If the design does not fit (with what is over, and by how much), or a tool fails.
+        ``GivenUp`` if every seed took too long.
     """
     if board is not None:
         target = Target.named(board.target).at(board.clock_hz / 1e6)
@@ -68,11 +75,12 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     about = {"board": board.name if board else None, "geometry": geometry.to_dict(),
              "geometry_digest": geometry.digest(), "program": baked is not None}
     return about | implement_verilog(verilog, top, target, constraints=constraints, seeds=seeds,
-                                     clock_mhz=clock_mhz, cache=cache, progress=progress)
+                                     seed_limit=seed_limit, clock_mhz=clock_mhz, cache=cache,
+                                     progress=progress)
 
 
 def implement_verilog(verilog, top, target, *, constraints="", place=True, seeds=1,
-                      clock_mhz=None, cache=None, progress=None):
+                      seed_limit=SEED_LIMIT, clock_mhz=None, cache=None, progress=None):
     """Implement module ``top`` of machine-written Verilog: see :func:`implement`.
 
     ``constraints`` is the text of a pin file; without one, pins are where the placer likes, in a
@@ -81,6 +89,8 @@ def implement_verilog(verilog, top, target, *, constraints="", place=True, seeds
     target = Target.named(target) if isinstance(target, str) else target
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise FpgaError(f"Seeds must be a positive integer, not {seeds!r}")
+    if isinstance(seed_limit, bool) or not 0 < seed_limit:
+        raise FpgaError(f"Time limit of a seed must be positive, not {seed_limit!r}")
     if clock_mhz is not None:
         if not 0 < clock_mhz < 1000:
             raise FpgaError(f"Clock must be between 0 and 1000 MHz, not {clock_mhz!r}")
@@ -106,18 +116,33 @@ def implement_verilog(verilog, top, target, *, constraints="", place=True, seeds
 
     runs = []
     for seed in range(1, seeds + 1):
-        runs.append(_route(folder, target, seed, constraints, cache, progress))
-    fmax = [run["fmax_mhz"] for run, _ in runs]
-    best, routed = max(runs, key=lambda run: run[0]["fmax_mhz"])
+        runs.append(_route(folder, target, seed, seed_limit, constraints, cache, progress))
+    complete = [run for run in runs if run[0]["given_up_s"] is None]
+    if not complete:
+        raise GivenUp(f"Place and route was given up after {seed_limit:g} s with every seed "
+                      f"(1 to {seeds}): allow more time, or more seeds")
+    best, routed = max(complete, key=lambda run: run[0]["fmax_mhz"])
     result["tools"]["nextpnr"] = best["tool"]
     result |= {
         "seeds": [run for run, _ in runs],
-        "fmax_mhz": {"median": round(statistics.median(fmax), 2), "lowest": min(fmax),
-                     "highest": max(fmax)},
+        "fmax_mhz": spread([run["fmax_mhz"] for run, _ in runs]),
         "best": best["seed"], "timing_met": best["fmax_mhz"] >= target.clock_mhz,
         "bitstream": str(routed / best["bitstream"]),
     }
     return result
+
+
+def spread(fmax):
+    """Median, lowest and highest of the seeds' Fmax, None for one that was given up.
+
+    Such a seed counts as the slowest: ``lowest`` is None, and so is ``median`` if one that was
+    given up is in the middle (or one of the two there).
+    """
+    done = sorted(value for value in fmax if value is not None)
+    ranked = [None] * (len(fmax) - len(done)) + done
+    middle = ranked[(len(ranked) - 1) // 2:len(ranked) // 2 + 1]
+    return {"median": None if None in middle else round(statistics.mean(middle), 2),
+            "lowest": ranked[0], "highest": ranked[-1]}
 
 
 def mapped(geometry, target, *, cache=None):
@@ -158,8 +183,11 @@ def _synthesise(verilog, top, target, cache, progress):
     return folder, json.loads((folder / "resources.json").read_text(encoding="utf-8"))
 
 
-def _route(synthesised, target, seed, constraints, cache, progress):
-    """``(result, folder)`` of one seed, from the cache if it is there."""
+def _route(synthesised, target, seed, limit, constraints, cache, progress):
+    """``(result, folder)`` of one seed, from the cache if it is there.
+
+    Given up: no folder, and nothing is kept.
+    """
     tool = tools.find(f"nextpnr-{target.family}")
     arguments = nextpnr.command(target, seed, pins=bool(constraints))
     key = cache.key(_VERSION, synthesised.name, arguments, *([constraints] if constraints else []),
@@ -167,12 +195,17 @@ def _route(synthesised, target, seed, constraints, cache, progress):
     folder = cache.find("route", key)
     if folder is None:
         owners = json.loads((synthesised / "owners.json").read_text(encoding="utf-8"))
-        with cache.add("route", key) as temporary:
-            nextpnr.place_and_route(synthesised / "netlist.json", target, seed, temporary, owners,
-                                    lambda stage: progress(f"seed {seed}", stage),
-                                    constraints=constraints)
+        try:
+            with cache.add("route", key) as temporary:
+                nextpnr.place_and_route(synthesised / "netlist.json", target, seed, temporary,
+                                        owners, lambda stage: progress(f"seed {seed}", stage),
+                                        constraints=constraints, limit=limit)
+        except GivenUp:
+            progress(f"seed {seed} given up after {limit:g} s", "")
+            return {"seed": seed, "given_up_s": limit, "fmax_mhz": None}, None
         folder = cache.find("route", key)
-    return json.loads((folder / "route.json").read_text(encoding="utf-8")), folder
+    run = json.loads((folder / "route.json").read_text(encoding="utf-8"))
+    return run | {"given_up_s": None}, folder
 
 
 def _without_shell(modules):

@@ -33,7 +33,8 @@ def command(target, seed, *, netlist="netlist.json", pins=False):
             "--report", "report.json", layout, "layout", "--timing-allow-fail"]
 
 
-def place_and_route(netlist, target, seed, folder, owners, stage=None, *, constraints=""):
+def place_and_route(netlist, target, seed, folder, owners, stage=None, *, constraints="",
+                    limit=None):
     """Implement ``netlist`` in ``folder``; writes ``route.json`` and the bitstream.
 
     Parameters
@@ -46,11 +47,18 @@ def place_and_route(netlist, target, seed, folder, owners, stage=None, *, constr
         Cell name to what we call it, see :meth:`bamac.fpga.names.Owners.label`.
     constraints : str
         Text of a pin file, see :mod:`bamac.fpga.pins`.
+    limit : float, optional
+        Seconds after which placing and routing is given up.
 
     Returns
     -------
     dict
         See :func:`parse_report`, and ``seed``, ``tool``, ``bitstream`` (a file name).
+
+    Raises
+    ------
+    FpgaError
+        If the design does not fit, or a tool fails; ``GivenUp`` if it takes too long.
     """
     tool = tools.find(f"nextpnr-{target.family}")
     (folder / "netlist.json").write_bytes(netlist.read_bytes())
@@ -58,7 +66,7 @@ def place_and_route(netlist, target, seed, folder, owners, stage=None, *, constr
         (folder / OPTIONS[target.family][1]).write_text(constraints, encoding="utf-8")
     try:
         tool.run(command(target, seed, pins=bool(constraints)), folder, folder / "nextpnr.log",
-                 stage)
+                 stage, limit=limit)
     except FpgaError as error:
         raise does_not_fit(str(error), target) or error from None
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

@@ -9,11 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 
-from .errors import FpgaError
+from .errors import FpgaError, GivenUp
 
 __all__ = ["MINIMUM_YOSYS", "Tool", "find"]
 
@@ -48,20 +49,30 @@ class Tool:
     command: tuple
     version: str
 
-    def run(self, arguments, folder, log, stage=None):
+    def run(self, arguments, folder, log, stage=None, *, limit=None):
         """Run in ``folder``, writing what it says to the file ``log``.
 
-        ``stage`` is called with each line that names a stage of the work.
+        ``stage`` is called with each line that names a stage of the work; ``limit`` is the time in
+        seconds after which the tool is ended.
 
         Raises
         ------
         FpgaError
             With the tool's own first error, if it ends with one.
+        GivenUp
+            If it took longer than ``limit``.
         """
-        lines = []
+        lines, over = [], threading.Event()
         with subprocess.Popen([*self.command, *arguments], cwd=folder, text=True, errors="replace",
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            def end():
+                over.set()
+                process.kill()
+
+            timer = threading.Timer(limit or 0, end)
             try:
+                if limit is not None:
+                    timer.start()
                 with open(log, "w", encoding="utf-8") as file:
                     for line in process.stdout:
                         file.write(line)
@@ -71,6 +82,10 @@ class Tool:
             except BaseException:
                 process.kill()
                 raise
+            finally:
+                timer.cancel()
+        if over.is_set():
+            raise GivenUp(f"{self.name} was given up after {limit:g} s")
         if process.returncode:
             errors = [line for line in lines if "ERROR" in line] or lines[-1:] or ["no message"]
             text = re.sub(r"^ERROR:\s*", "", errors[0])

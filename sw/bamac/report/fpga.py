@@ -61,10 +61,10 @@ def print_implementation(result):
         fmax, met = result["fmax_mhz"], result["timing_met"]
         verdict = "[bold green]timing met[/]" if met else "[bold red]timing missed[/]"
         console.print(
-            f"\n{name}: {verdict}, {fmax['median']:g} MHz median of {len(result['seeds'])} "
-            f"seed{'s' if len(result['seeds']) > 1 else ''} ({fmax['lowest']:g} to "
-            f"{fmax['highest']:g}) for a clock of {target['clock_mhz']:g} MHz", soft_wrap=True)
-        used, room = result["seeds"][0]["used"], result["seeds"][0]["available"]
+            f"\n{name}: {verdict}, {_spread(fmax, result['seeds'])} for a clock of "
+            f"{target['clock_mhz']:g} MHz", soft_wrap=True)
+        best = next(run for run in result["seeds"] if run["seed"] == result["best"])
+        used, room = best["used"], best["available"]
         console.print("placed: " + ", ".join(
             f"{used[kind]:,} of {room[kind]:,} {KINDS[kind]}" for kind in KINDS if kind in used),
             soft_wrap=True)
@@ -81,6 +81,10 @@ def print_implementation(result):
     if result["pin_shell"]:
         console.print("(pins) is a serial shell: the package has fewer pins than the design")
     for run in result["seeds"] or ():
+        if run["given_up_s"] is not None:
+            console.print(f"seed {run['seed']}: given up after {run['given_up_s']:g} s",
+                          soft_wrap=True)
+            continue
         path = run["path"]
         line = f"seed {run['seed']}: {run['fmax_mhz']:g} MHz"
         if path:
@@ -90,3 +94,13 @@ def print_implementation(result):
     if result["bitstream"]:
         console.print(f"bitstream of seed {result['best']}: {escape(result['bitstream'])}",
                       soft_wrap=True)
+
+
+def _spread(fmax, runs):
+    """Median and spread in words; seeds that were given up count as the slowest."""
+    count = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+    given_up = sum(run["given_up_s"] is not None for run in runs)
+    median = "no median" if fmax["median"] is None else f"{fmax['median']:g} MHz median"
+    if not given_up:
+        return f"{median} of {count} ({fmax['lowest']:g} to {fmax['highest']:g})"
+    return f"{median} of {count} (up to {fmax['highest']:g}, {given_up} given up)"
