@@ -41,6 +41,8 @@ GEOMETRIES = (
              line_words=4096),
     Geometry("wide_event", tile_rows=1, tile_cols=4, channels=16, acc_bits=24, weight_rows=8192,
              line_words=4096, walk="event"),
+    Geometry.preset("small_pair"),
+    Geometry("quad_pair", channels=8, weight_rows=8192, line_words=4096, lane="pair"),
 )
 
 
@@ -141,12 +143,12 @@ def report(rows, command):
              f"integer reference. Counters: total cycles, and for each layer the cycles by cause "
              f"and every memory's accesses, against the model. Bounds: cycles and accesses lie "
              f"within what `bamac.model.bounds` says without an input.", "",
-             "| array | tile x channels, walk | bit-exact | counters equal | within bounds | "
-             "cycles simulated |", "|---|---|---|---|---|---|"]
+             "| array | tile x channels, walk, lanes | bit-exact | counters equal | within bounds "
+             "| cycles simulated |", "|---|---|---|---|---|---|"]
     for name, geometry in arrays.items():
         chosen = [row for row in rows if row["array"] == name]
         lines.append(line(f"`{name}`", f"{geometry.tile_rows}x{geometry.tile_cols}x"
-                          f"{geometry.channels}, {geometry.walk}", chosen))
+                          f"{geometry.channels}, {geometry.walk}, {geometry.lane}", chosen))
     lines += [line("**all**", "", rows), "", "| input | runs |", "|---|---|"]
     lines += [f"| {kind} | {count} |" for kind, count in
               sorted(Counter(row["input"] for row in rows).items())]

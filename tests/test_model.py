@@ -6,7 +6,7 @@ import pytest
 from bamac.compiler import compile_network
 from bamac.event_model import tile_events
 from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
-from bamac.model import CAUSES, bounds, lower_bounds, predict
+from bamac.model import CAUSES, adding_cycles, bounds, lower_bounds, predict
 from bamac.random_networks import paper_network, random_case
 from bamac_hw.geometry import Geometry
 from bamac_hw.layout import COUNTERS
@@ -34,6 +34,18 @@ def test_two_cycles_for_each_tile_and_pass():
     _, predicted = paper()
     assert [layer["cycles_tile"] for layer in predicted["layers"]] == [
         2 * 124 * 60, 2 * 62 * 30, 2 * 31 * 15, 2 * 2 * 16 * 8, 2 * 2, 2 * 2, 2]
+
+
+def test_one_cycle_for_each_tile_and_one_for_each_pass_in_the_event_driven_walk():
+    case = paper_network()
+    program = compile_network(case.network, Geometry.preset("small_event"))
+    layers = predict(program, case.network, case.frames)["layers"]
+    assert [layer["cycles_tile"] for layer in layers] == [
+        124 * 61, 62 * 31, 31 * 16, 2 * 16 * 9, 2 * 2, 2 * 2, 2]
+    # One start value for each tile and pass
+    starts = 124 * 60 + 62 * 30 + 31 * 15 + 2 * 16 * 8 + 2 + 2 + 1
+    assert adding_cycles(program, layers) == starts + sum(
+        layer["cycles_compute"] for layer in layers)
 
 
 def test_first_clip_waits_for_three_frames_and_the_second_for_none():

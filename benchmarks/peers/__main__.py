@@ -115,7 +115,7 @@ def measure_ours(build, store, yosys, areas):
                      array, list(SIZES), CHANNELS, model_version(), script)["rows"]
         found += rows
         if array in areas:
-            verilog = verilog_text(Geometry.preset(array), None)
+            verilog = verilog_text(Geometry.preset(array), None, family="ecp5")
             area = known(store, lambda v=verilog, a=array: luts(v, TOP, build / f"area-{a}"),
                          "LUTs of ours", array, yosys, SCRIPT, verilog)
             for row in rows:

@@ -16,6 +16,7 @@ from .geometry import Geometry
 from .host_port import HostPort
 from .lane_array import LaneArray
 from .layout import COUNTERS, Emit, Source
+from .loading_lane_array import LoadingLaneArray
 from .pair_lane_array import PairLaneArray
 from .scheduler import Scheduler
 from .step import WORD_STAGE, WRITE_STAGE, Step
@@ -78,7 +79,7 @@ class Accelerator(wiring.Component):
     port : HostPort or DirectPort
         The class of the host's registers.
     family : "ecp5" or None
-        Build pair lanes from this family's carry cells.
+        Build lanes from this family's carry cells, where an expression would cost more.
 
     Members
     -------
@@ -113,8 +114,13 @@ class Accelerator(wiring.Component):
         m.submodules.weights = weights = WeightFeed(
             g, init=program.weight_words() if program else ())
         sizes = {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits}
-        m.submodules.lanes = lanes = (PairLaneArray(**sizes, family=self._family)
-                                      if g.lane == "pair" else LaneArray(**sizes))
+        if event_driven:
+            lanes = LoadingLaneArray(**sizes, family=self._family)
+        elif g.lane == "pair":
+            lanes = PairLaneArray(**sizes, family=self._family)
+        else:
+            lanes = LaneArray(**sizes)
+        m.submodules.lanes = lanes
         m.submodules.write_back = write_back = WriteBack(g)
         m.submodules.collector = collector = Collector(g)
         m.submodules.input_buffer = input_buffer = BankedMemory(
@@ -202,10 +208,11 @@ class Accelerator(wiring.Component):
             weights.step_read.eq(steps[3]), weights.step_operand.eq(steps[5]),
         ]
         hits = Signal(g.pixels * g.step_bits)
-        m.d.sync += [
-            lanes.clear.eq(steps[5].clear | ~scheduler.running),
-            hits.eq(bits & steps[5].compute.replicate(len(hits))),
-        ]
+        m.d.sync += hits.eq(bits & steps[5].compute.replicate(len(hits)))
+        if event_driven:
+            m.d.comb += lanes.add.eq(hits)
+        else:
+            m.d.sync += lanes.clear.eq(steps[5].clear | ~scheduler.running)
         if g.lane == "pair":
             m.d.comb += [
                 lanes.step_5.eq(steps[5]), lanes.bits.eq(bits),

@@ -41,8 +41,9 @@ class EventWalker(wiring.Component):
 
     Cycles of the scan half:
 
-    - for each pass ``start_bytes``; for each tile 1 (start), 1 for each event, 1 (end), plus the
-      waits for the collector that :class:`~bamac_hw.dense_walker.DenseWalker` has too;
+    - for each pass ``start_bytes`` and 1 (start of its first tile); for each tile 1 for each event
+      and 1 (its end, and the start of the tile behind it), plus the waits for the collector that
+      :class:`~bamac_hw.dense_walker.DenseWalker` has too;
     - a word without an event leaves the queue by itself, one per cycle, unless it is a tile's
       last word. It costs time only when the scan has to wait for the word behind it;
     - *waits for words*: a word's last window can be fetched when the word ``QUEUE_DEPTH`` before
@@ -215,7 +216,6 @@ class EventWalker(wiring.Component):
             ]
 
         first_pass = Signal()
-        first_tile = Signal()
         rows_read = Signal(2)  # of this word: the row, the negative row
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
         is_global = Signal()
@@ -239,10 +239,8 @@ class EventWalker(wiring.Component):
         def next_tile():
             """Leave a tile that has ended: on to the next tile, pass, or out."""
             m.d.comb += finish.eq(1)
-            m.d.sync += first_tile.eq(0)
-            m.next = "START"
             with m.If(tag.pass_end):
-                m.d.sync += [count.eq(0), first_pass.eq(0), first_tile.eq(1)]
+                m.d.sync += [count.eq(0), first_pass.eq(0)]
                 m.next = "BYTES"
                 with m.If(tag.job_end):
                     m.d.comb += self.done.eq(1)
@@ -250,7 +248,7 @@ class EventWalker(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [count.eq(0), first_pass.eq(1), first_tile.eq(1)]
+                m.d.sync += [count.eq(0), first_pass.eq(1)]
                 with m.If(self.start):
                     m.next = "BYTES"
 
@@ -267,7 +265,7 @@ class EventWalker(wiring.Component):
                     m.d.comb += self.fetching.eq(1)
 
             with m.State("START"):
-                m.d.comb += [step.start.eq(1), step.pass_.eq(first_tile), self.tiling.eq(1)]
+                m.d.comb += [step.start.eq(1), self.tiling.eq(1)]
                 m.d.sync += count.eq(0)
                 m.next = "SCAN"
 
@@ -289,15 +287,16 @@ class EventWalker(wiring.Component):
                 with m.Elif(is_global & self.collector_busy):
                     m.d.comb += self.collecting.eq(1)
                 with m.Else():
-                    m.d.comb += [step.capture.eq(1), step.clear.eq(1), self.tiling.eq(1),
-                                 step.pass_.eq(tag.pass_end)]
+                    # The sums are read while the next tile's start values take their place.
+                    m.d.comb += [step.capture.eq(1), step.start.eq(~tag.pass_end),
+                                 step.pass_.eq(tag.pass_end), self.tiling.eq(1)]
                     next_tile()
 
             with m.State("COLLECT"):
                 with m.If(self.collector_busy):
                     m.d.comb += self.collecting.eq(1)
                 with m.Else():
-                    m.d.comb += [step.clear.eq(1), self.tiling.eq(1)]
+                    m.d.comb += self.tiling.eq(1)
                     next_tile()
 
         # Bits and weight row travel beside the step until they are needed.

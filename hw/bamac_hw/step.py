@@ -13,8 +13,10 @@ class Step(data.Struct):
 
     ============= =========================================================================
     ``byte``      read a word of start-value bytes, shift it into the start registers
-    ``start``     every lane adds its channel's start value
-    ``pass_``     with ``start``: the first tile of a pass; with ``clear``: the last one
+    ``start``     every lane adds its channel's start value (event-driven walk: takes it, whatever
+                  it holds)
+    ``pass_``     with ``start`` (dense walk): the first tile of a pass; with ``clear`` or
+                  ``capture``: the last one
     ``load``      fetch the activation words of the window's current phase
     ``shift``     move every activation word on to its next bit
     ``compute``   lanes whose bit is 1 add the operand
@@ -22,8 +24,8 @@ class Step(data.Struct):
     ``plane``     the binary plane of an event: the operand is the weight row times 2**plane; pair
                   lanes: half the number of the lower of the two planes that are fetched
     ``double``    every lane doubles its accumulator (pair lanes)
-    ``clear``     set every accumulator to zero
-    ``capture``   hand the sign bits to the write-back (they are read before ``clear``)
+    ``clear``     set every accumulator to zero (dense walk)
+    ``capture``   hand the sign bits to the write-back (read before ``clear`` or ``start``)
     ============= =========================================================================
     """
 

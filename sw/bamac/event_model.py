@@ -170,7 +170,7 @@ def job_cycles(walk, geometry, events, limit=None):
     for number in range(walk.passes):
         channels = min(geometry.channels, walk.out_channels - number * geometry.channels)
         for tile in range(tiles):
-            scan = end + (2 if tile else 2 + start_bytes)
+            scan = end + (1 if tile else 2 + start_bytes)
             waits_for_first = np.full(jobs, number > 0 and tile == 0)
             for word in range(words):
                 count = columns[tile * words + word]
@@ -210,7 +210,7 @@ def job_cycles(walk, geometry, events, limit=None):
         late = (walk.passes - 1) * (start_bytes + 1)
         end, collector_free = end + late, collector_free + late
     compute = walk.passes * columns.sum(axis=0)
-    tile_cycles = np.full(jobs, 2 * tiles * walk.passes)
+    tile_cycles = np.full(jobs, (tiles + 1) * walk.passes)
     fetch = end - compute - tile_cycles - collect - walk.passes * start_bytes
     if is_global:
         collect = collect + np.maximum(collector_free - end - DRAIN_CYCLES, 0)

@@ -11,6 +11,7 @@ walk, cycles and weight reads follow the input.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +26,8 @@ from . import event_model, reference
 from .compiler.schedule import job_order
 from .event_model import COLLECT_LATENCY
 
-__all__ = ["CAUSES", "access_bytes", "bounds", "lower_bounds", "predict", "predict_events"]
+__all__ = ["CAUSES", "access_bytes", "adding_cycles", "bounds", "lower_bounds", "predict",
+           "predict_events"]
 
 CAUSES = [name.removeprefix("cycles_") for name in COUNTERS if name.startswith("cycles_")]
 
@@ -77,6 +79,17 @@ def predict(program: Program, network=None, frames=None, *, clips: int = 1) -> d
     per_clip = [event_model.tile_events(program, network, window) for window in frames]
     return _predict(program, clips,
                     [event_model.concatenate(layer) for layer in zip(*per_clip, strict=True)])
+
+
+def adding_cycles(program: Program, counters: list) -> int:
+    """Cycles in which some lane takes a weight or a start value, from the layers' counters.
+
+    ``counters`` are those of :func:`predict` or of the RTL, one dict for each layer. In the dense
+    walk, the cycles that offer a weight row: whether any bit is 1 is not looked at.
+    """
+    starts = sum(layer["state_writes"] * row["tiles"] * row["passes"]   # one write for each job
+                 for layer, row in zip(counters, program.layers, strict=True))
+    return starts + sum(layer["cycles_compute"] for layer in counters)
 
 
 def bounds(program: Program, *, clips: int = 1) -> dict:
@@ -218,12 +231,14 @@ class _FrameArrivals:
 
     def _begin(self, first_beat):
         self._ends, self._free = [], first_beat
-        self._grants = [(self._credit, 0)]
+        # From which cycle on how many rows of the clip may have come; both only grow.
+        self._granted_rows, self._granted_at = [self._credit], [0]
 
     def _start_of_next(self):
-        row = len(self._ends)
-        granted = next((at for rows, at in self._grants if rows > row), None)
-        return None if granted is None else max(self._free, granted)
+        grant = bisect_right(self._granted_rows, len(self._ends))
+        if grant == len(self._granted_at):
+            return None
+        return max(self._free, self._granted_at[grant])
 
     def _receive(self, rows):
         while len(self._ends) < rows:
@@ -240,11 +255,15 @@ class _FrameArrivals:
     def release(self, rows, *, at, last):
         """The first layer's job that ends in cycle ``at`` gives back ``rows`` rows."""
         if last:
-            self._grants.append((self._rows, at + 1))
+            self._grant(self._rows, at + 1)
             self._receive(self._rows)
             self._begin(max(self._ends[-1], at) + 2)
         else:
-            self._grants.append((self._grants[-1][0] + rows, at + 1))
+            self._grant(self._granted_rows[-1] + rows, at + 1)
+
+    def _grant(self, rows, at):
+        self._granted_rows.append(max(rows, self._granted_rows[-1]))
+        self._granted_at.append(at)
 
 
 def predict_events(program: Program, network, frames) -> list:

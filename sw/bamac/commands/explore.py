@@ -23,6 +23,7 @@ FILES = {"csv": "explore.csv", "json": "explore.json", "report": "explore.md",
 @click.option("--channels", default="8,16,32,64", show_default=True, metavar="N,...",
               help="Output channels at once.")
 @click.option("--walks", default="dense,event", show_default=True, metavar="NAME,...")
+@click.option("--lanes", default="gated,pair", show_default=True, metavar="NAME,...")
 @click.option("--vary", multiple=True, metavar="FIELD=V,...",
               help="One more dimension, any field of the geometry; may be given again.")
 @click.option("--clip", "clips", multiple=True, metavar="FILE",
@@ -31,6 +32,8 @@ FILES = {"csv": "explore.csv", "json": "explore.json", "report": "explore.md",
               help="Memories of this array; default: as large as each network needs.")
 @click.option("--synth", "target", metavar="TARGET", default=None,
               help="Synthesise the points of the front and fill in their LUTs (minutes each).")
+@click.option("--synth-shapes", "shapes", metavar="RxCxN,...", default=None,
+              help="Synthesise the arrays of these tiles and channels instead of the front.")
 @click.option("--jobs", type=click.IntRange(1, 1024), default=None,
               help="Processes; default: one for each core.")
 @click.option("--dask", "address", metavar="ADDRESS", default=None,
@@ -40,8 +43,8 @@ FILES = {"csv": "explore.csv", "json": "explore.json", "report": "explore.md",
 @click.option("--cache", "cache_dir", metavar="FOLDER", default=None,
               help="Where results are kept; default: ~/.cache/bamac/explore.")
 @json_option
-def command(models, tiles, channels, walks, vary, clips, array, target, jobs, address, output,
-            cache_dir, as_json):
+def command(models, tiles, channels, walks, lanes, vary, clips, array, target, shapes, jobs,
+            address, output, cache_dir, as_json):
     """Predict every MODEL (.onnx, .pt or a program) on every combination of arrays.
 
     Points that are done are kept, by their content, so an interrupted run goes on where it was.
@@ -62,6 +65,8 @@ def command(models, tiles, channels, walks, vary, clips, array, target, jobs, ad
 
     if jobs and address:
         raise click.UsageError("Give --jobs or --dask, not both")
+    if shapes and not target:
+        raise click.UsageError("--synth-shapes needs --synth")
     extra = [parse_vary(text) for text in vary]
     if len(dict(extra)) < len(extra):
         raise ExploreError("Each field must be varied once")
@@ -69,7 +74,11 @@ def command(models, tiles, channels, walks, vary, clips, array, target, jobs, ad
     if not all(text.isdecimal() for text in numbers):
         raise ExploreError(f"Channels must be numbers, not {channels!r}")
     points = grid([parse_tile(text) for text in tiles.split(",")], [int(n) for n in numbers],
-                  walks.split(","), dict(extra))
+                  walks.split(","), {"lane": lanes.split(","), **dict(extra)})
+    wanted = shapes.split(",") if shapes else None
+    unknown = set(wanted or ()) - {shape(point.to_dict()) for point in points}
+    if unknown:
+        raise ExploreError(f"Shapes to synthesise must be in the sweep, not {min(unknown)!r}")
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     base = os.environ.get("BAMAC_CACHE", "~/.cache/bamac")
@@ -83,7 +92,7 @@ def command(models, tiles, channels, walks, vary, clips, array, target, jobs, ad
             rows = study.predict(progress)
         if target:
             with _progress(as_json, "synthesising") as progress:
-                study.synthesise(rows, target, progress)
+                study.synthesise(rows, target, progress, shapes=wanted)
     except KeyboardInterrupt:
         say("what is finished is kept; the same command goes on from there")
         raise

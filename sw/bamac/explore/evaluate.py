@@ -105,8 +105,7 @@ def evaluate(point, network, frames, array=None):
     traffic = {memory_name: float(np.mean([
         sum(layer[name] for layer in clip["layers"] for name in names) for clip in predicted]))
         * width[memory_name] for memory_name, names in model.MEMORY_COUNTERS.items()}
-    adding = [sum(layer["cycles_compute"] + layer["cycles_tile"] // 2 for layer in clip["layers"])
-              for clip in predicted]
+    adding = [model.adding_cycles(program, clip["layers"]) for clip in predicted]
     bound = memory["used_bytes"]["weights"]
     return {
         **row,

@@ -59,8 +59,8 @@ def grid(tiles, channels, walks, vary=None):
     channels : sequence of int
     walks : sequence of str
     vary : dict of field name to sequence of values, optional
-        Further fields of the geometry, such as ``{"acc_bits": [20, 24]}``. A field that a later
-        version of the geometry has is a dimension without any change here.
+        Further fields of the geometry, such as ``{"lane": ["gated", "pair"]}``. A field that a
+        later version of the geometry has is a dimension without any change here.
 
     Returns
     -------
@@ -88,7 +88,8 @@ def parse_vary(text):
     """``(field, values)`` of a text such as ``acc_bits=20,24``."""
     name, separator, values = text.partition("=")
     known = {f.name: f.type for f in fields(Geometry)
-             if f.name not in ("name", "tile_rows", "tile_cols", "channels", "walk", *MEMORIES)}
+             if f.name not in ("name", "tile_rows", "tile_cols", "channels", "walk", "lane",
+                               *MEMORIES)}
     if name not in known or not separator:
         raise ExploreError(f"A dimension must be FIELD=VALUE,VALUE with one of the fields "
                            f"{', '.join(known)}, not {text!r}")

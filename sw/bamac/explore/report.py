@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bamac.files import write_text
 
 from .plots import shape, variant
@@ -36,9 +38,9 @@ def write_report(path, result, pictures):
         mine = [row for row in done if row["model"] == model]
         lines += [f"## {model}", ""]
         if mine:
-            lines += [*_front_table(mine, dimensions), "",
+            lines += [*_front_table(mine, dimensions), "", *_luts_section(mine, dimensions),
                       *_traffic_section(mine, dimensions, pictures), ""]
-        lines += _left_out([row for row in left_out if row["model"] == model], dimensions)
+        lines += _left_out([row for row in rows if row["model"] == model], dimensions)
     write_text(path, "\n".join(lines).rstrip() + "\n")
 
 
@@ -57,6 +59,24 @@ def _front_table(rows, dimensions):
             f"{row['cycles_bound_worst']:,} | {row['adding_share']:.1%} | "
             f"{row['on_chip_bytes'] / 1e3:,.1f} kB | {row['traffic_bytes'] / 1e6:,.2f} MB |")
     return lines
+
+
+def _luts_section(rows, dimensions):
+    """All arrays that were synthesised, on the front or not."""
+    found = sorted((row for row in rows if row.get("lut") is not None),
+                   key=lambda row: row["lut"] * row["cycles"])
+    if not found:
+        return []
+    lines = ["### LUTs", "", f"Whole accelerators after mapping for {found[0]['target']} (a carry "
+             f"cell of ECP5 counts as two LUTs), least LUTs x cycles first:", "",
+             "| tile and channels | variant | LUTs | flip-flops | block RAMs | cycles, mean | "
+             "LUTs x cycles | weights read |", "|---" * 8 + "|"]
+    for row in found:
+        product = row["lut"] * row["cycles"] / (found[0]["lut"] * found[0]["cycles"])
+        lines.append(f"| {shape(row)} | {variant(row, dimensions)} | {row['lut']:,} | "
+                     f"{row['ff']:,} | {row['bram']:,} | {row['cycles']:,.0f} | {product:.2f} | "
+                     f"{row['weights_traffic_bytes'] / 1e6:,.2f} MB |")
+    return [*lines, ""]
 
 
 def _traffic_section(rows, dimensions, pictures):
@@ -85,13 +105,16 @@ def _traffic_section(rows, dimensions, pictures):
 
 
 def _left_out(rows, dimensions):
-    if not rows:
-        return []
-    reasons = {}
+    reasons, sizes = {}, Counter(variant(row, dimensions) for row in rows)
     for row in rows:
-        reasons.setdefault((row["status"], row["reason"]), []).append(
-            f"{shape(row)} {variant(row, dimensions)}")
+        if row["status"] != "ok":
+            arrays = reasons.setdefault((row["status"], row["reason"]), {})
+            arrays.setdefault(variant(row, dimensions), []).append(shape(row))
+    if not reasons:
+        return []
     lines = ["### Left out", "", "| points | | reason |", "|---|---|---|"]
-    lines += [f"| {', '.join(points)} | {status} | {reason} |"
-              for (status, reason), points in reasons.items()]
+    for (status, reason), arrays in reasons.items():
+        points = [f"every {name}" if len(shapes) == sizes[name] else
+                  f"{name} at {', '.join(shapes)}" for name, shapes in arrays.items()]
+        lines.append(f"| {'; '.join(points)} | {status} | {reason} |")
     return [*lines, ""]

@@ -10,7 +10,7 @@ from bamac import pipeline
 from bamac_hw.program import Program
 
 from . import evaluate as calls
-from .plots import pareto_plot, traffic_plot
+from .plots import pareto_plot, shape, traffic_plot
 from .points import ExploreError
 from .report import write_report
 from .sweep import Task, run
@@ -85,12 +85,16 @@ class Study:
         mark_front(rows)
         return rows
 
-    def synthesise(self, rows, target, progress=None):
-        """Fill in ``lut`` and the other kinds of cells of the rows on the front."""
+    def synthesise(self, rows, target, progress=None, *, shapes=None):
+        """Fill in ``lut`` and the other kinds of cells of the rows on the front.
+
+        With ``shapes``, such as ``["2x2x32"]``, of all rows with these tiles and channels instead.
+        """
         from bamac.fpga.targets import Target
 
         Target.named(target)
-        chosen = [row for row in rows if row["front"]]
+        chosen = [row for row in rows if row["status"] == "ok"
+                  and (row["front"] if shapes is None else shape(row) in shapes)]
         geometries = [calls.geometry_of(row) for row in chosen]
         tasks = [Task(self._store.key("synth", geometry.digest(), target, calls.model_version()),
                       calls.synthesise, (geometry, target)) for geometry in geometries]
