@@ -30,6 +30,8 @@ from bamac_hw.geometry import Geometry
 from bamac_hw.layout import COUNTERS
 from bamac_sim.simulate import Job, simulate_many
 
+from . import event_streams
+
 REPORT = Path(__file__).parents[1] / "reports" / "event-walk.md"
 SEED = 1
 # Tiles of 128 lanes: pixels x channels.
@@ -127,6 +129,18 @@ def area(network, frames):
             "MAC and cycle of the dense array, and 25 per effective MAC and cycle."]
 
 
+def streams(program, network, frames):
+    """Lines of the table of walks with more than one event per cycle: estimates."""
+    names, rows = event_streams.estimate(program, network, frames)
+    return ["", "More than one event per cycle: estimates from the activations of the first "
+            f"{len(frames)} clips, cycles with events against one event of a tile per cycle "
+            "(`benchmarks/event_streams.py`). Nothing of this is built; why is in "
+            "[docs/architecture.md](../docs/architecture.md#two-walks).", "",
+            f"| way | {' | '.join(names)} | all |", "|---" * (len(names) + 2) + "|",
+            *(f"| {row[0]} | {' | '.join(f'{value:.2f}' for value in row[1:])} |"
+              for row in rows)]
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.event_walk", description=__doc__)
     parser.add_argument("--model", default=str(pipeline.default_model()))
@@ -217,6 +231,7 @@ def main():
     for shape, cells in shapes(network, frames[:4]):
         print(shape, *cells)
         lines.append(f"| {shape} | {' | '.join(cells)} |")
+    lines += streams(programs["small_event"], network, frames[:8])
     if not arguments.no_synth:
         lines += area(network, frames)
     write_text(REPORT, "\n".join(lines) + "\n")

@@ -46,7 +46,7 @@ def test_words_come_out_in_order_with_their_events(tile, channels):
             full += len(inside) == depth
             push = len(inside) < depth and rng.random() < 0.7
             pop = valid and rng.random() < (0.2 if cycle < 300 else 0.9)
-            tag = {"row": int(rng.integers(1 << 16)), "tile_end": int(rng.integers(2))}
+            tag = {"row": int(rng.integers(geometry.weight_rows)), "tile_end": int(rng.integers(2))}
             words = [word() for _ in range(geometry.pixels)]
             ctx.set(dut.push, int(push))
             ctx.set(dut.pop, int(pop))

@@ -10,26 +10,21 @@ from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
 
-__all__ = ["QUEUE_LATENCY", "ActivityQueue", "WordTag"]
+__all__ = ["QUEUE_LATENCY", "ActivityQueue", "tag_layout"]
 
 # From a word's push until it can be at the head.
 QUEUE_LATENCY = 2
 
 
-class WordTag(data.Struct):
+def tag_layout(geometry):
     """What goes with the activation words of one kernel tap.
 
-    ``row`` is the weight row of the word's first bit, ``pass_row`` that of its pass, behind the
-    start values. ``tile_end`` marks a tile's last word;
+    ``row`` is the weight row of the word's first bit. ``tile_end`` marks a tile's last word;
     together with it, ``pass_end`` and ``job_end`` say that the tile is the last of its pass, and
     the pass the last of its job.
     """
-
-    row: 16
-    pass_row: 16
-    tile_end: 1
-    pass_end: 1
-    job_end: 1
+    return data.StructLayout({
+        "row": geometry.row_bits, "tile_end": 1, "pass_end": 1, "job_end": 1})
 
 
 class ActivityQueue(wiring.Component):
@@ -63,10 +58,10 @@ class ActivityQueue(wiring.Component):
         self._depth = depth
         super().__init__({
             "push": In(1),
-            "tag": In(WordTag),
+            "tag": In(tag_layout(geometry)),
             "words": In(g.word_bits).array(g.pixels),
             "valid": Out(1),
-            "head_tag": Out(WordTag),
+            "head_tag": Out(tag_layout(geometry)),
             "head_words": Out(g.word_bits).array(g.pixels),
             "head_events": Out(range(g.word_bits + 1)),
             "pop": In(1),
@@ -77,7 +72,7 @@ class ActivityQueue(wiring.Component):
         m = Module()
 
         content = data.StructLayout({
-            "tag": WordTag, "words": data.ArrayLayout(g.word_bits, g.pixels)})
+            "tag": tag_layout(g), "words": data.ArrayLayout(g.word_bits, g.pixels)})
         m.submodules.store = store = Memory(shape=content, depth=depth, init=[])
         m.submodules.counts = counts = Memory(
             shape=range(g.word_bits + 1), depth=depth, init=[])

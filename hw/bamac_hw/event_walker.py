@@ -7,7 +7,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .activity_queue import QUEUE_LATENCY, ActivityQueue, WordTag
+from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
 from .geometry import Geometry
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
 from .step import LANE_STAGE, READ_STAGE, WORD_STAGE, Step
@@ -85,7 +85,7 @@ class EventWalker(wiring.Component):
             "words": In(g.word_bits).array(g.pixels),
             "step": Out(Step),
             "bits": Out(g.pixels),
-            "weight_row": Out(16),
+            "weight_row": Out(g.row_bits),
             "collector_busy": In(1),
             "collector_start": Out(1),
             "fetching": Out(1),
@@ -119,18 +119,18 @@ class EventWalker(wiring.Component):
         ]
         m.d.sync += room.eq(room - complete + queue.pop)
 
-        tag = Signal(WordTag)
-        row = Signal(16)
-        pass_row = Signal(16)
-        first_row = Signal(16)
+        tag = Signal(tag_layout(g))
+        row = Signal(g.row_bits)
+        pass_row = Signal(g.row_bits)  # of the pass's first word
+        first_row = Signal(g.row_bits)
         word_rows = Signal(7)
-        next_row = Signal(16)
-        next_pass_row = Signal(16)
+        next_row = Signal(g.row_bits)
+        next_pass_row = Signal(g.row_bits)
         m.d.comb += [
             first_row.eq(layer.weight_base + g.start_bytes),
             next_row.eq(row + word_rows),
             next_pass_row.eq(next_row + g.start_bytes),
-            tag.row.eq(row), tag.pass_row.eq(pass_row),
+            tag.row.eq(row),
             tag.tile_end.eq(windows.last_word & windows.last_tap),
             tag.pass_end.eq(windows.last_tile),
             tag.job_end.eq(windows.last_pass),
@@ -146,19 +146,12 @@ class EventWalker(wiring.Component):
                     with m.If(tag.job_end):
                         m.d.sync += active.eq(0)
 
-        # Weight rows of a word: one for each channel; the row and its negative; or one.
-        with m.Switch(layer.source):
-            with m.Case(Source.LINE):
-                m.d.comb += word_rows.eq(1 + Mux(
-                    windows.last_word, layer.end_bits_last, layer.word_bits_last))
-            with m.Case(Source.INPUT):
-                m.d.comb += word_rows.eq(2)
-            with m.Case(Source.VECTOR):
-                m.d.comb += word_rows.eq(1)
+        m.d.comb += word_rows.eq(1 + self._last_row(
+            Mux(windows.last_word, layer.end_bits_last, layer.word_bits_last)))
 
         tags, pushes = [tag], [complete]
         for stage in range(1, WORD_STAGE + 1):
-            tags.append(Signal(WordTag, name=f"tag_{stage}"))
+            tags.append(Signal(tag_layout(g), name=f"tag_{stage}"))
             pushes.append(Signal(name=f"push_{stage}"))
             m.d.sync += [tags[stage].eq(tags[stage - 1]), pushes[stage].eq(pushes[stage - 1])]
         m.d.comb += [
@@ -171,13 +164,18 @@ class EventWalker(wiring.Component):
                 magnitude = word[:planes]
                 m.d.comb += to.eq(Mux(word[sign], magnitude << planes, magnitude))
 
+    def _last_row(self, bits_last):
+        """Weight rows of a word less 1: one for each channel; the row and its negative; or one."""
+        source = self.layer.source
+        return Mux(source == Source.LINE, bits_last, source == Source.INPUT)
+
     def _scan(self, m, queue):
         """Take words out of the queue and offer their events, one per cycle."""
         g, layer, step = self._geometry, self.layer, self.step
 
         # The word that is being scanned.
         held = Signal()
-        tag = Signal(WordTag)
+        tag = Signal(tag_layout(g))
         words = [Signal(g.word_bits, name=f"word_{q}") for q in range(g.pixels)]
         union = Signal(g.word_bits)
         events = Signal(range(g.word_bits + 1))  # left in the word
@@ -215,7 +213,7 @@ class EventWalker(wiring.Component):
                 *(word.eq(head) for word, head in zip(words, queue.head_words, strict=True)),
             ]
 
-        first_pass = Signal()
+        start_row = Signal(g.row_bits)  # of the pass's start values
         rows_read = Signal(2)  # of this word: the row, the negative row
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
         is_global = Signal()
@@ -240,7 +238,9 @@ class EventWalker(wiring.Component):
             """Leave a tile that has ended: on to the next tile, pass, or out."""
             m.d.comb += finish.eq(1)
             with m.If(tag.pass_end):
-                m.d.sync += [count.eq(0), first_pass.eq(0)]
+                # The next pass's rows lie behind the last word's.
+                m.d.sync += [count.eq(0), start_row.eq(
+                    tag.row + 1 + self._last_row(layer.end_bits_last))]
                 m.next = "BYTES"
                 with m.If(tag.job_end):
                     m.d.comb += self.done.eq(1)
@@ -248,21 +248,17 @@ class EventWalker(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [count.eq(0), first_pass.eq(1)]
+                m.d.sync += [count.eq(0), start_row.eq(layer.weight_base)]
                 with m.If(self.start):
                     m.next = "BYTES"
 
             with m.State("BYTES"):
-                # The first word that is held of a later pass knows where the pass's rows are.
-                with m.If(first_pass | held):
-                    # Words are fetched and shifted elsewhere: no step ever asks for it.
-                    m.d.comb += [step.byte.eq(1), step.load.eq(0), step.shift.eq(0),
-                                 step.double.eq(0), self.loading.eq(1)]
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == g.start_bytes - 1):
-                        m.next = "START"
-                with m.Else():
-                    m.d.comb += self.fetching.eq(1)
+                # Words are fetched and shifted elsewhere: no step ever asks for it.
+                m.d.comb += [step.byte.eq(1), step.load.eq(0), step.shift.eq(0),
+                             step.double.eq(0), self.loading.eq(1)]
+                m.d.sync += count.eq(count + 1)
+                with m.If(count == g.start_bytes - 1):
+                    m.next = "START"
 
             with m.State("START"):
                 m.d.comb += [step.start.eq(1), self.tiling.eq(1)]
@@ -300,19 +296,16 @@ class EventWalker(wiring.Component):
                     next_tile()
 
         # Bits and weight row travel beside the step until they are needed.
-        row = Signal(16)
-        offset = Signal(signed(8))
-        m.d.comb += row.eq(tag.row)
-        with m.If(step.byte):
-            m.d.comb += [row.eq(tag.pass_row), offset.eq(count - g.start_bytes)]
-            with m.If(first_pass):
-                m.d.comb += [row.eq(layer.weight_base), offset.eq(count)]
-        with m.Else():
-            m.d.comb += offset.eq(Mux(is_line, index, negative))
-        row_1 = Signal(16)
-        offset_1 = Signal(signed(8))
+        row = Signal(g.row_bits)
+        offset = Signal(range(g.word_bits))
+        row_1, offset_1 = Signal.like(row), Signal.like(offset)
+        m.d.comb += [
+            row.eq(Mux(step.byte, start_row, tag.row)),
+            offset.eq(Mux(step.byte, count, Mux(is_line, index, negative))),
+        ]
         m.d.sync += [row_1.eq(row), offset_1.eq(offset)]
-        m.d.comb += self.weight_row.eq(_delayed(m, (row_1 + offset_1)[:16], READ_STAGE - 1, "row"))
+        m.d.comb += self.weight_row.eq(
+            _delayed(m, (row_1 + offset_1)[:g.row_bits], READ_STAGE - 1, "row"))
         m.d.comb += self.bits.eq(_delayed(m, bits, WORD_STAGE, "bits"))
 
 

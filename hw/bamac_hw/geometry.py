@@ -141,6 +141,11 @@ class Geometry:
         return (max(self.input_words, self.line_words, self.vector_words) - 1).bit_length()
 
     @property
+    def row_bits(self):
+        """Bits of the number of a row of the weight store."""
+        return (self.weight_rows - 1).bit_length()
+
+    @property
     def column_bits(self):
         """Bits of a number of columns: what one slot of a ring can hold, and padding."""
         most = self.tile_cols * max(self.input_words, self.line_words) + 2 * self.PADDING_MOST

@@ -65,7 +65,7 @@ class WeightFeed(wiring.Component):
         super().__init__(operands | {
             "base_stb": In(1),
             "base": In(16),
-            "row": In(16),
+            "row": In(geometry.row_bits),
             "step_read": In(Step),
             "step_operand": In(Step),
             "write_en": In(1),
@@ -112,20 +112,27 @@ class WeightFeed(wiring.Component):
         return m
 
     def _shifted_operands(self, m, data):
-        """Operands of the event-driven walk: the weight row times 2**plane."""
+        """Operands of the event-driven walk: the weight row times 2**plane.
+
+        Row and start value are zero (by the registers' synchronous reset) unless they are wanted,
+        so an OR takes the place of a selection, in the LUTs of the last stage of the shifter.
+        """
         g, step = self._geometry, self.step_operand
-        row = Signal(8 * g.channels)
-        m.d.sync += row.eq(data)
+        fetched = Signal(Step)  # stage 4
+        m.d.sync += fetched.eq(self.step_read)
         for channel in range(g.channels):
-            weight = row.word_select(channel, 8)
+            row = Signal(signed(8), name=f"row_{channel}")
             start = Signal(8 * g.start_bytes, name=f"start_{channel}")
+            start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
             operand = Signal(signed(g.acc_bits), name=f"operand_{channel}")
-            with m.If(step.byte):
+            weight = data.word_select(channel, 8)
+            m.d.sync += [
+                row.eq(Mux(fetched.start, 0, weight)),
+                start_now.eq(Mux(fetched.start, start, 0)),
+                operand.eq((row << step.plane) | start_now.as_signed()),
+            ]
+            with m.If(fetched.byte):
                 m.d.sync += start.eq(Cat(start[8:], weight))
-            with m.If(step.start):
-                m.d.sync += operand.eq(start)
-            with m.Else():
-                m.d.sync += operand.eq(weight.as_signed() << step.plane)
             m.d.comb += self.operand[channel].eq(operand)
 
     def _doubled_operands(self, m, data):

@@ -22,7 +22,7 @@ from . import reference
 
 __all__ = [
     "COLLECT_LATENCY", "LayerEvents", "concatenate", "event_limits",
-    "job_cycles", "tile_events",
+    "job_cycles", "layer_unions", "tile_events",
 ]
 
 # A global pool of n channels keeps the collector busy for n cycles and these.
@@ -33,7 +33,7 @@ COLLECT_LATENCY = WRITE_STAGE + 4     # from a tile's end
 class LayerEvents:
     """What the activation words of a layer hold, one for each word of each tile.
 
-    Both are int64 (jobs, tiles, words), with the words of a tile in the order of its walk (kernel
+    Both are uint8 (jobs, tiles, words), with the words of a tile in the order of its walk (kernel
     row, kernel column, word); every pass of a job walks the same words.
 
     Parameters
@@ -48,14 +48,15 @@ class LayerEvents:
     @classmethod
     def of_words(cls, words, source):
         """From the union over the tile's pixels of each word."""
-        events = np.bitwise_count(words).astype(np.int64)
+        events = np.bitwise_count(words)
         if source == Source.LINE:
             return cls(events, events)
         if source == Source.VECTOR:
-            return cls(events, (events > 0).astype(np.int64))
+            return cls(events, (events > 0).view(np.uint8))
         planes = np.uint64(Geometry.INPUT_BITS)
         negative = words >> planes
-        return cls(events, (words != negative << planes).astype(np.int64) + (negative != 0))
+        positive = words != negative << planes
+        return cls(events, positive.view(np.uint8) + (negative != 0).view(np.uint8))
 
 
 def tile_events(program, network, frames):
@@ -63,26 +64,33 @@ def tile_events(program, network, frames):
 
     Pixels beyond the map count as the hardware fetches them.
     """
-    geometry = program.geometry
     trace = reference.run(network, frames)
-    frames = np.asarray(frames, np.int64)
-    words = (np.abs(frames) << np.where(frames < 0, Geometry.INPUT_BITS, 0)).astype(
-        np.uint64)[None]
-    layers = []
-    for index, conv in enumerate(network.convs):
-        row = program.layers[index]
-        if index:
-            words = _packed(trace.layers[network.convs[index - 1].name].pooled,
-                            geometry.channels)
-        layers.append(LayerEvents.of_words(
-            _unions(words[:, :row["in_rows"]], conv, row, geometry),
-            Source.LINE if index else Source.INPUT))
+    layers = [LayerEvents.of_words(words, Source.LINE if index else Source.INPUT)
+              for index, words in enumerate(layer_unions(program, network, trace, frames))]
     vector = trace.vector
     for dense in network.denses:
         layers.append(LayerEvents.of_words(
             np.asarray(vector).astype(np.uint64)[None, None], Source.VECTOR))
         vector = trace.layers[dense.name].outputs
     return layers
+
+
+def layer_unions(program, network, trace, frames):
+    """For each convolution, the OR over the pixels of a tile of every word: (jobs, tiles, words).
+
+    ``trace`` is the reference's of ``frames``. The words are uint64; a word of the input has the
+    planes of positive values, and above them those of negative ones.
+    """
+    geometry = program.geometry
+    frames = np.asarray(frames, np.int64)
+    words = (np.abs(frames) << np.where(frames < 0, Geometry.INPUT_BITS, 0)).astype(
+        np.uint64)[None]
+    for index, conv in enumerate(network.convs):
+        row = program.layers[index]
+        if index:
+            words = _packed(trace.layers[network.convs[index - 1].name].pooled,
+                            geometry.channels)
+        yield _unions(words[:, :row["in_rows"]], conv, row, geometry)
 
 
 def event_limits(walk, geometry):
@@ -143,23 +151,17 @@ def _unions(words, conv, row, geometry):
     return unions.reshape(*unions.shape[:2], -1)
 
 
-def job_cycles(walk, geometry, events, limit=None):
+def job_cycles(walk, geometry, events):
     """Cycles by cause within the walk of each job, and behind it until the collector is free.
 
     ``events`` is (jobs, tiles, words), see :class:`LayerEvents`. Returns a dict of int64 arrays
     (jobs,): ``compute``, ``fetch``, ``tile``, ``collect``. The ``start_bytes`` of each pass are not
-    among them.
-
-    With ``limit`` ``"best"`` or ``"worst"``, and the events of :func:`event_limits`, no input takes
-    fewer, or more, cycles in all. Times only grow with the number of events, but for one rule: a
-    pass after the first reads its start values when it meets a word with an event, or the tile's
-    last. At best that is the first word. At worst it is a later word that begins, instead of one
-    cycle after it is held, ``start_bytes`` + 2 after.
+    among them. More events never make a job shorter: all times are sums and maxima of earlier ones.
     """
     jobs, tiles, words = events.shape
     phases = 1 + walk.fetches // words
     start_bytes = geometry.start_bytes
-    columns = np.ascontiguousarray(events.reshape(jobs, -1).T)
+    columns = events.reshape(jobs, -1).T.astype(np.int64, order="C")
     zero = np.zeros(jobs, np.int64)
     is_global = walk.emit in (Emit.GLOBAL_MAX, Emit.GLOBAL_SUM)
 
@@ -171,7 +173,6 @@ def job_cycles(walk, geometry, events, limit=None):
         channels = min(geometry.channels, walk.out_channels - number * geometry.channels)
         for tile in range(tiles):
             scan = end + (1 if tile else 2 + start_bytes)
-            waits_for_first = np.full(jobs, number > 0 and tile == 0)
             for word in range(words):
                 count = columns[tile * words + word]
                 last_window = last_window + 1
@@ -186,11 +187,6 @@ def job_cycles(walk, geometry, events, limit=None):
                 if not tile_end:
                     held = np.where(count > 0, held, pop)
                 popped.append(held)
-                if number and not tile:
-                    # The pass's start values are read once a word of it is held.
-                    first = waits_for_first & ((count > 0) | tile_end | (limit == "best"))
-                    scan = np.where(first, np.maximum(scan, held + 2 + start_bytes), scan)
-                    waits_for_first &= ~first
                 begin = np.maximum(held + 1, scan)
                 if tile_end:
                     end = begin + count
@@ -206,9 +202,6 @@ def job_cycles(walk, geometry, events, limit=None):
                 collector_free = end + COLLECT_LATENCY + channels
             free = end
 
-    if limit == "worst":
-        late = (walk.passes - 1) * (start_bytes + 1)
-        end, collector_free = end + late, collector_free + late
     compute = walk.passes * columns.sum(axis=0)
     tile_cycles = np.full(jobs, (tiles + 1) * walk.passes)
     fetch = end - compute - tile_cycles - collect - walk.passes * start_bytes

@@ -105,11 +105,11 @@ def bounds(program: Program, *, clips: int = 1) -> dict:
         return {"best": both, "worst": both}
     limits = [event_model.event_limits(_walk(row), program.geometry) for row in program.layers]
     return {name: _predict(program, clips, [event_model.concatenate([layer] * clips)
-                                            for layer in layers], limit=name)
+                                            for layer in layers])
             for name, layers in zip(("best", "worst"), zip(*limits, strict=True), strict=True)}
 
 
-def _predict(program, clips, events=None, limit=None):
+def _predict(program, clips, events=None):
     """Counters, from the program and each layer's events of all clips (event-driven walk)."""
     geometry = program.geometry
     rows = program.manifest["network"]["rows"]
@@ -125,8 +125,8 @@ def _predict(program, clips, events=None, limit=None):
                 + int(events[walk.index].weight_rows.sum()))
 
     frames = _FrameArrivals(rows, walks[0].in_cols, program.manifest["credit"])
-    job_costs = [_job_cycles(walk, geometry, clips, None if events is None else events[walk.index],
-                             limit) for walk in walks]
+    job_costs = [_job_cycles(walk, geometry, clips, None if events is None else events[walk.index])
+                 for walk in walks]
     now = 0
     for clip in range(clips):
         done = [0] * len(walks)
@@ -151,13 +151,13 @@ def _predict(program, clips, events=None, limit=None):
     return {"cycles": now, "layers": layers}
 
 
-def _job_cycles(walk, geometry, clips, events, limit):
+def _job_cycles(walk, geometry, clips, events):
     """For each clip and job, cycles by cause from the descriptor's first word to the saved state.
     """
     load = _LOAD + walk.passes * geometry.start_reads + DRAIN_CYCLES + _SAVE
     if events is None:
         return [[{**_dense_cycles(walk, geometry), "load": load}] * walk.jobs] * clips
-    causes = event_model.job_cycles(walk, geometry, events.events, limit)
+    causes = event_model.job_cycles(walk, geometry, events.events)
     columns = [array.tolist() for array in causes.values()]
     costs = [dict(zip(causes, values, strict=True), load=load)
              for values in zip(*columns, strict=True)]

@@ -88,9 +88,18 @@ def conv_accumulators(conv, activations, input_max):
 
     ``input_max`` is the largest magnitude that an activation can have.
     """
+    return _conv_sums(conv, activations, _reach(conv, input_max)).astype(np.int64)
+
+
+def _reach(conv, input_max):
+    """The largest magnitude that a sum of ``conv`` can have."""
+    return int(np.abs(conv.weights).sum(axis=(1, 2, 3)).max()) * int(input_max)
+
+
+def _conv_sums(conv, activations, reach):
+    """The accumulators as integers in the engine's floating point type."""
     top, bottom, left, right = conv.padding
     kernel_rows, kernel_cols = conv.kernel
-    reach = int(np.abs(conv.weights).sum(axis=(1, 2, 3)).max()) * int(input_max)
     dtype = _engine(conv.name, reach)
     padded = np.pad(activations, ((0, 0), (top, bottom), (left, right))).astype(dtype)
     rows, cols = conv.conv_shape(*activations.shape[1:])
@@ -107,7 +116,17 @@ def conv_accumulators(conv, activations, input_max):
         acc = np.zeros((conv.out_channels, rows * cols), dtype)
         for weight, tap in zip(weights, taps, strict=True):
             acc += weight @ tap
-    return acc.reshape(conv.out_channels, rows, cols).astype(np.int64)
+    return acc.reshape(conv.out_channels, rows, cols)
+
+
+def _at_least(sums, thresholds, reach):
+    """``sums >= threshold`` of each channel as uint8, in the sums' own type.
+
+    No sum is beyond ``reach``, so a threshold beyond it means the same as the next integer, which
+    the engine's type holds too.
+    """
+    limits = np.clip(thresholds, -reach, reach + 1).astype(sums.dtype)
+    return (sums >= limits[:, np.newaxis, np.newaxis]).view(np.uint8)
 
 
 def max_pool(bits, pool):
@@ -158,8 +177,9 @@ def run(network, frames, *, keep_acc=False):
     layers = {}
     for layer in network.layers:
         if isinstance(layer, Conv2d):
-            acc = conv_accumulators(layer, activations, input_max)
-            bits = (acc >= layer.thresholds[:, np.newaxis, np.newaxis]).astype(np.uint8)
+            reach = _reach(layer, input_max)
+            sums = _conv_sums(layer, activations, reach)
+            bits = _at_least(sums, layer.thresholds, reach)
             pooled = max_pool(bits, layer.pool)
             vector = None
             if layer.global_pool == "max":
@@ -167,7 +187,7 @@ def run(network, frames, *, keep_acc=False):
             elif layer.global_pool == "sum":
                 vector = pooled.sum(axis=(1, 2), dtype=np.int64)
             layers[layer.name] = ConvTrace(layer.name, bits, pooled, vector,
-                                           acc if keep_acc else None)
+                                           sums.astype(np.int64) if keep_acc else None)
             activations, input_max = pooled, 1
             if vector is not None:
                 pool_vector = features = vector
