@@ -217,21 +217,30 @@ def test_global_tiles_wait_for_the_collector():
 def test_dense_layers_wait_for_the_lanes_and_the_read_out():
     layer = {"source": Source.VECTOR, "emit": Emit.UNSIGNED, "groups_last": 2, "passes_last": 1,
              "word_bits_last": 15, "end_bits_last": 15, "weight_base": 40}
-    vector = [0x8001, 0, 0x0100]
+    vector = [0x0081, 0, 0x0302]
 
     def word_of(row, col, number):
         return vector[number] if (row, col) == (0, 0) else 0
 
-    operations, causes, _, reads_out = run(layer, word_of, busy=lambda cycle: 18 <= cycle < 22)
-    per_pass = [("start", False), ("event", 43, 1, 0), ("event", None, 1, 15), ("event", 45, 1, 8),
-                ("leave", False)]
-    assert operations[:8] == [("byte", row) for row in (40, 41, 42)] + per_pass
-    assert operations[8:11] == [("byte", row) for row in (46, 47, 48)]
+    operations, causes, _, reads_out = run(layer, word_of, busy=lambda cycle: 24 <= cycle < 28)
+    # Planes 8 and 9 are 2 and 4 times plane 7.
+    per_pass = [("start", False), ("event", 43, 1, 0), ("event", None, 1, 7),
+                ("event", 45, 1, 1), *[("event", None, 1, 7)] * (2 + 4), ("leave", False)]
+    assert operations[:14] == [("byte", row) for row in (40, 41, 42)] + per_pass
+    assert operations[14:17] == [("byte", row) for row in (46, 47, 48)]
     assert [operation[1] for operation in operations if operation[0] == "event"] == [
-        43, None, 45, 49, None, 51]
-    # Events in cycles 9 to 11, the empty word leaves in between; 12 to 17 for the lanes.
-    assert causes[8:22] == ["compute"] * 3 + ["collecting"] * 10 + ["tiling"]
-    assert reads_out[0] == 17 and len(reads_out) == 2
+        43, None, 45, *[None] * 6, 49, None, 51, *[None] * 6]
+    # Events in cycles 9 to 17, the empty word leaves in between; 18 to 23 for the lanes.
+    assert causes[8:28] == ["compute"] * 9 + ["collecting"] * 10 + ["tiling"]
+    assert reads_out[0] == 23 and len(reads_out) == 2
+
+
+@pytest.mark.parametrize("value", [0x8000, 0xFFFF, 0x0180, 0x0100, 0x7F00])
+def test_high_planes_of_a_vector_add_up_to_the_value(value):
+    layer = {"source": Source.VECTOR, "emit": Emit.RAW, "word_bits_last": 15, "end_bits_last": 15}
+    operations, *_ = run(layer, lambda row, col, number: value * ((row, col) == (0, 0)))
+    planes = [operation[3] for operation in operations if operation[0] == "event"]
+    assert sum(1 << plane for plane in planes) == value and max(planes) == 7
 
 
 def test_a_pass_may_begin_with_empty_words():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from bamac.compiler import compile_network
-from bamac.event_model import tile_events
+from bamac.event_model import LayerEvents, tile_events
 from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
 from bamac.model import CAUSES, adding_cycles, bounds, lower_bounds, predict
 from bamac.random_networks import paper_network, random_case
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS
+from bamac_hw.layout import COUNTERS, Source
 
 
 def paper(clips=1):
@@ -135,3 +135,10 @@ def test_events_by_hand():
     assert conv.events.tolist() == [[[8, 7]]] and conv.weight_rows.tolist() == [[[2, 1]]]
     # 126 and 255: both bits are 1.
     assert dense.events.tolist() == [[[1]]]
+
+
+def test_cycles_of_a_vectors_high_planes_by_hand():
+    words = LayerEvents.of_words(np.array([0, 0xFF, 0x100, 0x301, 0xFFFF], np.uint64),
+                                 Source.VECTOR)
+    assert words.events.tolist() == [0, 8, 2, 1 + 2 + 4, 8 + 2 * 255]
+    assert words.weight_rows.tolist() == [0, 1, 1, 1, 1]

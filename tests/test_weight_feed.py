@@ -186,7 +186,7 @@ def test_operands_of_events(acc_bits):
         expected.append(starts.tolist())
         row = int(rng.integers(len(weights)))
         # The row is read once, with the first of its planes; bubbles change nothing.
-        for number, plane in enumerate(sorted(rng.choice(9, 3, replace=False).tolist())):
+        for number, plane in enumerate(sorted(rng.choice(8, 3, replace=False).tolist())):
             steps.append(({"compute": 1, "row": int(number == 0), "plane": plane}, size + row))
             expected.append((weights[row] << plane).tolist())
             steps += [({"byte": 0}, int(rng.integers(20)))] * int(rng.integers(2))

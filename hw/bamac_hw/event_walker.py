@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
 from .geometry import Geometry
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
-from .step import LANE_STAGE, READ_STAGE, WORD_STAGE, Step
+from .step import EVENT_PLANE_MOST, LANE_STAGE, READ_STAGE, WORD_STAGE, Step
 from .window_fetch import window_layout
 from .window_walk import WindowWalk
 
@@ -39,11 +39,16 @@ class EventWalker(wiring.Component):
     negative ones; there is a weight row for each sign. Values near zero have few ones in this
     form, and neither padding nor silence has any.
 
+    The operand's shifter ends at plane ``EVENT_PLANE_MOST``. Values of a head vector that have
+    higher planes add their weight row times ``2**EVENT_PLANE_MOST`` as often as these are worth:
+    there are few, and a wider shifter takes a LUT for each bit and channel.
+
     Cycles of the scan half:
 
     - for each pass ``start_bytes`` and 1 (start of its first tile); for each tile 1 for each event
       and 1 (its end, and the start of the tile behind it), plus the waits for the collector that
-      :class:`~bamac_hw.dense_walker.DenseWalker` has too;
+      :class:`~bamac_hw.dense_walker.DenseWalker` has too; in a head vector, an event of plane
+      ``p`` beyond ``EVENT_PLANE_MOST`` takes ``2**(p - EVENT_PLANE_MOST)``;
     - a word without an event leaves the queue by itself, one per cycle, unless it is a tile's
       last word. It costs time only when the scan has to wait for the word behind it;
     - *waits for words*: a word's last window can be fetched when the word ``QUEUE_DEPTH`` before
@@ -193,7 +198,19 @@ class EventWalker(wiring.Component):
             bits.eq(Cat((lowest & word).any() for word in words)),
         ]
 
-        offer = Signal()     # an event
+        # An event of a plane beyond the shifter's is offered several times.
+        low = union[:EVENT_PLANE_MOST + 1]
+        high = union[EVENT_PLANE_MOST + 1:g.VECTOR_BITS]
+        beyond = Signal()
+        repeat = Signal(len(high))
+        again = Signal()
+        m.d.comb += [
+            beyond.eq((layer.source == Source.VECTOR) & ~low.any()),
+            # All bits up to the lowest 1 of ``high`` are set in the last repetition.
+            again.eq(beyond & Cat(~repeat[k] & ~high[:k].any() for k in range(len(high))).any()),
+        ]
+
+        offer = Signal()     # an event, for the last time
         finish = Signal()    # this is the last cycle of the word
         skip = Signal()      # the head has nothing to scan and ends no tile
         m.d.comb += [
@@ -229,8 +246,9 @@ class EventWalker(wiring.Component):
         # Events of a map have a weight row each; planes of a value, and of a sign, share one.
         same_row = Signal()
         m.d.comb += same_row.eq(~is_line & Mux(negative, rows_read[1], rows_read[0]))
-        with m.If(offer):
-            m.d.sync += rows_read.eq(rows_read | Mux(negative, 0b10, 0b01))
+        with m.If(step.compute):
+            m.d.sync += [rows_read.eq(rows_read | Mux(negative, 0b10, 0b01)),
+                         repeat.eq(Mux(again, repeat + 1, 0))]
         with m.If(queue.pop & ~skip):
             m.d.sync += rows_read.eq(0)
 
@@ -270,9 +288,10 @@ class EventWalker(wiring.Component):
                     m.d.comb += self.fetching.eq(1)
                 with m.Elif(some):
                     m.d.comb += [
-                        offer.eq(1), finish.eq(final & ~tag.tile_end),
+                        offer.eq(~again), finish.eq(final & ~again & ~tag.tile_end),
                         step.compute.eq(1), step.row.eq(~same_row),
-                        step.plane.eq(Mux(is_line, 0, Mux(is_input, index[:3], index))),
+                        step.plane.eq(
+                            Mux(is_line, 0, Mux(beyond, EVENT_PLANE_MOST, index[:3]))),
                     ]
                 with m.Elif(layer.source == Source.VECTOR):
                     m.d.comb += self.collecting.eq(1)

@@ -3,9 +3,11 @@
 from amaranth import *
 from amaranth.lib import data
 
-__all__ = ["LANE_STAGE", "PLANE_BITS", "READ_STAGE", "Step", "WORD_STAGE", "WRITE_STAGE"]
+__all__ = ["EVENT_PLANE_MOST", "LANE_STAGE", "PLANE_BITS", "READ_STAGE", "Step", "WORD_STAGE",
+           "WRITE_STAGE"]
 
 PLANE_BITS = 4  # planes of a head vector's value: 16
+EVENT_PLANE_MOST = 7  # the highest that the event-driven walk shifts to: an input value has 8
 
 
 class Step(data.Struct):

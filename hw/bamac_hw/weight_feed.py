@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
 from .pair_lane_array import WEIGHT_BITS
-from .step import Step
+from .step import EVENT_PLANE_MOST, Step
 
 __all__ = ["WeightFeed"]
 
@@ -126,10 +126,11 @@ class WeightFeed(wiring.Component):
             start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
             operand = Signal(signed(g.acc_bits), name=f"operand_{channel}")
             weight = data.word_select(channel, 8)
+            shifted = row << step.plane[:EVENT_PLANE_MOST.bit_length()]
             m.d.sync += [
                 row.eq(Mux(fetched.start, 0, weight)),
                 start_now.eq(Mux(fetched.start, start, 0)),
-                operand.eq((row << step.plane) | start_now.as_signed()),
+                operand.eq(shifted | start_now.as_signed()),
             ]
             with m.If(fetched.byte):
                 m.d.sync += start.eq(Cat(start[8:], weight))

@@ -16,7 +16,7 @@ from bamac_hw.event_walker import FETCH_LATENCY, QUEUE_DEPTH
 from bamac_hw.geometry import Geometry
 from bamac_hw.layout import Emit, Source
 from bamac_hw.scheduler import DRAIN_CYCLES
-from bamac_hw.step import LANE_STAGE, WRITE_STAGE
+from bamac_hw.step import EVENT_PLANE_MOST, LANE_STAGE, WRITE_STAGE
 
 from . import reference
 
@@ -33,12 +33,13 @@ COLLECT_LATENCY = WRITE_STAGE + 4     # from a tile's end
 class LayerEvents:
     """What the activation words of a layer hold, one for each word of each tile.
 
-    Both are uint8 (jobs, tiles, words), with the words of a tile in the order of its walk (kernel
-    row, kernel column, word); every pass of a job walks the same words.
+    Both are unsigned integers (jobs, tiles, words), with the words of a tile in the order of its
+    walk (kernel row, kernel column, word); every pass of a job walks the same words.
 
     Parameters
     ----------
-    events : in how many bit positions any pixel of the tile has a 1
+    events : in how many bit positions any pixel of the tile has a 1; in a head vector, how many
+        cycles they take
     weight_rows : rows of the weight store that these need
     """
 
@@ -52,7 +53,10 @@ class LayerEvents:
         if source == Source.LINE:
             return cls(events, events)
         if source == Source.VECTOR:
-            return cls(events, (events > 0).view(np.uint8))
+            planes = np.uint64(EVENT_PLANE_MOST + 1)
+            high = words >> planes      # twice as many additions of the highest plane
+            cycles = np.bitwise_count(words ^ high << planes) + 2 * high
+            return cls(cycles.astype(np.uint16), (events > 0).view(np.uint8))
         planes = np.uint64(Geometry.INPUT_BITS)
         negative = words >> planes
         positive = words != negative << planes

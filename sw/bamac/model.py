@@ -290,7 +290,12 @@ def predict_events(program: Program, network, frames) -> list:
             row["jobs"] * geometry.tile_rows, row["tiles"] * geometry.tile_cols))
     vector = trace.vector
     for dense, row in zip(network.denses, program.layers[len(network.convs):], strict=True):
-        events.append(row["passes"] * int(_popcount(np.asarray(vector)).sum()))
+        if geometry.walk == "event":
+            words = event_model.LayerEvents.of_words(vector.astype(np.uint64), Source.VECTOR)
+            ones = words.events
+        else:
+            ones = _popcount(vector)
+        events.append(row["passes"] * int(ones.sum()))
         vector = trace.layers[dense.name].outputs
     return events
 
