@@ -156,6 +156,17 @@ def test_random_networks_to_the_bit_and_cycle(geometry):
     assert compared > 1000 and counted > 500
 
 
+def test_event_driven_vectors_with_values_above_8_bits():
+    cases = mapped_cases(GEOMETRIES["event"], [20, 29])
+    results = simulate_many([Job(program, case.frames) for case, program in cases])
+    for (case, program), result in zip(cases, results, strict=True):
+        trace = reference.run(case.network, case.frames[0])
+        outputs = [trace.layers[dense.name].outputs for dense in case.network.denses[:-1]]
+        assert max(int(values.max()) for values in outputs) > 255
+        check_values(case, program, result)
+        check_counts(case, program, result)
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 def test_stalls_and_resets_change_no_value(geometry):
     cases = mapped_cases(geometry, range(100, 106), windows=2)
