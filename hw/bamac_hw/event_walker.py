@@ -271,9 +271,9 @@ class EventWalker(wiring.Component):
                     m.next = "BYTES"
 
             with m.State("BYTES"):
-                # Words are fetched and shifted elsewhere: no step ever asks for it.
+                # Words are fetched and shifted elsewhere, nothing is cleared: no step ever asks.
                 m.d.comb += [step.byte.eq(1), step.load.eq(0), step.shift.eq(0),
-                             step.double.eq(0), self.loading.eq(1)]
+                             step.clear.eq(0), step.double.eq(0), self.loading.eq(1)]
                 m.d.sync += count.eq(count + 1)
                 with m.If(count == g.start_bytes - 1):
                     m.next = "START"
