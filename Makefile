@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint bench bench-peers clean setup check-tools
+.PHONY: demo test test-slow lint bench bench-peers reports clean setup check-tools
 
 demo: $(READY)
 	$(BIN)/bamac demo
@@ -27,6 +27,10 @@ bench: $(READY)
 # NNgen on the same layers; it is installed into build/peers.
 bench-peers: $(READY)
 	$(BIN)/python -m benchmarks.peers
+
+# Everything under reports/ whose sources have changed, and the index.
+reports: $(READY)
+	$(BIN)/python -m benchmarks.reports
 
 setup: $(READY)
 

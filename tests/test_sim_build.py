@@ -180,3 +180,9 @@ def test_interrupted_run_ends_its_process(tmp_path):
     finally:
         subprocess.Popen = original
     assert len(processes) == 1 and processes[0].poll() is not None
+
+
+def test_another_design_has_no_trace_ports(tmp_path):
+    with pytest.raises(ValueError, match="^Another design's Verilog has no trace ports: give "
+                                         "trace=False$"):
+        build(GEOMETRY, verilog="module m; endmodule", build_dir=tmp_path)

@@ -5,6 +5,7 @@ forbids Verilator most of its optimisation. Testbenches here see ports only, so 
 just these public: the same model then runs about three times as fast.
 """
 
+import dataclasses
 import fcntl
 import hashlib
 import importlib.metadata
@@ -231,7 +232,8 @@ class Library:
             shutil.rmtree(kept)
 
 
-def build(geometry, *, trace=True, accumulators=False, waves=False, build_dir=None):
+def build(geometry, *, trace=True, accumulators=False, waves=False, build_dir=None,
+          verilog=None):
     """Build the simulator of a geometry, or find it in the cache.
 
     Builds may run at the same time and may be interrupted: a build is made beside its place and
@@ -246,6 +248,9 @@ def build(geometry, *, trace=True, accumulators=False, waves=False, build_dir=No
         Whether the simulator can dump waves; True chooses FST if it can.
     build_dir : path, optional
         The cache; ``$BAMAC_BUILD_DIR`` or a folder of the user's cache.
+    verilog : str, optional
+        Text of another design with the same top module and ports, such as the mapped netlist, to
+        simulate instead of the gateware. Not with ``trace``.
 
     Returns
     -------
@@ -261,14 +266,20 @@ def build(geometry, *, trace=True, accumulators=False, waves=False, build_dir=No
     started = time.perf_counter()
     accumulators = bool(accumulators)
     trace = bool(trace) or accumulators
+    if verilog is not None and trace:
+        raise ValueError("Another design's Verilog has no trace ports: give trace=False")
     toolchain = find_toolchain()
+    if verilog is not None:
+        toolchain = _compiling_fast(toolchain)
     waves = wave_format(waves, toolchain)
     cache = Path(build_dir) if build_dir is not None else default_build_dir()
     cache.mkdir(parents=True, exist_ok=True)
     cache = cache.resolve()
 
-    source = _verilog(geometry, trace, accumulators, cache)
-    text = source.read_text(encoding="utf-8")
+    text = verilog
+    if text is None:
+        source = _verilog(geometry, trace, accumulators, cache)
+        text = source.read_text(encoding="utf-8")
     code = "\n".join(line for line in text.splitlines() if not line.startswith("//"))
     options = [*_VERILATOR_OPTIONS, *([f"--trace-{waves}"] if waves else [])]
     key = text_digest(code, options, toolchain.identity, toolchain.environment["MAKEFLAGS"],
@@ -296,6 +307,13 @@ def build(geometry, *, trace=True, accumulators=False, waves=False, build_dir=No
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return ready(False)
+
+
+def _compiling_fast(toolchain):
+    """The toolchain for a netlist, whose functions are too long for -O3."""
+    environment = dict(toolchain.environment)
+    environment["MAKEFLAGS"] = environment["MAKEFLAGS"].replace("OPT_FAST=-O3", "OPT_FAST=-O1")
+    return dataclasses.replace(toolchain, environment=environment)
 
 
 def _build(toolchain, text, options, waves, folder, failed_log):

@@ -69,7 +69,8 @@ async def _run(dut, folder, job, common, progress, clock):
     patience = job["patience"] or DEFAULT_PATIENCE
 
     await bench.reset()
-    await bench.load(descriptors, weights)
+    if not job["loaded"]:
+        await bench.load(descriptors, weights)
     if job["reset_at"] is not None:
         finished = await bench.start(beats, clips * outputs)
         await ClockCycles(bench.clock, job["reset_at"])
@@ -77,7 +78,8 @@ async def _run(dut, folder, job, common, progress, clock):
             raise CheckError(f"Reset must come before the end of the run, not after "
                              f"{job['reset_at']} cycles")
         await bench.reset()
-        await bench.load(descriptors, weights)
+        if not job["loaded"]:
+            await bench.load(descriptors, weights)
     began, began_at = time.perf_counter(), bench.now()
     finished = await bench.start(beats, clips * outputs)
     await bench.watch(finished, patience=patience, report=progress)

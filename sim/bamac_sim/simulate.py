@@ -45,6 +45,8 @@ class Job:
         Of ``idle`` and ``stall``.
     patience : int, optional
         Cycles without any visible progress after which the run has failed.
+    loaded : bool
+        The program is in the memories' initial contents, and is not loaded.
     """
 
     program: object
@@ -55,6 +57,7 @@ class Job:
     monitors: bool = False
     seed: int = 0
     patience: int | None = None
+    loaded: bool = False
 
     def __post_init__(self):
         if not isinstance(self.program, Program):
@@ -123,7 +126,7 @@ class SimulationResult:
 
 def simulate(program, frames, *, build_dir=None, waves=None, trace=True, accumulators=False,
              monitors=False, idle=0.0, stall=0.0, reset_at=None, seed=0, patience=None,
-             progress=None):
+             loaded=False, verilog=None, progress=None):
     """Run one program on one or more clips.
 
     Parameters
@@ -136,8 +139,10 @@ def simulate(program, frames, *, build_dir=None, waves=None, trace=True, accumul
         Dump waves; the suffix ``.fst``, ``.vcd`` or ``.saif`` decides the format.
     trace, accumulators : bool
         Record every layer's outputs, and the accumulators too.
-    idle, stall, reset_at, monitors, seed, patience
+    idle, stall, reset_at, monitors, seed, patience, loaded
         See :class:`Job`.
+    verilog : str, optional
+        Another design with the same ports, see :func:`bamac_sim.build.build`.
     progress : callable(fraction, cycles), optional
         Called now and then.
 
@@ -153,13 +158,13 @@ def simulate(program, frames, *, build_dir=None, waves=None, trace=True, accumul
         If the run fails.
     """
     job = Job(program, frames, idle=idle, stall=stall, reset_at=reset_at, monitors=monitors,
-              seed=seed, patience=patience)
+              seed=seed, patience=patience, loaded=loaded)
     return simulate_many([job], build_dir=build_dir, waves=waves, trace=trace,
-                         accumulators=accumulators, progress=progress)[0]
+                         accumulators=accumulators, verilog=verilog, progress=progress)[0]
 
 
 def simulate_many(jobs, *, build_dir=None, waves=None, trace=True, accumulators=False,
-                  progress=None):
+                  verilog=None, progress=None):
     """Run jobs of one geometry one after the other in one simulator, with a reset before each.
 
     Returns
@@ -184,6 +189,7 @@ def simulate_many(jobs, *, build_dir=None, waves=None, trace=True, accumulators=
                              f"{job.program.geometry.name}")
     trace = bool(trace or accumulators or any(job.monitors for job in jobs))
     built = build(geometry, trace=trace, accumulators=accumulators, build_dir=build_dir,
+                  verilog=verilog,
                   waves=Path(waves).suffix[1:].lower() if waves is not None else False)
 
     folder = Path(tempfile.mkdtemp(prefix="bamac-sim-"))
@@ -212,7 +218,7 @@ def _write_jobs(folder, jobs, built):
             "index": index, "layers": len(program.layers), "beats": job.frames.size,
             "outputs": program.manifest["network"]["outputs"], "idle": job.idle,
             "stall": job.stall, "reset_at": job.reset_at, "monitors": job.monitors,
-            "seed": job.seed, "patience": job.patience,
+            "seed": job.seed, "patience": job.patience, "loaded": job.loaded,
         })
     (folder / "jobs.json").write_text(json.dumps({
         "common": {"geometry": built.geometry.to_dict(), "trace": built.trace,

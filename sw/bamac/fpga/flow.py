@@ -19,7 +19,7 @@ _WORDS = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "spram": "SPR
           "dsp": "DSPs"}
 
 
-def implement(geometry, target=None, *, board=None, baud=None, program=None, seeds=1,
+def implement(geometry, target=None, *, board=None, baud=None, program=None, place=True, seeds=1,
               seed_limit=SEED_LIMIT, clock_mhz=None, cache=None, progress=None):
     """Implement an accelerator for a device, or the complete top of a board.
 
@@ -34,6 +34,8 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     program : Program, optional
         Goes into the memories' initial contents, where the device's memories have any (the
         SPRAMs of iCE40 have none: there the host loads the program).
+    place : bool
+        Whether to go on after mapping.
     seeds : int
         Placer seeds 1..seeds; each is a run of its own, and kept in the cache.
     seed_limit : float
@@ -48,7 +50,8 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
     Returns
     -------
     dict
-        Plain values. ``board``: its name, or None; ``resources`` and ``modules`` after mapping;
+        Plain values. ``board``: its name, or None; ``resources`` and ``modules`` after mapping,
+        ``netlist``: path of what was mapped, Yosys' JSON;
         ``seeds``: each seed's Fmax, use, path, and ``given_up_s`` (None unless it was given up:
         then there is nothing else); ``fmax_mhz``: see :func:`spread`; ``best``: the seed with the
         highest Fmax; ``timing_met``: whether that one meets the clock; ``bitstream``: its path.
@@ -74,9 +77,9 @@ def implement(geometry, target=None, *, board=None, baud=None, program=None, see
         constraints = ""
     about = {"board": board.name if board else None, "geometry": geometry.to_dict(),
              "geometry_digest": geometry.digest(), "program": baked is not None}
-    return about | implement_verilog(verilog, top, target, constraints=constraints, seeds=seeds,
-                                     seed_limit=seed_limit, clock_mhz=clock_mhz, cache=cache,
-                                     progress=progress)
+    return about | implement_verilog(verilog, top, target, constraints=constraints, place=place,
+                                     seeds=seeds, seed_limit=seed_limit, clock_mhz=clock_mhz,
+                                     cache=cache, progress=progress)
 
 
 def implement_verilog(verilog, top, target, *, constraints="", place=True, seeds=1,
@@ -108,7 +111,8 @@ def implement_verilog(verilog, top, target, *, constraints="", place=True, seeds
     result = {
         "target": target.to_dict(), "pin_shell": in_shell, "tools": {"yosys": synthesis["tool"]},
         "resources": synthesis["total"], "modules": modules,
-        "seeds": None, "fmax_mhz": None, "best": None, "timing_met": None, "bitstream": None,
+        "netlist": str(folder / "netlist.json"), "seeds": None, "fmax_mhz": None, "best": None,
+        "timing_met": None, "bitstream": None,
     }
     if not place:
         return result

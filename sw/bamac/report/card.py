@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["distilled_card", "model_card"]
+import re
+
+__all__ = ["card_metrics", "distilled_card", "model_card"]
 
 _SHAPES = {"paper": "The paper's network (arXiv:2407.04578: four 3x3 convolutions, 32-32-32-64 "
                     "channels, and a head 64-64-64-1)"}
@@ -119,3 +121,19 @@ def distilled_card(name, report, recipe):
              "One seed. It agrees with another network, not with listeners, and only on speech "
              "and damage of this kind."]
     return "\n".join(lines) + "\n"
+
+
+def card_metrics(text):
+    """``(heading, rows)`` of a card's table: what is agreed with, and the rows as texts.
+
+    Each row has the clips' name, their number, PCC, SRCC, RMSE and the labels' deviation.
+    """
+    heading, rows = None, []
+    for line in text.splitlines():
+        if line.startswith("## Agreement with "):
+            heading = line.removeprefix("## Agreement with ")
+        elif heading and line.startswith("| ") and re.match(r"\| [^|]+ \| *\d+ \|", line):
+            rows.append([cell.strip(" *") for cell in line.strip("| ").split("|")])
+    if not rows:
+        raise ValueError("Card must have a table of agreement, as bamac train writes it")
+    return heading, rows

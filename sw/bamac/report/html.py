@@ -52,11 +52,11 @@ def render(result):
         used=sum(result["memory_bytes"].values()),
         exact_layers=sum(bool(layer["bit_exact"]) for layer in result["layers"]),
         compared=sum(layer.get("compared", 0) for layer in result["layers"]),
-        plots={"cycles": plots.cycles_plot(result["layers"]),
-               "density": plots.density_plot(result["layers"]),
-               "traffic": plots.traffic_plot(result["traffic"]),
-               "memory": plots.memory_plot(result["memory_bytes"], result["memory_count"]),
-               "energy": plots.energy_plot(energy)})
+        plots={"cycles": plots.cycles_plot(result["layers"]).svg(),
+               "density": plots.density_plot(result["layers"]).svg(),
+               "traffic": plots.traffic_plot(result["traffic"]).svg(),
+               "memory": plots.memory_plot(result["memory_bytes"], result["memory_count"]).svg(),
+               "energy": plots.energy_plot(energy).svg()})
 
 
 def write_report(result, path):

@@ -1,73 +1,23 @@
-"""Plots of a report as SVG text, in colours that come from the page's style sheet.
-
-matplotlib writes fixed colours; each is chosen to be a key that is replaced by a CSS variable, so
-one drawing serves light and dark.
-"""
+"""Plots of a run's result: cycles, density, traffic, memory, energy; each a ``Drawing``."""
 
 from __future__ import annotations
 
-import io
-import re
+from .drawing import Drawing
 
-__all__ = ["density_plot", "energy_plot", "cycles_plot", "memory_plot", "traffic_plot"]
-
-# Key colours, and the variables of report.css that take their place
-_KEYS = {
-    "#010101": "var(--ink)", "#020202": "var(--muted)", "#030303": "var(--grid)",
-    "#010210": "var(--c1)", "#010220": "var(--c2)", "#010230": "var(--c3)", "#010240": "var(--c4)",
-    "#010250": "var(--c5)", "#010260": "var(--c6)", "#010270": "var(--c7)", "#010280": "var(--c8)",
-}
-INK, MUTED, GRID, *SERIES = _KEYS
+__all__ = ["cycles_plot", "density_plot", "energy_plot", "memory_plot", "stacked", "traffic_plot"]
 
 
-def _style():
-    return {
-        "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": GRID, "xtick.color": MUTED,
-        "ytick.color": MUTED, "axes.facecolor": "none", "figure.facecolor": "none",
-        "savefig.facecolor": "none", "grid.color": GRID, "svg.fonttype": "none", "font.size": 11,
-        "font.family": "sans-serif", "axes.spines.top": False, "axes.spines.right": False,
-        "axes.spines.left": False, "axes.axisbelow": True, "legend.frameon": False,
-        "svg.hashsalt": "bamac",
-    }
-
-
-def _svg(draw, height, description):
-    import matplotlib
-
-    matplotlib.use("Agg", force=False)
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_style()):
-        figure = Figure(figsize=(8.6, height), layout="constrained")
-        draw(figure)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    text = text[text.index("<svg"):]
-    for key, variable in _KEYS.items():
-        text = re.sub(key, variable, text, flags=re.IGNORECASE)
-    # The width is the page's; ids must differ between the drawings of one page
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    prefix = re.sub(r"\W+", "-", description.lower())[:24]
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
-    text = re.sub(r'xlink:href="#([^"]+)"', rf'xlink:href="#{prefix}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{description}"', 1)
-
-
-def _stacked(axis, names, parts, *, unit, labels=None):
+def stacked(axis, paint, names, parts, *, unit, labels=None):
     """Horizontal stacked bars; ``parts`` is {part: [value per name]}."""
     left = [0.0] * len(names)
     shown = {part: values for part, values in parts.items() if sum(values) > 0}
-    for colour, (part, values) in zip(SERIES, shown.items(), strict=False):
+    for colour, (part, values) in zip(paint.series, shown.items(), strict=False):
         axis.barh(names, values, left=left, color=colour, height=0.62, label=part)
         left = [a + b for a, b in zip(left, values, strict=True)]
     for y, total in enumerate(left):
         text = labels[y] if labels else f"{total:,.0f}"
         axis.annotate(text, (total, y), xytext=(5, 0), textcoords="offset points", va="center",
-                      fontsize=10, color=INK)
+                      fontsize=10, color=paint.ink)
     axis.invert_yaxis()
     axis.set_xlabel(unit)
     axis.set_xlim(0, max([*left, 1e-12]) * 1.17)
@@ -77,13 +27,13 @@ def _stacked(axis, names, parts, *, unit, labels=None):
         axis.figure.legend(loc="outside upper left", ncols=4, fontsize=10)
 
 
-def _scale(values, unit):
-    """A unit prefix for an axis, and the factor to it."""
+def _scale(values):
+    """The factor of an axis, and the word for it."""
     top = max([abs(v) for v in values] + [0])
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for factor, word in ((1e9, "billion "), (1e6, "million "), (1e3, "thousand ")):
         if top >= factor:
-            return factor, prefix + unit
-    return 1, unit
+            return factor, word
+    return 1, ""
 
 
 def cycles_plot(layers):
@@ -93,29 +43,28 @@ def cycles_plot(layers):
         for cause in layer["cycles_by_cause"]:
             causes.setdefault(cause, None)
     names = [layer["name"] for layer in layers]
-    factor, unit = _scale([layer["cycles"] for layer in layers], "cycles")
+    factor, unit = _scale([layer["cycles"] for layer in layers])
     parts = {cause.replace("_", " "): [layer["cycles_by_cause"].get(cause, 0) / factor
                                        for layer in layers] for cause in causes}
 
-    def draw(figure):
-        _stacked(figure.subplots(), names, parts, unit=unit.replace("kcycles", "thousand cycles")
-                 .replace("Mcycles", "million cycles").replace("Gcycles", "billion cycles"),
-                 labels=[f"{layer['cycles']:,}" for layer in layers])
+    def draw(figure, paint):
+        stacked(figure.subplots(), paint, names, parts, unit=f"{unit}cycles".strip(),
+                labels=[f"{layer['cycles']:,}" for layer in layers])
 
-    return _svg(draw, 0.9 + 0.4 * len(names), "Cycles per layer by cause")
+    return Drawing(draw, 0.9 + 0.4 * len(names), "Cycles per layer by cause")
 
 
 def density_plot(layers):
     """Share of ones at each layer's input."""
     names = [layer["name"] for layer in layers]
 
-    def draw(figure):
+    def draw(figure, paint):
         axis = figure.subplots()
-        _stacked(axis, names, {"ones": [100 * layer["density_in"] for layer in layers]},
+        stacked(axis, paint, names, {"ones": [100 * layer["density_in"] for layer in layers]},
                  unit="% of the bits read are 1",
                  labels=[f"{100 * layer['density_in']:.1f} %" for layer in layers])
 
-    return _svg(draw, 0.6 + 0.36 * len(names), "Share of ones at the input of each layer")
+    return Drawing(draw, 0.6 + 0.36 * len(names), "Share of ones at the input of each layer")
 
 
 def traffic_plot(traffic):
@@ -124,16 +73,16 @@ def traffic_plot(traffic):
     columns = (("counted", "counted in the RTL"), ("predicted", "predicted"),
                ("lower_bound", "each datum once"))
 
-    def draw(figure):
+    def draw(figure, paint):
         axis = figure.subplots()
         height = 0.26
         for index, (key, label) in enumerate(columns):
             values = [entry[key]["bytes"] for entry in traffic.values()]
             places = [y + (index - 1) * height for y in range(len(names))]
-            axis.barh(places, values, height=height * 0.86, color=SERIES[index], label=label)
+            axis.barh(places, values, height=height * 0.86, color=paint.series[index], label=label)
             for y, value in zip(places, values, strict=True):
                 axis.annotate(_size(value), (max(value, 1), y), xytext=(4, 0), fontsize=9,
-                              textcoords="offset points", va="center", color=INK)
+                              textcoords="offset points", va="center", color=paint.ink)
         axis.set_xscale("log")
         top = max([entry["counted"]["bytes"] for entry in traffic.values()] + [10])
         axis.set_xlim(10, top * 12)
@@ -144,7 +93,7 @@ def traffic_plot(traffic):
         axis.tick_params(length=0, which="both")
         figure.legend(loc="outside upper left", ncols=3, fontsize=10)
 
-    return _svg(draw, 0.9 + 0.62 * len(names), "Memory traffic")
+    return Drawing(draw, 0.9 + 0.62 * len(names), "Memory traffic")
 
 
 def _size(count):
@@ -159,13 +108,14 @@ def memory_plot(memory_bytes, count):
     names = ["this accelerator", "binary maps, whole", "fp32 maps, whole"]
     used = sum(memory_bytes.values())
 
-    def draw(figure):
+    def draw(figure, paint):
         axis = figure.subplots()
         values = [used, count["binary"], count["fp32"]]
-        axis.barh(names, values, color=[SERIES[0], SERIES[2], SERIES[2]], height=0.6)
+        axis.barh(names, values, height=0.6,
+                  color=[paint.series[0], paint.series[2], paint.series[2]])
         for y, value in enumerate(values):
             axis.annotate(f"{value / 1000:,.1f} kB", (value, y), xytext=(5, 0),
-                          textcoords="offset points", va="center", fontsize=10, color=INK)
+                          textcoords="offset points", va="center", fontsize=10, color=paint.ink)
         axis.set_xscale("log")
         axis.set_xlim(1000, max(values) * 8)
         axis.invert_yaxis()
@@ -173,7 +123,7 @@ def memory_plot(memory_bytes, count):
         axis.grid(axis="x", linewidth=0.8)
         axis.tick_params(length=0, which="both")
 
-    return _svg(draw, 1.9, "On-chip memory")
+    return Drawing(draw, 1.9, "On-chip memory")
 
 
 def energy_plot(tables):
@@ -181,18 +131,18 @@ def energy_plot(tables):
     purposes = ("arithmetic", "weights", "activations", "control", "front_end")
     variants = ("binary", "int8", "fp32")
 
-    def draw(figure):
+    def draw(figure, paint):
         axes = figure.subplots(len(tables), 1, squeeze=False)[:, 0]
         for axis, (name, table) in zip(axes, tables.items(), strict=True):
             left = [0.0] * 3
-            for colour, purpose in zip(SERIES, purposes, strict=False):
+            for colour, purpose in zip(paint.series, purposes, strict=False):
                 values = [table[variant][f"{purpose}_uj"] for variant in variants]
                 axis.barh(variants, values, left=left, color=colour, height=0.62,
                           label=purpose.replace("_", " "))
                 left = [a + b for a, b in zip(left, values, strict=True)]
             for y, total in enumerate(left):
                 axis.annotate(f"{total:,.1f} uJ", (total, y), xytext=(5, 0), va="center",
-                              textcoords="offset points", fontsize=10, color=INK)
+                              textcoords="offset points", fontsize=10, color=paint.ink)
             axis.set_title(f"{name} ({table['node_nm']} nm)", loc="left", fontsize=11)
             axis.set_xlim(0, max([*left, 1e-12]) * 1.15)
             axis.invert_yaxis()
@@ -202,4 +152,4 @@ def energy_plot(tables):
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=5, fontsize=10)
 
-    return _svg(draw, 0.7 + 1.55 * len(tables), "Energy estimates")
+    return Drawing(draw, 0.7 + 1.55 * len(tables), "Energy estimates")

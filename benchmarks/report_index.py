@@ -1,0 +1,64 @@
+"""The index of all reports, ``reports/README.md``."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from bamac.files import write_text
+from benchmarks.report_list import FOLDER, REPORTS, ROOT
+
+__all__ = ["index_text", "write_index"]
+
+
+def _commit_time(*paths):
+    """When git last saw a change of one of these, in seconds; None outside of a repository."""
+    try:
+        found = subprocess.run(["git", "log", "-1", "--format=%ct", "--", *paths], cwd=ROOT,
+                               capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return int(found.stdout) if found.stdout.strip() else None
+
+
+def _changed(path):
+    """Whether a file differs from its last commit."""
+    try:
+        found = subprocess.run(["git", "status", "--porcelain", "--", path], cwd=ROOT,
+                               capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return bool(found.stdout.strip())
+
+
+def _made(report):
+    """The date in a report, and whether the gateware has changed since it was committed."""
+    path = FOLDER / report.path
+    if not path.is_file():
+        return "not made yet"
+    stated = re.search(r"\d{4}-\d\d-\d\d", path.read_text(encoding="utf-8"))
+    date = stated[0] if stated else "-"
+    if not any(source.startswith("hw/") for source in report.sources) or _changed(str(path)):
+        return date
+    made, gateware = _commit_time(str(path)), _commit_time("hw/bamac_hw")
+    return f"{date}; the gateware has changed since" if made and gateware and made < gateware \
+        else date
+
+
+def index_text():
+    """Markdown of the index, from :data:`benchmarks.report_list.REPORTS`."""
+    lines = ["# Reports", "",
+             "`make reports` makes all of them again, and this index (`python -m "
+             "benchmarks.reports --only NAME` one of them). Numbers are measured by the commands "
+             "beside them; estimates are called so. Dates are those that the reports state.", "",
+             "| report | what it says | command | made |", "|---|---|---|---|"]
+    for report in REPORTS:
+        title = report.path.removesuffix("/README.md")
+        name = f"[{title}]({report.path})" if (FOLDER / report.path).is_file() else title
+        lines.append(f"| {name} | {report.says} | `{report.shown}` | {_made(report)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_index(path):
+    """Write :func:`index_text` to ``path``, whole or not at all."""
+    write_text(path, index_text())

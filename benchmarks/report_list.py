@@ -1,0 +1,137 @@
+"""The list of all reports: what each says, the command that makes it, and what it depends on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["FOLDER", "REPORTS", "ROOT", "Report"]
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "reports"
+
+PROGRAMS = "build/programs"
+MODEL = "sw/bamac/assets/models/paper-bam-w8.onnx"
+
+HARDWARE = ("hw/bamac_hw/**/*.py", "sim/bamac_sim/*.py")
+COMPILER = ("sw/bamac/compiler/*.py", "sw/bamac/model.py", "sw/bamac/event_model.py",
+            "sw/bamac/reference.py")
+FPGA = ("sw/bamac/fpga/*.py",)
+FEATURES = ("sw/bamac/features.py", "sw/bamac/front_ends.py")
+SHIPPED = ("sw/bamac/assets/models/*",)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report.
+
+    Parameters
+    ----------
+    name : str
+        As ``--only`` takes it.
+    path : str
+        Of its main file, in ``reports/``.
+    says : str
+        One line for the index; Markdown.
+    command : tuple of str
+        Words for the repository's folder; ``bamac`` and ``python`` are those of this interpreter.
+    sources : tuple of str
+        Files and patterns whose contents decide the report.
+    before : tuple of commands
+        To be run first.
+    data : bool
+        Whether it needs the data set that ``bamac data`` makes.
+    """
+
+    name: str
+    path: str
+    says: str
+    command: tuple
+    sources: tuple
+    before: tuple = ()
+    data: bool = False
+
+    @property
+    def commands(self):
+        """Every command to run, with this interpreter."""
+        return [_runnable(command) for command in (*self.before, self.command)]
+
+    @property
+    def shown(self):
+        """The command as a user types it."""
+        return " ".join(self.command)
+
+
+def _runnable(command):
+    first, *rest = command
+    start = {"bamac": [sys.executable, "-m", "bamac"], "python": [sys.executable]}[first]
+    return [*start, *rest]
+
+
+def _design(preset, target, *options, seeds=1):
+    program = f"{PROGRAMS}/{preset}.bamac"
+    return Report(
+        preset, f"{preset}/README.md",
+        f"the shipped network on array `{preset}`: scores, cycles, traffic, memory, resources "
+        f"and timing on {target}, energy",
+        ("bamac", "report", program, "--target", target, "--synth", "--seeds", str(seeds),
+         *options, "--accuracy", "reports/accuracy.json", "--markdown", f"reports/{preset}"),
+        (*HARDWARE, *COMPILER, *FPGA, *FEATURES, *SHIPPED, "sw/bamac/energy.py",
+         "sw/bamac/report/**/*.py", "reports/accuracy.json"),
+        before=(("bamac", "compile", MODEL, "--array", preset, "-o", program),))
+
+
+REPORTS = (
+    Report("front-end", "front-end.md", "time of features, labels and degradations",
+           ("python", "-m", "benchmarks.front_end"),
+           ("benchmarks/front_end.py", "sw/bamac/features*.py", "sw/bamac/data/degrade.py")),
+    Report("accuracy", "accuracy.md",
+           "PCC, SRCC, RMSE of every variant, by damage, language and recording; memory; density",
+           ("bamac", "evaluate", "--table", "reports/runs"),
+           ("reports/runs/**/*", "sw/bamac/accuracy.py", "sw/bamac/report/accuracy.py")),
+    Report("data", "data.md",
+           "the data set by damage, noise, codec, language, voice, licence",
+           ("bamac", "data", "--clips", "14400", "--report", "reports"),
+           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=True),
+    Report("explore", "explore.md",
+           "arrays against each other: cycles, lanes, memory, traffic; weight traffic against its "
+           "lower bound",
+           ("bamac", "explore", "-o", "reports"),
+           (*HARDWARE, *COMPILER, *SHIPPED, "sw/bamac/explore/*.py")),
+    Report("event-walk", "event-walk.md",
+           "event-driven against dense walk, by layer and cause; tile shapes",
+           ("python", "-m", "benchmarks.event_walk", "--rtl", "20"),
+           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/event_walk.py")),
+    Report("lanes", "lanes.md",
+           "LUTs, DSPs and cycles of gated, pair and int8 lanes on ECP5",
+           ("python", "-m", "benchmarks.lanes"),
+           (*HARDWARE, *COMPILER, *FPGA, "benchmarks/lanes.py")),
+    Report("exactness", "exactness.md",
+           "scores of the default checkpoint at every level of the chain, on all test clips",
+           ("python", "-m", "benchmarks.exactness"),
+           (*HARDWARE, *COMPILER, *SHIPPED, "sw/bamac/qonnx_*.py", "sw/bamac/integerise.py",
+            "benchmarks/exactness.py"), data=True),
+    Report("colour", "colour.md",
+           "agreement when recordings have another spectrum, or rumble",
+           ("python", "-m", "benchmarks.colour", "sw/bamac/assets/models/paper-bam-w8.pt",
+            "sw/bamac/assets/models/paper-fp32.pt"),
+           (*FEATURES, *SHIPPED, "benchmarks/colour.py"), data=True),
+    Report("conformance", "conformance.md",
+           "random networks x arrays x inputs in RTL against reference, model and bounds",
+           ("python", "-m", "benchmarks.conformance", "--runs", "500"),
+           (*HARDWARE, *COMPILER, "sw/bamac/random_networks.py", "benchmarks/conformance.py")),
+    Report("targets", "targets.md", "bit-exactness, cycles, memory, speed, conformance",
+           ("python", "-m", "benchmarks"),
+           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/__main__.py"), data=True),
+    Report("peers", "peers.md",
+           "NNgen and this accelerator on the same layers: cycles, utilisation, external bytes, "
+           "LUTs",
+           ("python", "-m", "benchmarks.peers"),
+           (*HARDWARE, *COMPILER, "benchmarks/peers/*.py")),
+    _design("tiny", "ice40-up5k", seeds=3),
+    _design("small", "ecp5-25k", "--activity", seeds=3),
+    _design("small_event", "ecp5-25k"),
+    _design("small_pair", "ecp5-25k"),
+    _design("large", "ecp5-85k"),
+)

@@ -1,0 +1,118 @@
+"""Make all reports again, and their index: ``python -m benchmarks.reports [--only NAME ...]``.
+
+A report whose sources have not changed since it was last made is left alone (doit keeps their
+digests in ``build/reports.db``), so a run that was stopped goes on where it was. A report that
+fails is named at the end, the others are made all the same, and the exit code is 1. ``--only
+index`` makes the index alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.report_index import write_index
+from benchmarks.report_list import FOLDER, REPORTS, ROOT
+
+__all__ = ["main", "run"]
+
+DATABASE = ROOT / "build" / "reports.db"
+
+
+def _sources(report):
+    """Paths of the files whose contents decide a report."""
+    found = {str(path.relative_to(ROOT)) for pattern in report.sources
+             for path in ROOT.glob(pattern) if path.is_file() and "__pycache__" not in path.parts}
+    return sorted(found)
+
+
+def _has_data():
+    from bamac.data import build as data_build
+
+    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, None)
+    return any(folder.glob("test-*.jsonl"))
+
+
+def _reporter():
+    from doit.reporter import ConsoleReporter
+
+    class Timed(ConsoleReporter):
+        """One line when a report is begun, kept, made or failed, with the time since the start."""
+
+        began = time.monotonic()
+
+        def _say(self, word, task):
+            elapsed = time.monotonic() - self.began
+            print(f"{elapsed / 60:5.1f} min  {word:7}  {task.name}", flush=True)
+
+        def execute_task(self, task):
+            self._say("making", task)
+
+        def skip_uptodate(self, task):
+            self._say("kept", task)
+
+        def add_success(self, task):
+            self._say("made", task)
+
+        def add_failure(self, task, fail):
+            self._say("FAILED", task)
+            super().add_failure(task, fail)
+
+    return Timed
+
+
+def _tasks(reports):
+    for report in reports:
+        yield {"basename": report.name, "actions": [list(words) for words in report.commands],
+               "file_dep": _sources(report),
+               "targets": [str(FOLDER / report.path)], "verbosity": 1}
+
+
+def run(reports, *, force=False, database=DATABASE):
+    """Make ``reports`` as far as their sources have changed; whether all of them are there.
+
+    Parameters
+    ----------
+    reports : sequence of Report
+    force : bool
+        Make them whether their sources have changed or not.
+    database : path
+        Where digests of the sources are kept.
+    """
+    from doit.cmd_base import ModuleTaskLoader
+    from doit.doit_cmd import DoitMain
+
+    loader = ModuleTaskLoader({
+        "task_report": lambda: _tasks(reports),
+        "DOIT_CONFIG": {"dep_file": str(database), "reporter": _reporter(), "continue": True,
+                        "backend": "json"}})
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(ROOT):
+        return DoitMain(loader).run(["run", *(["--always-execute"] if force else [])]) == 0
+
+
+def main(arguments=None):
+    names = [report.name for report in REPORTS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reports", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*names, "index"],
+                        default=names, help=f"of {', '.join(names)}, index")
+    parser.add_argument("--force", action="store_true", help="whether sources changed or not")
+    chosen = parser.parse_args(arguments)
+    reports = [report for report in REPORTS if report.name in chosen.only]
+    if any(report.data for report in reports) and not _has_data():
+        for report in reports:
+            if report.data:
+                print(f"left out: {report.name} (it needs the data set: bamac data)")
+        reports = [report for report in reports if not report.data]
+    done = run(reports, force=chosen.force) if reports else True
+    write_index(FOLDER / "README.md")
+    print("index: reports/README.md")
+    return 0 if done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

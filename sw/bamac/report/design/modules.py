@@ -1,0 +1,32 @@
+"""Resources of a design, grouped by the instances of its top module."""
+
+from __future__ import annotations
+
+__all__ = ["by_instance", "largest"]
+
+HERE = "(top)"
+
+
+def by_instance(modules):
+    """Counts by kind of each instance of the top module, with all that is in it.
+
+    ``modules`` is that of :func:`bamac.fpga.implement`: counts by path.
+    """
+    groups = {}
+    for path, counts in modules.items():
+        name = path.split(".")[0] or HERE
+        group = groups.setdefault(name, {})
+        for kind, count in counts.items():
+            group[kind] = group.get(kind, 0) + count
+    return groups
+
+
+def largest(groups, most, kind="lut"):
+    """The ``most`` groups with the most of ``kind``, and the sum of the others."""
+    order = sorted(groups, key=lambda name: -groups[name].get(kind, 0))
+    shown = {name: groups[name] for name in order[:most]}
+    rest = {}
+    for name in order[most:]:
+        for key, count in groups[name].items():
+            rest[key] = rest.get(key, 0) + count
+    return {**shown, **({"others": rest} if rest else {})}

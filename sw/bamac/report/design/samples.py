@@ -1,0 +1,54 @@
+"""Results of the sample clips on the simulated hardware, kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from bamac import energy, event_model, model, pipeline, reference
+from bamac.fpga.cache import Cache
+
+__all__ = ["program_key", "results", "results_cache"]
+
+CLOCK_MHZ = 25.0
+"""Clock of the kept results; a report states times for the clock that was placed."""
+_DECIDING = (energy, event_model, model, pipeline, reference)
+
+
+def results_cache():
+    """Where results of simulations are kept."""
+    return Cache(Cache().folder.parent / "results")
+
+
+def program_key(program):
+    """Digest of a program's contents and of the gateware that runs it."""
+    from bamac_sim.build import gateware_digest
+
+    images = [hashlib.sha256(array.tobytes()).hexdigest()
+              for array in (program.descriptors, program.weights)]
+    return Cache.key(program.manifest, images, gateware_digest())
+
+
+def results(program, network, clips, say):
+    """Result objects (:func:`bamac.pipeline.describe`), one for each audio file."""
+    cache, found = results_cache(), []
+    sources = [hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
+               for module in _DECIDING]
+    for clip in clips:
+        frames, seconds = pipeline.frames_of_clip(network.input, network.name, network.front_end,
+                                                  clip)
+        key = cache.key(program_key(program), hashlib.sha256(frames.tobytes()).hexdigest(),
+                        list(frames.shape), seconds, sources, pipeline.versions())
+        folder = cache.find("clip", key)
+        if folder is None:
+            say(f"simulating {Path(clip).name} on {program.geometry.name}")
+            simulated = pipeline.simulate_program(program, network, frames)
+            result = pipeline.describe(network, program, frames, simulated, clock_mhz=CLOCK_MHZ,
+                                       seconds=seconds, audio=True)
+            with cache.add("clip", key) as temporary:
+                (temporary / "result.json").write_text(json.dumps(result), encoding="utf-8")
+            folder = cache.find("clip", key)
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        found.append({"clip": Path(clip).name} | result)
+    return found

@@ -1,0 +1,93 @@
+"""`make reports`: the list of reports, their index, and what happens when one fails."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from bamac.cli import root
+from benchmarks import report_list, reports
+from benchmarks.report_index import index_text
+from benchmarks.report_list import FOLDER, REPORTS, ROOT, Report
+
+
+def test_every_report_has_a_command_that_exists_and_sources_that_are_there():
+    assert len({r.name for r in REPORTS}) == len({r.path for r in REPORTS}) == len(REPORTS)
+    for report in REPORTS:
+        for first, *rest in (*report.before, report.command):
+            if first == "bamac":
+                command = root.get_command(None, rest[0])
+                known = {option for p in command.params for option in p.opts}
+                assert {word for word in rest if word.startswith("-")} <= known, report.name
+            else:
+                assert (first, rest[0]) == ("python", "-m")
+                assert importlib.util.find_spec(rest[1]), report.name
+        for pattern in report.sources:
+            assert any(ROOT.glob(pattern)), (report.name, pattern)
+
+
+def test_every_report_in_the_folder_is_in_the_list():
+    made = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.md")
+            if path.parent != FOLDER / "runs" and "runs" not in path.parts}
+    assert made - {"README.md"} <= {report.path for report in REPORTS}
+
+
+def test_the_index_has_a_row_for_each_and_says_what_is_not_made(monkeypatch):
+    extra = Report("new", "new.md", "something new", ("bamac", "demo"), ("Makefile",))
+    monkeypatch.setattr("benchmarks.report_index.REPORTS", (REPORTS[0], extra))
+    text = index_text()
+    assert "| [front-end.md](front-end.md) | time of features" in text
+    assert "| new.md | something new | `bamac demo` | not made yet |" in text
+
+
+def _report(name, folder, code):
+    """A report whose command is Python code that may use ``out``, the report's path."""
+    out = folder / f"{name}.md"
+    return Report(name, str(out), name, ("python", "-c", f"out = {str(out)!r}\n{code}"),
+                  ("Makefile",))
+
+
+def test_a_failing_report_is_named_and_the_others_are_made(tmp_path, capfd):
+    pytest.importorskip("doit")
+    log = tmp_path / "log"
+    write = f"open(out, 'w').write('x'); open({str(log)!r}, 'a').write('x')"
+    chosen = [_report("first", tmp_path, "raise SystemExit('it broke here')"),
+              _report("second", tmp_path, write)]
+    assert not reports.run(chosen, database=tmp_path / "db")
+    printed = capfd.readouterr()
+    assert "FAILED" in printed.out and "first" in printed.out
+    assert "it broke here" in printed.out + printed.err
+    assert (tmp_path / "second.md").read_text() == "x" and log.read_text() == "x"
+    # The one that was made is kept, the other is tried again
+    assert not reports.run(chosen, database=tmp_path / "db")
+    assert log.read_text() == "x" and "kept" in capfd.readouterr().out
+    chosen[0] = _report("first", tmp_path, write)
+    assert reports.run(chosen, database=tmp_path / "db") and log.read_text() == "xx"
+    assert reports.run(chosen, force=True, database=tmp_path / "db") and log.read_text() == "xxxx"
+
+
+def test_changed_sources_make_a_report_again(tmp_path, monkeypatch):
+    pytest.importorskip("doit")
+    monkeypatch.setattr(reports, "ROOT", tmp_path)
+    monkeypatch.setattr(reports, "FOLDER", tmp_path)
+    (tmp_path / "source.txt").write_text("1")
+    report = Report("one", "one.md", "", ("python", "-c", "open('one.md', 'a').write('x')"),
+                    ("source.txt",))
+    for content, expected in (("1", "x"), ("1", "x"), ("2", "xx"), ("2", "xx")):
+        (tmp_path / "source.txt").write_text(content)
+        assert reports.run([report], database=tmp_path / "db")
+        assert (tmp_path / "one.md").read_text() == expected
+
+
+def test_reports_that_need_the_data_set_are_left_out_without_it(monkeypatch, capsys):
+    monkeypatch.setattr(reports, "_has_data", lambda: False)
+    monkeypatch.setattr(reports, "run", lambda chosen, force: pytest.fail(str(chosen)))
+    monkeypatch.setattr(reports, "write_index", lambda path: None)
+    assert reports.main(["--only", "data"]) == 0
+    assert "left out: data (it needs the data set: bamac data)" in capsys.readouterr().out
+
+
+def test_commands_are_those_of_this_interpreter():
+    commands = report_list.REPORTS[-1].commands
+    assert [words[:4] for words in commands] == [[sys.executable, "-m", "bamac", "compile"],
+                                                 [sys.executable, "-m", "bamac", "report"]]
