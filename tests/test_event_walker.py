@@ -59,9 +59,13 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
                 reads_out.extend([cycle] * ctx.get(dut.collector_start))
                 if ctx.get(dut.load):
                     t, tap_row, tap_col, number = places[len(loads) % len(places)]
-                    due[cycle + WORD_STAGE] = [
-                        word_of(row + tap_row + i, t * tile[1] + tap_col + j, number)
-                        for i, j in product(range(tile[0]), range(tile[1]))]
+                    window = ctx.get(dut.window)
+                    words = [0] * geometry.pixels
+                    for i, j in product(range(tile[0]), range(tile[1])):
+                        bank = ((window.row_low + i) % tile[0] * tile[1]
+                                + (window.col_low + j) % tile[1])
+                        words[bank] = word_of(row + tap_row + i, t * tile[1] + tap_col + j, number)
+                    due[cycle + WORD_STAGE] = words
                     loads.append(cycle)
                 if ctx.get(dut.done):
                     tail = 0

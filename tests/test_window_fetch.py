@@ -13,11 +13,11 @@ CHANNELS = 4
 SHAPES = [(1, 1), (2, 2), (2, 4), (4, 2), (1, 4)]
 
 
-def build(tile, source, rows, cols, stride, pad, lane):
+def build(tile, source, rows, cols, stride, pad, lane, walk="dense"):
     """A map of random words in banks, and what a tile at (row, col) must see."""
     tile_rows, tile_cols = tile
     dut = WindowFetch(Geometry("g", tile_rows=tile_rows, tile_cols=tile_cols, channels=CHANNELS,
-                               weight_rows=16, lane=lane))
+                               weight_rows=16, lane=lane, walk=walk))
     bits = 8 if source == Source.INPUT else CHANNELS
     words = np.random.default_rng(rows * cols + stride).integers(0, 1 << bits, (rows, cols))
     pitch = -(-cols // tile_cols)
@@ -114,6 +114,56 @@ def test_bits_of_every_position(tile, source, pad, stride, lane):
     wanted = [0, 0, 0]
     wanted[source.value] = inside * reads
     assert port_reads == wanted
+
+
+@pytest.mark.parametrize("tile", SHAPES)
+@pytest.mark.parametrize("source", [Source.INPUT, Source.LINE])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_words_of_the_event_driven_walk(tile, source, stride):
+    """A word is in the register of its bank; with stride 2, of its bank's pair and its phase."""
+    rows, cols = 5, 6
+    dut, banks, _, expected, window = build(tile, source, rows, cols, stride, 0, "gated", "event")
+    phases = [(r, c) for r in range(stride if tile[0] > 1 else 1)
+              for c in range(stride if tile[1] > 1 else 1)]
+    positions = [(r, c) for r in range(-3, rows + 1) for c in range(-3, cols + 1)]
+    steps = [(window(row, col, *phase), (row, col) if phase == phases[-1] else None)
+             for row, col in positions for phase in phases]
+
+    def register(first, pixel, size):
+        bank = (first + stride * pixel) % size
+        return bank if stride == 1 or size == 1 else (bank & ~1) + (2 * pixel >= size)
+
+    compared = []
+
+    async def testbench(ctx):
+        ctx.set(dut.layer, {"source": source, "stride2": stride - 1})
+        data = dut.input_data if source == Source.INPUT else dut.line_data
+        enable = dut.input_en if source == Source.INPUT else dut.line_en
+        for cycle in range(len(steps) + 5):
+            if cycle >= 5 and steps[cycle - 5][1]:
+                row, col = steps[cycle - 5][1]
+                found = [ctx.get(dut.words[register(row, i, tile[0]) * tile[1]
+                                           + register(col, j, tile[1])])
+                         for i in range(tile[0]) for j in range(tile[1])]
+                assert found == expected(row, col).tolist(), (row, col)
+                compared.append(found)
+            for port, stage in ((dut.step_0, 0), (dut.step_1, 1), (dut.step_3, 3),
+                                (dut.step_4, 4)):
+                ctx.set(port, {"load": int(0 <= cycle - stage < len(steps))})
+            if cycle < len(steps):
+                ctx.set(dut.window, steps[cycle][0])
+            enables = ctx.get(enable)
+            words = [banks[b][ctx.get(dut.addr[b])] if enables >> b & 1 else 0x5
+                     for b in range(len(banks))]
+            await ctx.tick()
+            for port, word in zip(data, words, strict=True):
+                ctx.set(port, word)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert len(compared) == len(positions)
 
 
 def test_vector_words_go_to_every_pixel_bit_by_bit():

@@ -19,12 +19,15 @@ QUEUE_LATENCY = 2
 def tag_layout(geometry):
     """What goes with the activation words of one kernel tap.
 
-    ``row`` is the weight row of the word's first bit. ``tile_end`` marks a tile's last word;
+    ``row`` is the weight row of the word's first bit, ``row_low`` and ``col_low`` are the window's,
+    which say whose words these are. ``tile_end`` marks a tile's last word;
     together with it, ``pass_end`` and ``job_end`` say that the tile is the last of its pass, and
     the pass the last of its job.
     """
+    g = geometry
     return data.StructLayout({
-        "row": geometry.row_bits, "tile_end": 1, "pass_end": 1, "job_end": 1})
+        "row": g.row_bits, "row_low": (g.tile_rows - 1).bit_length(),
+        "col_low": (g.tile_cols - 1).bit_length(), "tile_end": 1, "pass_end": 1, "job_end": 1})
 
 
 class ActivityQueue(wiring.Component):

@@ -11,7 +11,7 @@ from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
 from .geometry import Geometry
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
 from .step import EVENT_PLANE_MOST, LANE_STAGE, READ_STAGE, WORD_STAGE, Step
-from .window_fetch import window_layout
+from .window_fetch import register_places, window_layout
 from .window_walk import WindowWalk
 
 __all__ = ["FETCH_LATENCY", "QUEUE_DEPTH", "EventWalker"]
@@ -67,7 +67,8 @@ class EventWalker(wiring.Component):
     next_slot : ring slot of the next job
     done : in the last cycle of the walk
     window, load : a window to be fetched
-    words : the activation words of the pixels, ``WORD_STAGE`` cycles after their last window
+    words : the activation words, ``WORD_STAGE`` cycles after their last window, in the order of
+        :func:`~bamac_hw.window_fetch.register_places`
     step : what enters the pipeline in this cycle
     bits : one activation bit per pixel, ``WORD_STAGE`` cycles after the step
     weight_row : address in the weight store, ``READ_STAGE`` cycles after the step
@@ -136,6 +137,7 @@ class EventWalker(wiring.Component):
             next_row.eq(row + word_rows),
             next_pass_row.eq(next_row + g.start_bytes),
             tag.row.eq(row),
+            tag.row_low.eq(windows.window.row_low), tag.col_low.eq(windows.window.col_low),
             tag.tile_end.eq(windows.last_word & windows.last_tap),
             tag.pass_end.eq(windows.last_tile),
             tag.job_end.eq(windows.last_pass),
@@ -325,7 +327,14 @@ class EventWalker(wiring.Component):
         m.d.sync += [row_1.eq(row), offset_1.eq(offset)]
         m.d.comb += self.weight_row.eq(
             _delayed(m, (row_1 + offset_1)[:g.row_bits], READ_STAGE - 1, "row"))
-        m.d.comb += self.bits.eq(_delayed(m, bits, WORD_STAGE, "bits"))
+        # The words' bits are given to their pixels a cycle later.
+        bits_1, tag_1, rotated = Signal.like(bits), Signal.like(tag), Signal.like(bits)
+        m.d.sync += [bits_1.eq(bits), tag_1.eq(tag)]
+        row_of = register_places(tag_1.row_low, g.tile_rows, layer.stride2)
+        col_of = register_places(tag_1.col_low, g.tile_cols, layer.stride2)
+        m.d.comb += rotated.eq(Cat(bits_1.bit_select(Cat(col, row), 1)
+                                   for row in row_of for col in col_of))
+        m.d.comb += self.bits.eq(_delayed(m, rotated, WORD_STAGE - 1, "bits"))
 
 
 def _delayed(m, value, cycles, name):

@@ -11,7 +11,7 @@ from .geometry import Geometry
 from .layout import Source, layer_layout
 from .step import Step
 
-__all__ = ["WindowFetch", "window_layout"]
+__all__ = ["WindowFetch", "register_places", "window_layout"]
 
 
 def window_layout(geometry):
@@ -35,6 +35,22 @@ def window_layout(geometry):
     })
 
 
+def register_places(low, size, stride2):
+    """For each pixel of a tile along an axis of ``size`` banks: the index of its word's register.
+
+    ``low`` is the window's first row or column modulo ``size``, see :func:`window_layout`.
+    """
+    bits = (size - 1).bit_length()
+    if not bits:
+        return [C(0, 0)]
+    result = []
+    for k in range(size):
+        phase, second = 2 * k // size, 2 * k % size // 2
+        strided = Cat(C(phase, 1), ((low >> 1) + second)[:bits - 1])
+        result.append(Mux(stride2, strided, (low + k)[:bits]))
+    return result
+
+
 class WindowFetch(wiring.Component):
     """Addresses the banks, routes what comes back to the tile's pixels, shifts out the bits.
 
@@ -53,7 +69,8 @@ class WindowFetch(wiring.Component):
     addr, input_en, line_en, vector_en : read ports of the memories, stage 2
     input_data, line_data, vector_data : what they return, stage 3
     bits : ``step_bits`` activation bits per pixel, stage 5
-    words : the activation word of each pixel, stage 5 (event-driven walk)
+    words : the registers of activation words, stage 5 (event-driven walk, where ``bits`` stays 0);
+        :func:`register_places` says which pixels' they are
     """
 
     def __init__(self, geometry: Geometry):
@@ -85,18 +102,17 @@ class WindowFetch(wiring.Component):
         # Stage 0 to 1: the slot of each bank row and the group of each bank column.
         slot = [Signal(g.address_bits, name=f"slot_{i}") for i in range(rows)]
         group = [Signal(g.address_bits, name=f"group_{j}") for j in range(cols)]
-        row_ok = [Signal(rows, name=f"row_ok_{n}") for n in range(1, 5)]
-        col_ok = [Signal(cols, name=f"col_ok_{n}") for n in range(1, 5)]
+        row_ok, col_ok = Signal(rows), Signal(cols)
         for i in range(rows):
             m.d.sync += slot[i].eq(Mux(
                 (i >= window.row_low) | (i == rows - 1), window.slot_low, window.slot_high))
             used = 1 if i % 2 == 0 or rows == 1 else ~layer.stride2
-            m.d.sync += row_ok[0][i].eq(window.rows_in[i] & used)
+            m.d.sync += row_ok[i].eq(window.rows_in[i] & used)
         for j in range(cols):
             m.d.sync += group[j].eq(Mux(
                 (j >= window.col_low) | (j == cols - 1), window.group_low, window.group_high))
             used = 1 if j % 2 == 0 or cols == 1 else ~layer.stride2
-            m.d.sync += col_ok[0][j].eq(window.cols_in[j] & used)
+            m.d.sync += col_ok[j].eq(window.cols_in[j] & used)
 
         # Placement travels along with the data.
         place = [
@@ -108,8 +124,6 @@ class WindowFetch(wiring.Component):
         for stage in place:
             m.d.sync += [to.eq(value) for to, value in zip(stage, previous, strict=True)]
             previous = stage
-        for n in range(1, 4):
-            m.d.sync += [row_ok[n].eq(row_ok[n - 1]), col_ok[n].eq(col_ok[n - 1])]
 
         # Stage 1 to 2: bank addresses and enables.
         row_low, col_low, _, _ = place[0]
@@ -120,7 +134,7 @@ class WindowFetch(wiring.Component):
                 bank = i * cols + j
                 wi = (i - row_low)[: max(1, (rows - 1).bit_length())] if rows > 1 else C(0)
                 wj = (j - col_low)[: max(1, (cols - 1).bit_length())] if cols > 1 else C(0)
-                seen = row_ok[0].bit_select(wi, 1) & col_ok[0].bit_select(wj, 1)
+                seen = row_ok.bit_select(wi, 1) & col_ok.bit_select(wj, 1)
                 skipped = layer.stride2 & (wi[0] | wj[0])
                 m.d.sync += [
                     self.addr[bank].eq(slot[i] + group[j]),
@@ -135,20 +149,18 @@ class WindowFetch(wiring.Component):
             with m.Case(Source.VECTOR):
                 m.d.comb += self.vector_en.eq(bank_en[0])
 
-        if g.walk == "event":
-            self._words_by_pixel(m, row_ok[3], col_ok[3], place[3])
-        else:
-            self._words_by_bank(m, bank_en, bank_pad, place[3])
+        self._words_by_bank(m, bank_en, bank_pad, place[3])
         return m
 
     def _words_by_bank(self, m, bank_en, bank_pad, place):
-        """The dense walk's words: each stays with its bank, and bits are rotated, not words.
+        """Each word stays with its bank: bits are rotated, not words.
 
         A word that is not wanted is zero (by the registers' synchronous reset), so an OR takes
         the place of a selection. With stride 2, the banks of an axis are used in pairs, one of
         which is read in each phase: register ``2 * pair + phase`` takes the word of either.
         """
         g, layer = self._geometry, self.layer
+        event = g.walk == "event"
         row_low, col_low, phase_row, phase_col = place
 
         # Stage 3 to 4: block RAM is slow to come out, so its output is registered at once.
@@ -163,7 +175,8 @@ class WindowFetch(wiring.Component):
             kinds = [(Source.INPUT, self.input_data[bank]), (Source.LINE, self.line_data[bank])]
             if bank == 0:
                 kinds.append((Source.VECTOR, self.vector_data))
-            word = Mux(pad_4[bank], planes(layer.pad, self.step_4), 0)
+            # In the event-driven walk, padding is zero.
+            word = C(0) if event else Mux(pad_4[bank], planes(layer.pad, self.step_4), 0)
             for source, value in kinds:
                 if source != Source.LINE:
                     value = planes(value, self.step_3)
@@ -189,107 +202,29 @@ class WindowFetch(wiring.Component):
                 mine = ((phase_row == (i & 1 if rows > 1 else 0))
                         & (phase_col == (j & 1 if cols > 1 else 0)))
                 m.d.comb += either.eq(Mux(layer.stride2, strided, 0))
-                with m.If(Mux(load, mine | ~layer.stride2, shift)):
-                    m.d.sync += register.eq(Mux(load, words[i * cols + j] | either,
-                                                register >> g.step_bits))
+                new = words[i * cols + j] | either
+                if event:
+                    with m.If(load & (mine | ~layer.stride2)):
+                        m.d.sync += register.eq(new)
+                else:
+                    with m.If(Mux(load, mine | ~layer.stride2, shift)):
+                        m.d.sync += register.eq(Mux(load, new, register >> g.step_bits))
                 m.d.comb += self.words[i * cols + j].eq(register)
                 lowest.append(register[:g.step_bits])
 
+        if event:
+            return
         # Stage 5: which register holds the bit of each pixel.
-        def places(low, size, name):
-            """For each pixel along one axis: its register's index."""
-            bits = (size - 1).bit_length()
-            result = []
-            for k in range(size):
-                index = Signal(bits, name=f"{name}_of_{k}")
-                if bits:
-                    phase, second = 2 * k // size, 2 * k % size // 2
-                    with m.If(load & layer.stride2):
-                        m.d.sync += index.eq(Cat(C(phase, 1), ((low >> 1) + second)[:bits - 1]))
-                    with m.Elif(load):
-                        m.d.sync += index.eq((low + k)[:bits])
-                result.append(index)
-            return result
-
-        row_of, col_of = places(row_low, rows, "row"), places(col_low, cols, "col")
+        places = []
+        for size, low, name in ((rows, row_low, "row"), (cols, col_low, "col")):
+            places.append([])
+            for k, place in enumerate(register_places(low, size, layer.stride2)):
+                index = Signal(len(place), name=f"{name}_of_{k}")
+                with m.If(load):
+                    m.d.sync += index.eq(place)
+                places[-1].append(index)
+        row_of, col_of = places
         for i in range(rows):
             for j in range(cols):
                 m.d.comb += self.bits.word_select(i * cols + j, g.step_bits).eq(
                     Cat(lowest).word_select(Cat(col_of[j], row_of[i]), g.step_bits))
-
-    def _words_by_pixel(self, m, row_ok, col_ok, place):
-        """The event-driven walk's words: those of the tile's pixels, in their order."""
-        g, layer = self._geometry, self.layer
-        rows, cols = g.tile_rows, g.tile_cols
-
-        # Stage 3 to 4: block RAM is slow to come out, so its output is registered at once.
-        width = g.word_bits
-        input_raw = [Signal(g.input_word_bits, name=f"input_raw_{b}") for b in range(g.pixels)]
-        line_raw = [Signal(g.channels, name=f"line_raw_{b}") for b in range(g.pixels)]
-        vector_raw = Signal(g.VECTOR_BITS)
-        for bank in range(g.pixels):
-            m.d.sync += [
-                input_raw[bank].eq(self.input_data[bank]),
-                line_raw[bank].eq(self.line_data[bank]),
-            ]
-        m.d.sync += vector_raw.eq(self.vector_data)
-
-        # Stage 4 to 5: rotate banks into window order, pad, and load or shift the words.
-        row_low, col_low, phase_row, phase_col = place
-        banks = []
-        for bank in range(g.pixels):
-            raw = Signal(width, name=f"raw_{bank}")
-            with m.Switch(layer.source):
-                with m.Case(Source.INPUT):
-                    m.d.comb += raw.eq(input_raw[bank])
-                with m.Case(Source.LINE):
-                    m.d.comb += raw.eq(line_raw[bank])
-                with m.Case(Source.VECTOR):
-                    m.d.comb += raw.eq(vector_raw)
-            banks.append(raw)
-
-        def rotated(values, amount):
-            """Select ``values[(amount + k) % n]`` for each ``k``."""
-            n = len(values)
-            if n == 1:
-                return list(values)
-            index = amount[: (n - 1).bit_length()]
-            result = []
-            for k in range(n):
-                order = Array(values[(a + k) % n] for a in range(n))
-                result.append(order[index])
-            return result
-
-        by_row = [rotated([banks[i * cols + j] for i in range(rows)], row_low)
-                  for j in range(cols)]
-        pixels_in_window = []
-        for i in range(rows):
-            by_col = rotated([by_row[j][i] for j in range(cols)], col_low)
-            for j in range(cols):
-                pixel = Signal(width, name=f"window_{i}_{j}")
-                m.d.comb += pixel.eq(Mux(row_ok[i] & col_ok[j], by_col[j], layer.pad))
-                pixels_in_window.append(pixel)
-
-        def strided(index, size):
-            """Phase and place in the window of tile pixel ``index`` under stride 2."""
-            return (2 * index // size, 2 * index % size) if size > 1 else (0, 0)
-
-        for i in range(rows):
-            for j in range(cols):
-                word = Signal(width, name=f"word_{i}_{j}")
-                (pr, wi), (pc, wj) = strided(i, rows), strided(j, cols)
-                new = Signal(width, name=f"new_{i}_{j}")
-                mine = Signal(name=f"mine_{i}_{j}")
-                with m.If(layer.stride2):
-                    m.d.comb += [
-                        new.eq(pixels_in_window[wi * cols + wj]),
-                        mine.eq((phase_row == pr) & (phase_col == pc)),
-                    ]
-                with m.Else():
-                    m.d.comb += [new.eq(pixels_in_window[i * cols + j]), mine.eq(1)]
-                with m.If(self.step_4.load & mine):
-                    m.d.sync += word.eq(new)
-                with m.Elif(self.step_4.shift):
-                    m.d.sync += word.eq(word >> 1)
-                m.d.comb += [self.bits[i * cols + j].eq(word[0]),
-                             self.words[i * cols + j].eq(word)]
