@@ -164,12 +164,13 @@ class EventWalker(wiring.Component):
         m.d.comb += [
             queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE]),
         ]
+        # An input value has its sign above its magnitude, and nothing above that.
         planes, sign = g.INPUT_BITS, g.INPUT_BITS
         for to, word in zip(queue.words, self.words, strict=True):
             m.d.comb += to.eq(word)
             with m.If(layer.source == Source.INPUT):
                 magnitude = word[:planes]
-                m.d.comb += to.eq(Mux(word[sign], magnitude << planes, magnitude))
+                m.d.comb += to[:2 * planes].eq(Mux(word[sign], magnitude << planes, magnitude))
 
     def _last_row(self, bits_last):
         """Weight rows of a word less 1: one for each channel; the row and its negative; or one."""
