@@ -500,10 +500,10 @@ REFUSALS = {
     "weight zero point": (lambda: _weight_zero_point(),
         "Quant node w: zero point must be 0, not 1: quantise symmetrically"),
     "4-bit activations": (step_of(bits=4),
-        "Quant node step: activations of a convolution must be 1 bit, not 4"),
+        "Quant node step: activations of a convolution must be 1 bit, or 8, not 4"),
     "signed activations": (step_of(bits=1, signed=1),
-        "Quant node step: activations must be unsigned: 1 bit after a convolution, 1 to 16 bits "
-        "after a dense layer"),
+        "Quant node step: activations must be unsigned: 1 or 8 bits after a convolution, 1 to 16 "
+        "bits after a dense layer"),
     "narrow activations": (step_of(narrow=1),
         "Quant node step: narrow range must be off for unsigned activations"),
     "unknown rounding": (step_of(mode="STOCHASTIC"),
@@ -557,7 +557,7 @@ REFUSALS = {
         "MaxPool node p: a pool must follow a convolution"),
     "sum before the step": (
         before_step(lambda b: b.node("ReduceSum", b.constant([2, 3], np.int64), name="s")),
-        "ReduceSum node s: a global sum or average must follow the 1-bit Quant"),
+        "ReduceSum node s: a global sum or average must follow the Quant of the map"),
     "sum of channels": (
         after_step(lambda b: b.node("ReduceSum", b.constant([1], np.int64), name="s")),
         "ReduceSum node s: axes must be rows and columns, [2, 3], not [1]"),
@@ -585,7 +585,7 @@ REFUSALS = {
         "2^31), not times 0.5: restrict the scales of this layer's weights and activations to "
         "powers of two"),
     "hidden scales": (hidden_of(weight_scale=[[0.5], [1.0], [0.5]]),
-        "Quant node hidden: scale of the weights must be the same for all outputs of a dense layer "
+        "Quant node hidden: scale of the weights must be the same for all outputs of a layer "
         "that does not emit bits"),
     "hidden rounding": (hidden_of(mode="ROUND"),
         "Quant node hidden: rounding mode must be FLOOR or HALF_UP, which a shift computes, not "

@@ -133,7 +133,8 @@ def test_newer_schema_is_refused(case, tmp_path, monkeypatch):
     ({"bits": np.zeros((1, 1, 1), np.uint8)}, "chip",
      "Trace source must be one of ('reference', 'rtl'), not 'chip'"),
     ({"acc": np.zeros(1, int)}, "rtl", "Layer x must have either bits or outputs, not ['acc']"),
-    ({"bits": np.full((1, 1, 1), 2, np.uint8)}, "rtl", "Array x/bits must hold bits, not 2"),
+    ({"bits": np.full((1, 1, 1), 300, np.int64)}, "rtl",
+     "Array x/bits must hold bits or values of 8 bits, not 300"),
     ({"outputs": np.zeros(1)}, "rtl",
      "Array x/outputs must be integers of (1,) dimensions, not float64 of shape (1,)"),
 ])

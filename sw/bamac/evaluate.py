@@ -51,9 +51,9 @@ def scores_at(level, network, metadata, features, array="small"):
     if level not in LEVELS:
         raise ValueError(f"Level must be one of {', '.join(LEVELS)}, not {level!r}")
     if level in ("integer", "qonnx", "rtl"):
-        from bamac.integerise import integerise
+        from bamac.pipeline import integer_network
 
-        integer = integerise(network, metadata)
+        integer = integer_network(network, metadata)
         raw = _raw_outputs(level, integer, fewer_bits(features, integer.input.bits), array)
         return raw * integer.score_scale + integer.score_offset
     from bamac.train import predict
@@ -142,11 +142,10 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
 def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
     """Scores of an audio file at one level: each window's, and their mean."""
     from bamac.checkpoint import load_network
-    from bamac.integerise import integerise
-    from bamac.pipeline import frames_of_clip
+    from bamac.pipeline import frames_of_clip, integer_network
 
     network, metadata = load_network(model_path)
-    integer = integerise(network, metadata)
+    integer = integer_network(network, metadata)
     frames, _ = frames_of_clip(integer.input, integer.name, integer.front_end, clip, warn)
     frames = frames << (8 - integer.input.bits)  # scores_at reads features of 8 bits
     scores = scores_at(level, network, metadata, frames, array)

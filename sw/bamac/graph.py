@@ -21,6 +21,8 @@ __all__ = ["Conv2d", "Dense", "FrontEnd", "GraphError", "InputSpec", "IntegerNet
 
 MAX_KERNEL = 7
 WEIGHT_MAX = 127  # symmetric int8, so that a negative scale can be folded into the weights
+VALUE_MAX = 255  # of the maps of the int8 baseline
+SHIFT_MAX = 15  # of its layers
 
 
 class GraphError(ValueError):
@@ -83,32 +85,50 @@ class InputSpec:
 class Conv2d:
     """Convolution whose outputs are bits: ``bit = acc >= threshold[channel]``, then pooling.
 
+    With ``bias`` in the place of thresholds its outputs are *values* of 8 bits, ``clamp((acc +
+    bias[channel]) >> shift, 0, 255)``, as in the int8 twin that binary networks are measured
+    against.
+
     Parameters
     ----------
     weights : int array (out_channels, in_channels, kernel_rows, kernel_cols), in -127..127
-    thresholds : int array (out_channels,)
+    thresholds : int array (out_channels,), or None
     stride : 1 or 2, the same in both directions
     padding : (top, bottom, left, right) of zeros
     pool : (rows, cols) of a max pool with stride = size and floor semantics; (1, 1) is none
-    global_pool : None, ``"max"`` (OR over the map) or ``"sum"`` (popcount over the map)
+    global_pool : None, ``"max"`` (OR over the map) or ``"sum"`` (popcount over the map; of values
+        ``min(sum >> pool_shift, 255)``)
+    bias : int array (out_channels,), or None; the rounding constant is part of it
+    shift, pool_shift : 0..15, of values
     """
 
     name: str
     weights: np.ndarray
-    thresholds: np.ndarray
+    thresholds: np.ndarray | None = None
     stride: int = 1
     padding: tuple = (0, 0, 0, 0)
     pool: tuple = (1, 1)
     global_pool: str | None = None
+    bias: np.ndarray | None = None
+    shift: int = 0
+    pool_shift: int = 0
 
     def __post_init__(self):
         w = _weights(self.weights, f"{self.name}: weights", 4)
         object.__setattr__(self, "weights", w)
-        t = _int_array(self.thresholds, f"{self.name}: thresholds", 1)
-        object.__setattr__(self, "thresholds", t)
+        _require((self.thresholds is None) != (self.bias is None),
+                 f"{self.name}: must have either thresholds (bits) or a bias (values)")
+        kind = "thresholds" if self.bias is None else "bias"
+        t = _int_array(getattr(self, kind), f"{self.name}: {kind}", 1)
+        object.__setattr__(self, kind, t)
         _require(t.shape[0] == w.shape[0],
-                 f"{self.name}: thresholds must be one per output channel ({w.shape[0]}), "
+                 f"{self.name}: {kind} must be one per output channel ({w.shape[0]}), "
                  f"not {t.shape[0]}")
+        for what, used in (("shift", self.values),
+                           ("pool_shift", self.values and self.global_pool == "sum")):
+            most = SHIFT_MAX if used else 0
+            _require(0 <= getattr(self, what) <= most,
+                     f"{self.name}: {what} must be in 0..{most}, not {getattr(self, what)}")
         _require(max(w.shape[2:]) <= MAX_KERNEL,
                  f"{self.name}: kernel must be at most {MAX_KERNEL} x {MAX_KERNEL}, "
                  f"not {w.shape[2]} x {w.shape[3]}")
@@ -134,6 +154,11 @@ class Conv2d:
     @property
     def out_channels(self):
         return self.weights.shape[0]
+
+    @property
+    def values(self):
+        """Whether the outputs are 8-bit values, not bits."""
+        return self.bias is not None
 
     @property
     def kernel(self):
@@ -239,6 +264,8 @@ class IntegerNetwork:
             last = conv is self.convs[-1]
             _require(last == (conv.global_pool is not None),
                      f"{conv.name}: the last convolution, and no other, must end in a global pool")
+            _require(conv.values == self.values,
+                     f"{conv.name}: the maps of all convolutions must be alike, bits or values")
         for dense in self.denses:
             _require(dense.in_channels == channels,
                      f"{dense.name}: expects {dense.in_channels} inputs, gets {channels}")
@@ -255,6 +282,11 @@ class IntegerNetwork:
     def denses(self):
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
 
+    @property
+    def values(self):
+        """Whether the maps hold 8-bit values, not bits."""
+        return self.convs[0].values
+
     def map_shapes(self):
         """``(channels, rows, cols)`` at the input of each convolution, and after the last one."""
         shapes = [(1, self.input.rows, self.input.cols)]
@@ -265,7 +297,8 @@ class IntegerNetwork:
     def vector_bits(self):
         """Bits of the unsigned vector at the input of each dense layer."""
         _, rows, cols = self.map_shapes()[-1]
-        bits = [(rows * cols).bit_length() if self.convs[-1].global_pool == "sum" else 1]
+        bits = [8 if self.values else
+                (rows * cols).bit_length() if self.convs[-1].global_pool == "sum" else 1]
         bits += [1 if dense.emit == "bit" else dense.bits for dense in self.denses[:-1]]
         return bits
 
@@ -281,7 +314,9 @@ class IntegerNetwork:
             if isinstance(layer, Conv2d):
                 put("conv2d", layer.name, layer.weights.shape, layer.stride, layer.padding,
                     layer.pool, layer.global_pool)
-                h.update(layer.thresholds.astype("<i8").tobytes())
+                if layer.values:
+                    put("values", layer.shift, layer.pool_shift)
+                h.update((layer.bias if layer.values else layer.thresholds).astype("<i8").tobytes())
             else:
                 put("dense", layer.name, layer.weights.shape, layer.emit, layer.bits, layer.shift)
                 h.update(layer.bias.astype("<i8").tobytes())

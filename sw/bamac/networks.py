@@ -6,8 +6,8 @@ A network is a chain of convolutions, a global pool and a dense head, described 
 int8 features as they are (rows = frames, cols = mel bands).
 
 Four variants: ``fp32`` (ReLU), ``w8`` (ReLU, int8 weights, the rest in float: a row of the
-accuracy table, with no integer form), ``bam`` (binary maps, float weights) and ``bam-w8`` (binary
-maps, int8 weights and an integer head).
+accuracy table), ``bam`` (binary maps, float weights) and ``bam-w8`` (binary maps, int8 weights and
+an integer head).
 
 Training order within a stage is convolution, max pool, batch norm, activation: for a positive
 batch norm gain this equals pooling the activations (a 2x2 max pool of bits is their OR), costs a

@@ -18,8 +18,8 @@ import numpy as np
 from bamac import reference, trace
 from bamac.graph import Conv2d, GraphError
 
-__all__ = ["InputError", "default_model", "frames_of_clip", "frames_of_file", "load_model",
-           "memory_count", "run", "simulate_program"]
+__all__ = ["InputError", "default_model", "frames_of_clip", "frames_of_file",
+           "integer_network", "load_model", "memory_count", "run", "simulate_program"]
 
 ASSETS = Path(__file__).parent / "assets"
 RESULT_SCHEMA = 1
@@ -64,11 +64,27 @@ def load_model(path=None):
         return qonnx_import.load(path)
     if path.suffix == ".pt":
         from bamac.checkpoint import load_network
+
+        return integer_network(*load_network(path))
+    raise InputError(f"Model must be an .onnx or .pt file, not {path}")
+
+
+def integer_network(module, metadata):
+    """The integer network of a checkpoint's content, see :func:`bamac.checkpoint.load_network`.
+
+    One with ReLU maps (variant ``fp32`` or ``w8``) becomes a network with 8-bit maps, see
+    :mod:`bamac.post_training`; the ranges of its values are taken from the clips that ship with the
+    package.
+    """
+    if module.config.binary:
         from bamac.integerise import integerise
 
-        module, metadata = load_network(path)
         return integerise(module, metadata)
-    raise InputError(f"Model must be an .onnx or .pt file, not {path}")
+    from bamac.post_training import calibration_frames, front_end_of, integerise_values
+
+    front_end = front_end_of(metadata)
+    source = _front_end(module.config.name, front_end, module.config.rows, module.config.cols)
+    return integerise_values(module, calibration_frames(source, demo_clips()), front_end)
 
 
 def _front_end(name, front_end, rows, cols):

@@ -6,7 +6,8 @@ tools read: weights through 8-bit ``Quant``, activations through 1-bit ``Quant``
 accumulators could leave float32's exact range is refused.
 
 A bit is ``acc >= T``. For an integer accumulator that is ``acc + (0.5 - T) > 0``, and qonnx's
-``Quant`` of one bit, unsigned, rounding mode CEIL, is exactly ``x > 0``.
+``Quant`` of one bit, unsigned, rounding mode CEIL, is exactly ``x > 0``. Maps of 8-bit values, and
+their global sum, go through an unsigned ``Quant`` of 8 bits, rounding mode FLOOR.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import numpy as np
 
 from bamac import files
-from bamac.graph import Conv2d, GraphError
+from bamac.graph import VALUE_MAX, Conv2d, GraphError
 
 __all__ = ["METADATA_KEY", "OUTPUT_NAMES", "export", "model"]
 
@@ -47,12 +48,17 @@ def _check_exact(network):
     for layer in network.layers:
         weights = np.abs(layer.weights.reshape(layer.out_channels, -1))
         if isinstance(layer, Conv2d):
-            reach = int(weights.sum(axis=1).max()) * magnitude
-            _check_range(layer.name, reach, _INTEGERS, "accumulators")
-            _check_range(layer.name, int(np.abs(layer.thresholds).max()), _HALVES, "thresholds")
-            magnitude = 1
+            reach = weights.sum(axis=1) * magnitude
+            if layer.values:
+                reach = reach + np.abs(layer.bias)
+                magnitude = VALUE_MAX
+            else:
+                _check_range(layer.name, int(np.abs(layer.thresholds).max()), _HALVES,
+                             "thresholds")
+                magnitude = 1
+            _check_range(layer.name, int(reach.max()), _INTEGERS, "accumulators")
             if layer.global_pool == "sum":
-                _check_range(layer.name, rows * cols, _INTEGERS, "the global sum")
+                _check_range(layer.name, rows * cols * magnitude, _INTEGERS, "the global sum")
         else:
             top = (1 << next(vector_bits)) - 1
             reach = int((weights.sum(axis=1) * top + np.abs(layer.bias)).max())
@@ -97,6 +103,15 @@ class _Writer:
         raw = self.constant(f"{layer.name}/weights", array)
         return self.quant(raw, f"{layer.name}/weights_q", array.shape, 8, True, narrow=1)
 
+    def unsigned(self, tensor, output, shape, bits, shift, floor):
+        """``clamp(tensor >> shift)`` to unsigned integers; ``floor`` names what is in between."""
+        if shift == 0:
+            return self.quant(tensor, output, shape, bits, False, rounding="FLOOR")
+        # Quant keeps the magnitude of what it rounds; a power of two takes it back to integers
+        scaled = self.quant(tensor, floor, shape, bits, False, 1 << shift, "FLOOR")
+        return self.node("Mul", [scaled, self.constant(f"const/2^-{shift}", 2.0 ** -shift)],
+                         output, shape)
+
     def step(self, tensor, name, shape):
         return self.quant(tensor, OUTPUT_NAMES["bits"].format(name), shape, 1, False,
                           rounding="CEIL")
@@ -111,10 +126,16 @@ def _conv(writer, layer, tensor, shape):
                          kernel_shape=[int(k) for k in layer.kernel],
                          strides=[layer.stride, layer.stride], pads=[top, left, bottom, right],
                          dilations=[1, 1], group=1)
-    offset = writer.constant(f"{layer.name}/offset",
-                             0.5 - layer.thresholds.reshape(1, -1, 1, 1))
-    tensor = writer.node("Add", [tensor, offset], f"{layer.name}/above", shape)
-    tensor = writer.step(tensor, layer.name, shape)
+    if layer.values:
+        bias = writer.constant(f"{layer.name}/bias", layer.bias.reshape(1, -1, 1, 1))
+        tensor = writer.node("Add", [tensor, bias], f"{layer.name}/biased", shape)
+        tensor = writer.unsigned(tensor, OUTPUT_NAMES["bits"].format(layer.name), shape, 8,
+                                 layer.shift, f"{layer.name}/floor")
+    else:
+        offset = writer.constant(f"{layer.name}/offset",
+                                 0.5 - layer.thresholds.reshape(1, -1, 1, 1))
+        tensor = writer.node("Add", [tensor, offset], f"{layer.name}/above", shape)
+        tensor = writer.step(tensor, layer.name, shape)
     if layer.pool != (1, 1):
         shape = (1, layer.out_channels, rows // layer.pool[0], cols // layer.pool[1])
         tensor = writer.node("MaxPool", [tensor], f"{layer.name}/pooled", shape,
@@ -128,6 +149,9 @@ def _conv(writer, layer, tensor, shape):
             axes = writer.constant("const/axes", [2, 3], np.int64)
             tensor = writer.node("ReduceSum", [tensor, axes], f"{layer.name}/global", pooled,
                                  keepdims=1)
+            if layer.values:
+                tensor = writer.unsigned(tensor, f"{layer.name}/global_q", pooled, 8,
+                                         layer.pool_shift, f"{layer.name}/global_floor")
         tensor = writer.node("Flatten", [tensor], OUTPUT_NAMES["vector"],
                              (1, layer.out_channels), axis=1)
     return tensor, (layer.out_channels, *shape[2:])
@@ -146,14 +170,8 @@ def _dense(writer, layer, tensor):
     if layer.emit == "raw":
         return writer.node("Add", [tensor, bias], OUTPUT_NAMES["raw"], shape)
     tensor = writer.node("Add", [tensor, bias], f"{layer.name}/acc", shape)
-    output = OUTPUT_NAMES["outputs"].format(layer.name)
-    if layer.shift == 0:
-        return writer.quant(tensor, output, shape, layer.bits, False, rounding="FLOOR")
-    # Quant keeps the magnitude of what it rounds; a power of two takes it back to integers, exactly
-    scaled = writer.quant(tensor, f"{layer.name}/floor", shape, layer.bits, False,
-                          1 << layer.shift, "FLOOR")
-    down = writer.constant(f"const/2^-{layer.shift}", 2.0 ** -layer.shift)
-    return writer.node("Mul", [scaled, down], output, shape)
+    return writer.unsigned(tensor, OUTPUT_NAMES["outputs"].format(layer.name), shape, layer.bits,
+                           layer.shift, f"{layer.name}/floor")
 
 
 def _metadata(network):

@@ -150,14 +150,19 @@ class _Importer:
         mode = self.attributes.get("rounding_mode", "ROUND").upper()
         if isinstance(self.state, _Real):
             return self._quant_input(scale, bits, signed, narrow)
-        state = self.need(_Accumulators, "activations are quantised twice")
+        summed = self._sum_of_values()
+        if not summed:
+            self.need(_Accumulators, "activations are quantised twice")
         if signed:
-            self.refuse("activations must be unsigned: 1 bit after a convolution, 1 to 16 bits "
-                        "after a dense layer")
+            self.refuse("activations must be unsigned: 1 or 8 bits after a convolution, 1 to 16 "
+                        "bits after a dense layer")
         if narrow:
             self.refuse("narrow range must be off for unsigned activations")
-        if state.layer["kind"] == "conv" and bits != 1:
-            self.refuse(f"activations of a convolution must be 1 bit, not {bits}")
+        if summed:
+            return self._quant_sum(scale, bits, mode)
+        state = self.state
+        if state.layer["kind"] == "conv" and bits not in (1, 8):
+            self.refuse(f"activations of a convolution must be 1 bit, or 8, not {bits}")
         # "unsigned" of one bit and "bit" are one thing; the rounding mode tells which was meant
         if bits == 1 and not (state.layer["kind"] == "dense" and mode in ("FLOOR", "DOWN")):
             return self._step(*self._step_of(mode, scale), scale)
@@ -233,7 +238,7 @@ class _Importer:
         return int(value)
 
     def _unsigned(self, scale, bits, mode):
-        """Close a dense layer that emits ``clamp((acc + bias) >> shift)``."""
+        """Close a layer that emits ``clamp((acc + bias) >> shift)``."""
         state, layer = self.state, self.state.layer
         if bits > 16:
             self.refuse(f"activations of a dense layer must be 1 to 16 bits, not {bits}")
@@ -251,8 +256,8 @@ class _Importer:
             shifts.add(shift)
             bias.append((offset / gain, shift))
         if len(shifts) > 1:
-            self.refuse("scale of the weights must be the same for all outputs of a dense layer "
-                        "that does not emit bits")
+            self.refuse("scale of the weights must be the same for all outputs of a layer that "
+                        "does not emit bits")
         shift = shifts.pop()
         unit = 1 << shift
         rounded = []
@@ -273,6 +278,22 @@ class _Importer:
                      bias=np.array([self._int64(b) for b in rounded], np.int64))
         self.layers.append(layer)
         self.state = _Integers(state.shape, scale, Fraction(0), bits)
+
+    def _sum_of_values(self):
+        """Whether the current tensor is a global sum of 8-bit values, not quantised yet."""
+        return isinstance(self.state, _Integers) and self.state.bits > 8 \
+            and bool(self.layers) and self.layers[-1].get("emit") == "unsigned" \
+            and self.layers[-1].get("global") == "sum"
+
+    def _quant_sum(self, scale, bits, mode):
+        """Bring a global sum of 8-bit values back to 8 bits: ``min(sum >> pool_shift, 255)``."""
+        ratio = scale / self.state.scale
+        shift = ratio.numerator.bit_length() - 1
+        if bits != 8 or mode not in ("FLOOR", "DOWN") or ratio != 1 << shift:
+            self.refuse("a global sum of 8-bit values must be quantised to 8 bits, with rounding "
+                        "mode FLOOR and a scale that is a power of two times the sum's")
+        self.layers[-1]["pool_shift"] = shift
+        self.state = _Integers(self.state.shape, scale, Fraction(0), 8)
 
     # --- layers
 
@@ -406,6 +427,9 @@ class _Importer:
         if len(state.shape) != 2 or not any("global" in layer for layer in self.layers):
             self.refuse("a dense layer must follow a global pool (max, sum or average) and a "
                         "Flatten: maps of a fixed size cannot be streamed")
+        if self._sum_of_values():
+            self.refuse("a global sum of 8-bit values must be quantised to 8 bits (unsigned, "
+                        "rounding mode FLOOR, a power of two times its scale)")
         weights, scales = self._weights(1, out_axis, 2)
         if weights.shape[1] != state.shape[1]:
             self.refuse(f"weight must be for {state.shape[1]} inputs, not {weights.shape[1]}")
@@ -562,10 +586,12 @@ class _Importer:
             layer["global"] = "max"
         else:
             if not isinstance(state, _Integers):
-                self.refuse("a global sum or average must follow the 1-bit Quant")
+                self.refuse("a global sum or average must follow the Quant of the map")
             size = state.shape[2] * state.shape[3]
             self.layers[-1]["global"] = "sum"
-            state.bits = size.bit_length()
+            state.bits = (size * ((1 << state.bits) - 1)).bit_length()
+            if state.bits <= 8 and self.layers[-1].get("emit") == "unsigned":
+                state.bits = 9  # of a sum that is still to be quantised, whatever it reaches
             if how == "average":
                 state.scale = state.scale / size
             else:
@@ -778,8 +804,11 @@ def from_model(model, name="network"):
         entry.get("name") for entry in metadata.get("layers", ())] else None
     for index, (layer, title) in enumerate(zip(importer.layers, names, strict=True)):
         if layer["kind"] == "conv":
-            layers.append(Conv2d(title, layer["weights"], layer["thresholds"], layer["stride"],
-                                 layer["padding"], layer["pool"], layer.get("global")))
+            values = {name: layer[name] for name in ("bias", "shift", "pool_shift")
+                      if name in layer}
+            layers.append(Conv2d(title, layer["weights"], layer.get("thresholds"),
+                                 layer["stride"], layer["padding"], layer["pool"],
+                                 layer.get("global"), **values))
             continue
         bits, shift = layer.get("bits", 8), layer.get("shift", 0)
         if layer["emit"] != "unsigned" and carried:
@@ -796,9 +825,11 @@ def load(path):
     (any rounding mode; bias, batch norm, per-channel arithmetic and max pool before it, max pool
     after it), a global max, sum or average pool, dense layers (``Gemm`` or ``MatMul``) whose hidden
     activations are 1-bit, or unsigned with a scale that is a power of two times the accumulator's,
-    and the plain result of the last. Weights go through ``Quant`` with any scale per output
-    channel, or are integers. The computation is the exact real arithmetic of the file's numbers; a
-    float32 executor can differ from it only where a sum comes within its own rounding of a step.
+    and the plain result of the last. All convolutions may have 8-bit activations instead, quantised
+    as a dense layer's are, and so is the global sum of such maps. Weights go through ``Quant`` with
+    any scale per output channel, or are integers. The computation is the exact real arithmetic of
+    the file's numbers; a float32 executor can differ from it only where a sum comes within its own
+    rounding of a step.
 
     Raises
     ------

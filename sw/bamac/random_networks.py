@@ -7,12 +7,21 @@ shows; accumulators fit a stated number of bits, because hardware refuses the ot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bamac import reference
-from bamac.graph import WEIGHT_MAX, Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
+from bamac.graph import (
+    SHIFT_MAX,
+    VALUE_MAX,
+    WEIGHT_MAX,
+    Conv2d,
+    Dense,
+    GraphError,
+    InputSpec,
+    IntegerNetwork,
+)
 
 __all__ = [
     "Case",
@@ -46,7 +55,7 @@ def accumulator_range(layer, bits, signed=False):
     arrays, one value per output channel.
     """
     weights = layer.weights.reshape(layer.out_channels, -1)
-    start = -layer.thresholds if isinstance(layer, Conv2d) else layer.bias
+    start = layer.bias if layer.bias is not None else -layer.thresholds
     if signed:
         start = start - (1 << (bits - 1)) * weights.sum(axis=1)
     top = (1 << bits) - 1
@@ -55,24 +64,40 @@ def accumulator_range(layer, bits, signed=False):
     return np.minimum(low, start), np.maximum(high, start)
 
 
+def _spread(sums, bits):
+    """A bias for each row of ``sums``, and one shift, with which values of ``bits`` bits differ.
+
+    The largest ones are clamped, and what lies below a row's median becomes zero.
+    """
+    bias = -np.median(sums, axis=1).astype(np.int64)
+    reach = int((sums + bias[:, None]).max()) * 3 // 4
+    shift = min(max(0, reach.bit_length() - bits), SHIFT_MAX)
+    return bias + ((1 << shift) >> 1), shift
+
+
 def _fits(layer, bits, signed, acc_bits):
     low, high = accumulator_range(layer, bits, signed)
     return low.min() >= -(1 << (acc_bits - 1)) and high.max() < 1 << (acc_bits - 1)
 
 
 class _Builder:
-    """Grows a network layer by layer, computing it on its frames as it goes."""
+    """Grows a network layer by layer, computing it on its frames as it goes.
 
-    def __init__(self, rng, spec, frames, acc_bits, quantile=None):
+    With ``values`` its maps hold 8-bit values, not bits.
+    """
+
+    def __init__(self, rng, spec, frames, acc_bits, quantile=None, values=False):
         self.rng, self.spec, self.acc_bits = rng, spec, acc_bits
-        self.frames, self.quantile = frames, quantile
+        self.frames, self.quantile, self.values = frames, quantile, values
         self.maps = [window[np.newaxis] for window in frames]
         self.bits, self.signed = spec.bits, spec.signed
         self.layers = []
 
     @property
     def _input_max(self):
-        return max(-self.spec.min, self.spec.max) if not self.layers else 1
+        if not self.layers:
+            return max(-self.spec.min, self.spec.max)
+        return VALUE_MAX if self.values else 1
 
     def weights(self, shape):
         """Random weights, a tenth of them zero, now and then at the extremes."""
@@ -90,27 +115,32 @@ class _Builder:
         in_channels = self.maps[0].shape[0]
         if weights is None:
             weights = self.weights((channels, in_channels, *kernel))
-        probe = Conv2d(name, weights, np.zeros(channels, np.int64), stride, padding, pool,
-                       global_pool)
+        shape = (stride, padding, pool, global_pool)
+        probe = Conv2d(name, weights, np.zeros(channels, np.int64), *shape)
         if min(probe.pooled_shape(*self.maps[0].shape[1:])) < 1:
             raise GraphError(f"{name}: the map before it is too small for its kernel and pool")
         accs = [reference.conv_accumulators(probe, a, self._input_max) for a in self.maps]
         flat = np.concatenate([acc.reshape(channels, -1) for acc in accs], axis=1)
-        # A quantile rather than the median, so that neighbouring channels differ in density; an
-        # accumulator equal to its threshold is a case that must occur
-        quantile = self.rng.uniform(0.3, 0.9) if self.quantile is None else self.quantile
-        thresholds = np.quantile(flat, quantile, axis=1, method="nearest").astype(np.int64)
-        layer = Conv2d(name, weights, thresholds, stride, padding, pool, global_pool)
+        if self.values:
+            bias, shift = _spread(flat, 8)
+            layer = Conv2d(name, weights, None, *shape, bias=bias, shift=shift)
+        else:
+            # A quantile rather than the median, so that neighbouring channels differ in density; an
+            # accumulator equal to its threshold is a case that must occur
+            quantile = self.rng.uniform(0.3, 0.9) if self.quantile is None else self.quantile
+            thresholds = np.quantile(flat, quantile, axis=1, method="nearest").astype(np.int64)
+            layer = Conv2d(name, weights, thresholds, *shape)
         if not _fits(layer, self.bits, self.signed, self.acc_bits):
             raise GraphError(f"{name}: does not fit {self.acc_bits} bits")
-        maps = [reference.max_pool((acc >= thresholds[:, None, None]).astype(np.uint8), pool)
-                for acc in accs]
+        maps = [reference.max_pool(reference.conv_outputs(layer, acc), pool) for acc in accs]
+        if self.values and global_pool == "sum":
+            most = max(int(a.sum(axis=(1, 2), dtype=np.int64).max()) for a in maps)
+            layer = replace(layer, pool_shift=max(0, (most * 3 // 4 >> 8).bit_length()))
         self.layers.append(layer)
-        self.maps, self.bits, self.signed = maps, 1, False
-        if global_pool == "max":
-            self.vectors = [a.max(axis=(1, 2)).astype(np.int64) for a in maps]
-        elif global_pool == "sum":
-            self.vectors = [a.sum(axis=(1, 2), dtype=np.int64) for a in maps]
+        self.maps, self.bits, self.signed = maps, 8 if self.values else 1, False
+        if global_pool is not None:
+            self.vectors = [reference.global_pool(layer, a) for a in maps]
+        if global_pool == "sum" and not self.values:
             self.bits = int(maps[0][0].size).bit_length()
 
     def dense(self, index, features, emit, bits):
@@ -120,6 +150,8 @@ class _Builder:
         shift = 0
         if emit == "bit":
             bias = -np.median(sums, axis=0).astype(np.int64)
+        elif emit == "unsigned" and self.values:
+            bias, shift = _spread(sums.T, bits)
         elif emit == "unsigned":
             bias = (np.abs(sums).max(axis=0) // 2 - np.median(sums, axis=0)).astype(np.int64)
             reach = int(np.abs(sums + bias).max())
@@ -145,11 +177,11 @@ def _frames(rng, spec, windows):
     return frames.astype(np.int16)
 
 
-def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels, pools):
+def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels, pools, values):
     signed = bool(rng.integers(2))
     spec = InputSpec(int(rng.integers(5, max_rows + 1)), int(rng.integers(5, max_cols + 1)),
                      bits=int(rng.integers(2, 9)), signed=signed)
-    builder = _Builder(rng, spec, _frames(rng, spec, windows), acc_bits)
+    builder = _Builder(rng, spec, _frames(rng, spec, windows), acc_bits, values=values)
     n_convs = int(rng.integers(1, 4))
     for i in range(n_convs):
         kernel = KERNELS[rng.integers(len(KERNELS))]
@@ -168,6 +200,8 @@ def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels, pool
     for i in range(n_denses):
         if i == n_denses - 1:
             builder.dense(i + 1, int(rng.integers(1, 6)), "raw", 8)
+        elif values:
+            builder.dense(i + 1, int(rng.choice(channels)), "unsigned", 8)
         else:
             builder.dense(i + 1, int(rng.choice(channels)),
                           ("bit", "unsigned")[rng.integers(2)], int(rng.integers(1, 11)))
@@ -177,7 +211,7 @@ def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels, pool
 
 
 def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, channels=CHANNELS,
-                pools=POOLS):
+                pools=POOLS, values=False):
     """A random :class:`Case`; the same arguments always give the same one.
 
     Parameters
@@ -192,13 +226,15 @@ def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, chann
         What channel counts are drawn from.
     pools : sequence of (rows, cols)
         What pools are drawn from; no geometry maps all of the default ones.
+    values : bool
+        Maps of 8-bit values instead of bits, and a head of such: what int8 lanes run.
     """
     rng = np.random.default_rng([0xBA3AC, seed])
     # Some draws shrink a map to nothing or outgrow the accumulator: draw again
     for _ in range(1000):
         try:
             return _try_random(rng, f"random-{seed}", acc_bits, windows, max_rows, max_cols,
-                               channels, pools)
+                               channels, pools, values)
         except GraphError:
             continue
     raise ValueError(f"Accumulator bits must leave room for a network, not {acc_bits}")
@@ -248,10 +284,10 @@ def corner_cases():
     return cases
 
 
-def _speech_network(name, spec, seed, convs, global_pool, quantile):
+def _speech_network(name, spec, seed, convs, global_pool, quantile, values=False):
     """3x3 convolutions of (channels, pool), then the dense head of the paper, 64-64-1."""
     rng = np.random.default_rng([0x9A9E5, seed])
-    builder = _Builder(rng, spec, _frames(rng, spec, 1), 20, quantile)
+    builder = _Builder(rng, spec, _frames(rng, spec, 1), 24 if values else 20, quantile, values)
     for index, (channels, pool) in enumerate(convs):
         last = global_pool if index == len(convs) - 1 else None
         builder.conv(channels, (3, 3), 1, (1, 1, 1, 1), pool, last)
@@ -262,11 +298,14 @@ def _speech_network(name, spec, seed, convs, global_pool, quantile):
     return Case(name, network, builder.frames)
 
 
-def paper_network(seed=0, *, rows=249, cols=120, global_pool="max", quantile=0.88):
-    """A :class:`Case` of the paper's shape with random weights and about 12 % ones in every map."""
+def paper_network(seed=0, *, rows=249, cols=120, global_pool="max", quantile=0.88, values=False):
+    """A :class:`Case` of the paper's shape with random weights and about 12 % ones in every map.
+
+    With ``values``, its maps hold 8-bit values instead.
+    """
     convs = ((32, (2, 2)), (32, (2, 2)), (32, (2, 2)), (64, (1, 1)))
     return _speech_network("paper-shape", InputSpec(rows, cols), seed, convs, global_pool,
-                           quantile)
+                           quantile, values)
 
 
 def p808_network(seed=0, *, rows=900, cols=120, global_pool="max", quantile=0.88):

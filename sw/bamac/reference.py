@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bamac.graph import Conv2d, Dense, GraphError
+from bamac.graph import VALUE_MAX, Conv2d, Dense, GraphError
 
 __all__ = [
     "ConvTrace", "DenseTrace", "ReferenceTrace", "check_frames", "conv_accumulators",
-    "dense_accumulators", "max_pool", "run",
+    "conv_outputs", "dense_accumulators", "global_pool", "max_pool", "run",
 ]
 
 # Engines in the order of speed, with the largest integer up to which they are exact.
@@ -27,9 +27,10 @@ _ENGINES = ((np.float32, 1 << 24), (np.float64, 1 << 53))
 class ConvTrace:
     """What one convolution computed.
 
-    ``bits`` (channels, rows, cols) uint8 is ``acc >= threshold`` before pooling, ``pooled`` the map
-    after the layer's max pool, ``vector`` (channels,) int64 the result of its global pool or None,
-    ``acc`` the accumulators, int64, or None when they were not asked for.
+    ``bits`` (channels, rows, cols) uint8 is ``acc >= threshold`` before pooling, or the 8-bit
+    values of a layer that has values, ``pooled`` the map after the layer's max pool, ``vector``
+    (channels,) int64 the result of its global pool or None, ``acc`` the accumulators, int64, or
+    None when they were not asked for.
     """
 
     name: str
@@ -154,6 +155,24 @@ def emit(dense, acc):
     return acc
 
 
+def conv_outputs(conv, acc):
+    """The map (channels, rows, cols) uint8 that ``conv`` makes of its accumulators, not pooled."""
+    if conv.values:
+        shifted = (acc + conv.bias[:, np.newaxis, np.newaxis]) >> conv.shift
+        return np.clip(shifted, 0, VALUE_MAX).astype(np.uint8)
+    return (acc >= conv.thresholds[:, np.newaxis, np.newaxis]).astype(np.uint8)
+
+
+def global_pool(conv, pooled):
+    """The vector (channels,) int64 of a map under the layer's global pool, or None."""
+    if conv.global_pool == "max":
+        return pooled.max(axis=(1, 2)).astype(np.int64)
+    if conv.global_pool == "sum":
+        total = pooled.sum(axis=(1, 2), dtype=np.int64)
+        return np.minimum(total >> conv.pool_shift, VALUE_MAX) if conv.values else total
+    return None
+
+
 def run(network, frames, *, keep_acc=False):
     """Run ``network`` on one window of integer ``frames`` (rows, cols).
 
@@ -179,19 +198,19 @@ def run(network, frames, *, keep_acc=False):
         if isinstance(layer, Conv2d):
             reach = _reach(layer, input_max)
             sums = _conv_sums(layer, activations, reach)
-            bits = _at_least(sums, layer.thresholds, reach)
+            if layer.values:
+                bits = conv_outputs(layer, sums.astype(np.int64))
+            else:
+                bits = _at_least(sums, layer.thresholds, reach)
             pooled = max_pool(bits, layer.pool)
-            vector = None
-            if layer.global_pool == "max":
-                vector = pooled.max(axis=(1, 2)).astype(np.int64)
-            elif layer.global_pool == "sum":
-                vector = pooled.sum(axis=(1, 2), dtype=np.int64)
+            vector = global_pool(layer, pooled)
             layers[layer.name] = ConvTrace(layer.name, bits, pooled, vector,
                                            sums.astype(np.int64) if keep_acc else None)
-            activations, input_max = pooled, 1
+            activations, input_max = pooled, VALUE_MAX if layer.values else 1
             if vector is not None:
                 pool_vector = features = vector
-                input_max = 1 if layer.global_pool == "max" else pooled[0].size
+                if layer.global_pool == "sum" and not layer.values:
+                    input_max = pooled[0].size
         else:
             assert isinstance(layer, Dense)
             acc = dense_accumulators(layer, features, input_max)

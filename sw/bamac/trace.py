@@ -39,8 +39,8 @@ class Trace:
     ----------
     layers : dict
         Per layer, in execution order, a dict of integer arrays: for a convolution ``bits``
-        (channels, rows, cols) before pooling, for a dense layer ``outputs`` (features,); both may
-        have ``acc`` of the same shape.
+        (channels, rows, cols) before pooling (values of 8 bits where the network has such), for a
+        dense layer ``outputs`` (features,); both may have ``acc`` of the same shape.
     source : ``"reference"`` or ``"rtl"``
     network, input : hex digests of what was run
     """
@@ -64,8 +64,9 @@ class Trace:
                 if array.dtype.kind not in "iu" or array.ndim not in _NDIM[kind]:
                     raise TraceError(f"Array {name}/{kind} must be integers of {_NDIM[kind]} "
                                      f"dimensions, not {array.dtype} of shape {array.shape}")
-            if "bits" in arrays and arrays["bits"].size and arrays["bits"].max() > 1:
-                raise TraceError(f"Array {name}/bits must hold bits, not {arrays['bits'].max()}")
+            if "bits" in arrays and arrays["bits"].size and arrays["bits"].max() > 255:
+                raise TraceError(f"Array {name}/bits must hold bits or values of 8 bits, "
+                                 f"not {arrays['bits'].max()}")
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,13 @@ def walks(network, geometry):
     Raises
     ------
     CompileError
-        If a layer has a pool that does not divide the tile, or a size beyond its field.
+        If a layer has a pool that does not divide the tile, or a size beyond its field; or if the
+        maps hold what the lanes cannot take.
     """
+    if network.values:
+        raise CompileError(
+            f"{network.convs[0].name}: its map holds 8-bit values, the lanes of array "
+            f"{geometry.name} take bits; compile a network with binary maps")
     # From the last map up: rows that no later layer looks at are not computed. So a layer's last
     # job always needs its input's last row, and a layer never ends a clip before the one above.
     shapes = network.map_shapes()

@@ -1,0 +1,147 @@
+"""Networks with 8-bit maps: reference, QONNX and the quantisation of a trained network."""
+
+import numpy as np
+import pytest
+
+from bamac import pipeline, qonnx_export, qonnx_import, qonnx_oracle, reference
+from bamac.compiler import CompileError, compile_network
+from bamac.graph import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
+from bamac.random_networks import random_case
+from bamac_hw.geometry import Geometry
+
+MODEL = pipeline.ASSETS / "models" / "paper-fp32.pt"
+
+
+def naive(network, frames):
+    """The definition in Python's own integers: (name, map before pooling or outputs)."""
+    values = frames[None].astype(int)
+    for conv in network.convs:
+        top, bottom, left, right = conv.padding
+        padded = np.pad(values, ((0, 0), (top, bottom), (left, right))).tolist()
+        rows, cols = conv.conv_shape(*values.shape[1:])
+        (height, width), step = conv.kernel, conv.stride
+        weights, bias = conv.weights.tolist(), conv.bias.tolist()
+        out = np.array([[[min(max((bias[o] + sum(
+            weights[o][c][i][j] * padded[c][y * step + i][x * step + j]
+            for c in range(conv.in_channels) for i in range(height) for j in range(width)))
+            // 2**conv.shift, 0), 255) for x in range(cols)] for y in range(rows)]
+            for o in range(conv.out_channels)])
+        yield conv.name, out
+        rows, cols = conv.pooled_shape(*values.shape[1:])
+        ph, pw = conv.pool
+        values = np.array([[[out[c, y * ph:(y + 1) * ph, x * pw:(x + 1) * pw].max()
+                             for x in range(cols)] for y in range(rows)]
+                           for c in range(conv.out_channels)])
+    vector = [plane.max() if conv.global_pool == "max" else
+              min(int(plane.sum()) // 2**conv.pool_shift, 255) for plane in values]
+    for dense in network.denses:
+        vector = [sum(w * v for w, v in zip(row, vector, strict=True)) + b
+                  for row, b in zip(dense.weights.tolist(), dense.bias.tolist(), strict=True)]
+        if dense.emit == "unsigned":
+            vector = [min(max(s // 2**dense.shift, 0), 255) for s in vector]
+        yield dense.name, np.array(vector)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_reference_equals_the_definition(seed):
+    case = random_case(seed, channels=(1, 2, 3, 5, 9), max_rows=12, max_cols=12, values=True)
+    trace = reference.run(case.network, case.frames[0])
+    seen = set()
+    for name, expected in naive(case.network, case.frames[0]):
+        layer = trace.layers[name]
+        actual = layer.bits if hasattr(layer, "bits") else layer.outputs
+        np.testing.assert_array_equal(actual, expected, err_msg=f"seed {seed}, layer {name}")
+        seen |= set(np.unique(actual).tolist())
+    assert len(seen) > 20, "values must differ"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_qonnx_computes_the_same_and_is_read_back(seed, tmp_path):
+    case = random_case(seed, acc_bits=24, values=True)
+    path = tmp_path / "net.onnx"
+    qonnx_export.export(case.network, path)
+    actual = qonnx_oracle.run(case.network, path, case.frames[0])
+    expected = reference.run(case.network, case.frames[0])
+    for conv in case.network.convs:
+        np.testing.assert_array_equal(actual.bits[conv.name], expected.layers[conv.name].bits)
+    for dense in case.network.denses:
+        np.testing.assert_array_equal(actual.outputs[dense.name],
+                                      expected.layers[dense.name].outputs)
+    np.testing.assert_array_equal(actual.vector, expected.vector)
+    assert qonnx_import.load(path).digest() == case.network.digest()
+
+
+def conv(**changes):
+    values = {"bias": np.array([0]), "global_pool": "sum"} | changes
+    return Conv2d("conv", np.ones((1, 1, 1, 1), np.int64), **values)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"thresholds": np.array([1])}, "conv: must have either thresholds (bits) or a bias (values)"),
+    ({"bias": None}, "conv: must have either thresholds (bits) or a bias (values)"),
+    ({"bias": np.array([1, 2])}, "conv: bias must be one per output channel (1), not 2"),
+    ({"shift": 16}, "conv: shift must be in 0..15, not 16"),
+    ({"pool_shift": -1}, "conv: pool_shift must be in 0..15, not -1"),
+    ({"global_pool": "max", "pool_shift": 1}, "conv: pool_shift must be in 0..0, not 1"),
+    ({"bias": None, "thresholds": np.array([1]), "shift": 1},
+     "conv: shift must be in 0..0, not 1"),
+])
+def test_values_that_make_no_sense(changes, message):
+    with pytest.raises(GraphError) as error:
+        conv(**changes)
+    assert str(error.value) == message
+
+
+def test_bits_and_values_do_not_mix():
+    first = Conv2d("first", np.ones((1, 1, 1, 1), np.int64), np.array([1]))
+    score = Dense("score", np.ones((1, 1), np.int64), np.array([0]))
+    with pytest.raises(GraphError, match="^conv: the maps of all convolutions must be alike, "):
+        IntegerNetwork("n", InputSpec(2, 2), (first, conv(), score))
+
+
+def test_a_sum_of_values_must_be_quantised(tmp_path):
+    score = Dense("score", np.ones((1, 1), np.int64), np.array([0]))
+    network = IntegerNetwork("n", InputSpec(2, 2), (conv(pool_shift=2), score))
+    model = qonnx_export.model(network)
+    floor = next(n for n in model.graph.node if n.output[0] == "conv/global_floor")
+    model.graph.node.remove(floor)
+    mul = next(n for n in model.graph.node if n.output[0] == "conv/global_q")
+    mul.input[0] = floor.input[0]
+    with pytest.raises(GraphError, match="a global sum of 8-bit values must be quantised to 8 bi"):
+        qonnx_import.from_model(model)
+
+
+def test_trained_network_in_eight_bits_keeps_its_scores(tmp_path):
+    """Real clips, post-training quantisation of the shipped full-precision twin."""
+    import torch
+
+    from bamac.checkpoint import load_network
+
+    module, _ = load_network(MODEL)
+    network = pipeline.load_model(MODEL)
+    assert network.values and network.name == "paper-int8"
+    path = tmp_path / "paper-int8.onnx"
+    qonnx_export.export(network, path)
+    assert qonnx_import.load(path).digest() == network.digest()
+    for clip in pipeline.demo_clips():
+        frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
+        with torch.no_grad():
+            wanted = float(module(torch.from_numpy(frames[:1, None].astype(np.float32))))
+        assert float(reference.run(network, frames[0]).scores[0]) == pytest.approx(wanted, abs=0.1)
+
+
+def test_arrays_for_bits_refuse_values():
+    network = random_case(0, acc_bits=24, values=True).network
+    with pytest.raises(CompileError) as error:
+        compile_network(network, Geometry.preset("small"))
+    assert str(error.value).startswith("conv1: its map holds 8-bit values, the lanes of array "
+                                       "small take bits; ")
+
+
+def test_binary_checkpoints_have_no_such_form():
+    from bamac.checkpoint import load_network
+    from bamac.post_training import integerise_values
+
+    module, _ = load_network()
+    with pytest.raises(GraphError, match="must have ReLU maps .variant w8 or fp32. for 8-bit"):
+        integerise_values(module, np.zeros((1, 249, 120), np.int64))
