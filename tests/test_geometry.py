@@ -7,9 +7,11 @@ from bamac_hw.geometry import Geometry, GeometryError
 
 def test_presets_have_the_lanes_they_promise():
     lanes = {name: geometry.lanes for name, geometry in Geometry.presets().items()}
-    assert lanes == {"tiny": 32, "small": 128, "small_event": 128, "small_pair": 128, "large": 256}
+    assert lanes == {"tiny": 32, "small": 128, "small_event": 128, "small_pair": 128,
+                     "small_int8": 128, "small_dsp": 128, "large": 256}
     assert Geometry.preset("small").macs_per_cycle == 128
     assert Geometry.preset("small_pair").macs_per_cycle == 256
+    assert Geometry.preset("small_int8").macs_per_cycle == 128
 
 
 @pytest.mark.parametrize("field, value, message", [
@@ -19,7 +21,7 @@ def test_presets_have_the_lanes_they_promise():
     ("weight_rows", 2.5, "weight_rows must be an integer, not 2.5"),
     ("counters", 1, "counters must be true or false, not 1"),
     ("walk", "sparse", "walk must be one of dense, event, not 'sparse'"),
-    ("lane", "triple", "lane must be one of gated, pair, not 'triple'"),
+    ("lane", "triple", "lane must be one of gated, pair, int8, int8_dsp, not 'triple'"),
 ])
 def test_illegal_fields_are_named(field, value, message):
     with pytest.raises(GeometryError) as error:
@@ -34,6 +36,16 @@ def test_illegal_fields_are_named(field, value, message):
 def test_pair_lanes_need(values, message):
     with pytest.raises(GeometryError) as error:
         Geometry("bad", lane="pair", **values)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"walk": "event"}, "lane int8 must have walk dense, not 'event'"),
+    ({"channels": 4}, "channels must be at least 8 for int8 lanes, not 4"),
+])
+def test_int8_lanes_need(values, message):
+    with pytest.raises(GeometryError) as error:
+        Geometry("bad", lane="int8", **values)
     assert str(error.value) == message
 
 
@@ -62,5 +74,6 @@ def test_missing_file_and_unknown_preset_are_refused(tmp_path):
     with pytest.raises(GeometryError, match="none.toml does not exist$"):
         Geometry.named(tmp_path / "none.toml")
     with pytest.raises(GeometryError, match="^Array preset must be one of tiny, small, "
-                                            "small_event, small_pair, large, not"):
+                                            "small_event, small_pair, small_int8, small_dsp, "
+                                            "large, not"):
         Geometry.named("huge")

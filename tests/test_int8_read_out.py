@@ -1,49 +1,54 @@
 # amaranth: UnusedElaboratable=no
-"""Requantised and pooled values of tiles against numpy."""
+"""Requantised values of tiles against numpy: words of several channels, and one by one."""
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from bamac_hw.geometry import Geometry
 from bamac_hw.int8_read_out import Int8ReadOut
 
-PIXELS, CHANNELS, BITS = 4, 8, 20
+BITS = 20
 
 
-@pytest.mark.parametrize("at_once", [1, 4, 8])
-def test_tiles_one_after_the_other(at_once):
-    rng = np.random.default_rng(at_once)
-    dut = Int8ReadOut(pixels=PIXELS, channels=CHANNELS, acc_bits=BITS, at_once=at_once)
-    half = 1 << (BITS - 1)
+@pytest.mark.parametrize("channels", [8, 32])
+def test_tiles_one_after_the_other(channels):
+    rng = np.random.default_rng(channels)
+    g = Geometry("g", channels=channels, acc_bits=BITS, lane="int8")
+    dut = Int8ReadOut(g)
+    half, at_once = 1 << (BITS - 1), g.word_channels
     tiles, wanted = [], []
-    for number in range(24):
-        sums = rng.integers(-half, half, (PIXELS, CHANNELS)) >> int(rng.integers(0, 12))
-        bias = rng.integers(-half, half, CHANNELS) >> int(rng.integers(0, 20))
+    for number in range(16):
+        sums = rng.integers(-half, half, (g.pixels, channels)) >> int(rng.integers(0, 12))
+        bias = rng.integers(-half, half, channels) >> int(rng.integers(0, 20))
         if number < 2:
             sums[:], bias[:] = ((-half, -half), (half - 1, half - 1))[number]
-        tiles.append((sums, bias, int(rng.integers(0, 20)) if number > 3 else 0, number % 2))
-        sums, bias, shift, pool = tiles[-1]
+        shift, one_by_one, last = int(rng.integers(0, 16)), number % 2, number % 3 == 0
+        tiles.append((sums, bias, shift, one_by_one, last))
         values = np.clip((sums + bias) >> shift, 0, 255)
-        if pool:
-            values[0] = values.max(axis=0)
-        wanted += [values[:, k:k + at_once].reshape(-1).tolist()
-                   for k in range(0, CHANNELS, at_once)]
+        for channel in range(0, channels, 1 if one_by_one else at_once):
+            first = channel - channel % at_once
+            end = channel == channels - (1 if one_by_one else at_once)
+            wanted.append((channel, end, end and last,
+                           values[:, first:first + at_once].reshape(-1).tolist()))
     seen = []
 
     async def testbench(ctx):
-        for sums, bias, shift, pool in tiles:
+        for sums, bias, shift, one_by_one, last in tiles:
             ctx.set(dut.shift, shift)
-            ctx.set(dut.pool, pool)
+            ctx.set(dut.one_by_one, one_by_one)
             for port, number in zip(dut.acc, sums.reshape(-1).tolist(), strict=True):
                 ctx.set(port, number)
-            # From the start to the last value: a cycle, the reads, and four of latency.
-            for cycle in range(1 + dut.steps + 4):
+            for port, number in zip(dut.bias, bias.tolist(), strict=True):
+                ctx.set(port, number)
+            # A cycle for the start, those of the reads, and three of latency
+            for cycle in range(1 + Int8ReadOut.cycles(g, one_by_one=one_by_one) + 3):
                 ctx.set(dut.start, cycle == 0)
-                for channel, port in enumerate(dut.bias):
-                    ctx.set(port, int(bias[at_once * ctx.get(dut.index) + channel]))
-                if ctx.get(dut.valid):
-                    assert cycle >= 5
-                    seen.append([ctx.get(value) for value in dut.values])
+                ctx.set(dut.last, last)
+                assert ctx.get(dut.valid) == (cycle >= 4)
+                if cycle >= 4:
+                    seen.append((ctx.get(dut.channel), ctx.get(dut.end), ctx.get(dut.end_of_pass),
+                                 [ctx.get(value) for value in dut.values]))
                 await ctx.tick()
 
     simulator = Simulator(dut)
@@ -51,8 +56,3 @@ def test_tiles_one_after_the_other(at_once):
     simulator.add_testbench(testbench)
     simulator.run()
     assert seen == wanted
-
-
-def test_channels_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match="^Channels at once must divide 8, not 3$"):
-        Int8ReadOut(pixels=4, channels=8, acc_bits=20, at_once=3)

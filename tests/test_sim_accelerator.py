@@ -32,6 +32,7 @@ GEOMETRIES = {
         Geometry("event_wide", tile_rows=1, tile_cols=4, weight_rows=8192, line_words=2048,
                  walk="event"),
         Geometry("pair", channels=8, weight_rows=8192, line_words=2048, lane="pair"),
+        Geometry("int8", channels=8, acc_bits=24, weight_rows=8192, line_words=8192, lane="int8"),
     )
 }
 # Extreme weights need wide accumulators, and pools of 2 x 2 a tile of that size.
@@ -43,6 +44,7 @@ EXTREMES = {
                  line_words=2048, walk="event"),
         Geometry("pair", channels=4, acc_bits=24, weight_rows=16384, line_words=4096,
                  lane="pair"),
+        Geometry("int8", channels=8, acc_bits=24, weight_rows=8192, line_words=8192, lane="int8"),
     )
 }
 MORE_GEOMETRIES = {
@@ -70,6 +72,15 @@ MORE_GEOMETRIES = {
         Geometry("pair_square", tile_rows=4, tile_cols=4, channels=4, acc_bits=32,
                  weight_rows=32768, line_words=4096, lane="pair"),
         Geometry("pair_uncounted", channels=64, weight_rows=4096, counters=False, lane="pair"),
+        Geometry.preset("small_int8"),
+        Geometry("dsp_pixel", tile_rows=1, tile_cols=1, channels=16, acc_bits=26, weight_rows=8192,
+                 line_words=16384, lane="int8_dsp"),
+        Geometry("int8_square", tile_rows=4, tile_cols=4, channels=8, acc_bits=32,
+                 weight_rows=16384, line_words=4096, lane="int8"),
+        Geometry("dsp_tall", tile_rows=4, tile_cols=1, channels=16, acc_bits=24, weight_rows=8192,
+                 line_words=8192, lane="int8_dsp"),
+        Geometry("int8_uncounted", channels=16, acc_bits=24, weight_rows=4096, line_words=4096,
+                 counters=False, lane="int8"),
     )
 }
 
@@ -87,7 +98,7 @@ def mapped_cases(geometry, seeds, windows=1):
     found = []
     for seed in seeds:
         case = random_case(seed, acc_bits=min(geometry.acc_bits, 24), windows=windows,
-                           pools=pools)
+                           pools=pools, values=geometry.values)
         try:
             found.append((case, compile_network(case.network, geometry)))
         except CompileError:
@@ -200,7 +211,7 @@ def test_counters_equal_the_port_monitors(geometry):
 def test_extreme_values(name):
     geometry = EXTREMES[name]
     jobs, cases = [], []
-    for case in corner_cases():
+    for case in corner_cases(values=geometry.values):
         try:
             program = compile_network(case.network, geometry)
         except CompileError:

@@ -6,6 +6,7 @@ import pytest
 from bamac import pipeline, qonnx_export, qonnx_import, qonnx_oracle, reference
 from bamac.compiler import CompileError, compile_network
 from bamac.graph import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
+from bamac.model import predict, predict_events
 from bamac.random_networks import random_case
 from bamac_hw.geometry import Geometry
 
@@ -130,12 +131,72 @@ def test_trained_network_in_eight_bits_keeps_its_scores(tmp_path):
         assert float(reference.run(network, frames[0]).scores[0]) == pytest.approx(wanted, abs=0.1)
 
 
-def test_arrays_for_bits_refuse_values():
-    network = random_case(0, acc_bits=24, values=True).network
+@pytest.mark.parametrize("values, array, message", [
+    (True, "small", "8-bit values, the lanes of array small take bits; compile for an array with "
+                    "int8 lanes, such as small_int8"),
+    (False, "small_dsp", "bits, the lanes of array small_dsp take 8-bit values; compile for an "
+                         "array with gated or pair lanes, such as small"),
+])
+def test_arrays_refuse_the_other_kind_of_map(values, array, message):
+    network = random_case(0, values=values, channels=(2,), pools=((1, 1),)).network
     with pytest.raises(CompileError) as error:
-        compile_network(network, Geometry.preset("small"))
-    assert str(error.value).startswith("conv1: its map holds 8-bit values, the lanes of array "
-                                       "small take bits; ")
+        compile_network(network, Geometry.preset(array))
+    assert str(error.value) == f"conv1: its map holds {message}"
+
+
+@pytest.mark.parametrize("changes, what", [
+    ({"bits": 7}, "unsigned, 7 bits, shifted by 3"),
+    ({"shift": 16}, "unsigned, 8 bits, shifted by 16"),
+    ({"emit": "bit"}, "bit, 8 bits, shifted by 3"),
+])
+def test_int8_lanes_hand_on_bytes(changes, what):
+    values = {"emit": "unsigned", "bits": 8, "shift": 3} | changes
+    hidden = Dense("hidden", np.ones((1, 1), np.int64), np.array([0]), **values)
+    score = Dense("score", np.ones((1, 1), np.int64), np.array([0]))
+    network = IntegerNetwork("n", InputSpec(4, 4), (conv(), hidden, score))
+    with pytest.raises(CompileError) as error:
+        compile_network(network, Geometry.preset("small_int8"))
+    assert str(error.value) == ("hidden: int8 lanes hand on unsigned values of 8 bits, shifted by "
+                                f"at most 15, not {what}; requantise its outputs")
+
+
+def test_sums_beyond_the_accumulators_are_refused():
+    wide = Conv2d("wide", np.full((1, 1, 7, 7), 127), bias=np.array([0]), global_pool="max",
+                  padding=(3, 3, 3, 3))
+    score = Dense("score", np.ones((1, 1), np.int64), np.array([0]))
+    network = IntegerNetwork("n", InputSpec(4, 4), (wide, score))
+    with pytest.raises(CompileError, match=r"^wide: sums reach -796544..1586865 and need 22-bit "):
+        compile_network(network, Geometry("narrow", acc_bits=20, lane="int8"))
+
+
+def test_cycles_of_tiles_and_scores_by_hand():
+    """Two passes of three tiles of a map, a global one, a hidden layer and two scores."""
+    first = Conv2d("first", np.ones((9, 1, 1, 1), np.int64), bias=np.zeros(9, np.int64))
+    last = Conv2d("last", np.ones((3, 9, 1, 1), np.int64), bias=np.zeros(3, np.int64),
+                  global_pool="max")
+    hidden = Dense("hidden", np.ones((3, 3), np.int64), np.zeros(3, np.int64), "unsigned", 8)
+    score = Dense("score", np.ones((2, 3), np.int64), np.zeros(2, np.int64))
+    network = IntegerNetwork("n", InputSpec(2, 6), (first, last, hidden, score))
+    program = compile_network(network, Geometry("g", channels=8, weight_rows=256, acc_bits=24,
+                                                line_words=64, lane="int8"))
+    layers = predict(program)["layers"]
+    # A tile of 8 words takes 8 cycles to be read, two of which are its end and the next one's
+    # start; behind the last one of a pass 9 more for the pipeline, and one for its start
+    assert [layer["cycles_tile"] for layer in layers] == [
+        2 * (3 * 2 + 2 * 6 + 17), 3 * 2 + 2 * 6 + 17, 2 + 17, 2]
+    assert [layer["cycles_compute"] for layer in layers] == [2 * 3, 3 * 9, 3, 3]
+    assert [layer["cycles_collect"] for layer in layers] == [0, 0, 0, 10 + 2 * 3]
+    assert [layer["line_writes"] for layer in layers] == [12 * 9, 0, 0, 0]
+    assert layers[1]["line_reads"] == 12 * 9
+
+
+def test_event_counts_are_of_values_that_are_not_zero():
+    network = IntegerNetwork("n", InputSpec(2, 2, 8, False), (
+        Conv2d("conv", np.ones((1, 1, 1, 1), np.int64), bias=np.array([-1]), global_pool="sum"),
+        Dense("score", np.ones((1, 1), np.int64), np.array([0]))))
+    program = compile_network(network, Geometry.preset("small_int8"))
+    frames = np.array([[0, 1], [255, 3]])
+    assert predict_events(program, network, frames) == [3, 1]
 
 
 def test_binary_checkpoints_have_no_such_form():

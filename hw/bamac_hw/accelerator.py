@@ -14,6 +14,10 @@ from .event_walker import EventWalker
 from .frame_writer import FrameWriter
 from .geometry import Geometry
 from .host_port import HostPort
+from .int8_collector import Int8Collector
+from .int8_lane_array import Int8LaneArray
+from .int8_read_out import Int8ReadOut, multiplier_of, sums_wait
+from .int8_write_back import Int8WriteBack
 from .lane_array import LaneArray
 from .layout import COUNTERS, Emit, Source
 from .loading_lane_array import LoadingLaneArray
@@ -30,7 +34,8 @@ __all__ = ["Accelerator"]
 def trace_ports(geometry, *, accumulators):
     """Members that a trace build adds: output bits, dense outputs, and memory-port activity.
 
-    A ``*_toggle`` flips with every record. See ``docs/simulation.md``.
+    A ``*_toggle`` flips with every record. With int8 lanes, a tile has a record for each word of
+    values, and accumulators are not shown. See ``docs/simulation.md``.
     """
     g = geometry
     ports = {
@@ -44,7 +49,9 @@ def trace_ports(geometry, *, accumulators):
         "mon_vector_read": 1, "mon_vector_write": 1, "mon_descriptor_read": 1,
         "mon_state_read": 1, "mon_state_write": 1,
     }
-    if accumulators:
+    if g.values:
+        ports["trace_tile_group"] = 3  # of the words of a tile: 8 bits for each pixel and channel
+    elif accumulators:
         ports["trace_tile_acc"] = g.lanes * g.acc_bits
     return {name: Out(width) for name, width in ports.items()}
 
@@ -65,6 +72,8 @@ class Accelerator(wiring.Component):
                                                                         Collector ◀─────┘  line
                                             scores ◀────────────────────────┘ │          buffers
                                                                 vector memory ◀
+
+    With int8 lanes, bits are values, and an ``Int8ReadOut`` stands between lanes and outputs.
 
     The walker is a ``DenseWalker`` or an ``EventWalker``, which chooses its steps by the words
     that the WindowFetch brings.
@@ -113,22 +122,15 @@ class Accelerator(wiring.Component):
         m.submodules.fetch = fetch = WindowFetch(g)
         m.submodules.weights = weights = WeightFeed(
             g, init=program.weight_words() if program else ())
-        sizes = {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits}
-        if event_driven:
-            lanes = LoadingLaneArray(**sizes, family=self._family)
-        elif g.lane == "pair":
-            lanes = PairLaneArray(**sizes, family=self._family)
-        else:
-            lanes = LaneArray(**sizes)
-        m.submodules.lanes = lanes
-        m.submodules.write_back = write_back = WriteBack(g)
-        m.submodules.collector = collector = Collector(g)
+        m.submodules.lanes = lanes = self._lanes()
+        m.submodules.write_back = write_back = (Int8WriteBack if g.values else WriteBack)(g)
+        m.submodules.collector = collector = (Int8Collector if g.values else Collector)(g)
         m.submodules.input_buffer = input_buffer = BankedMemory(
             banks=g.pixels, width=g.input_word_bits, depth=g.input_words)
         m.submodules.line_buffers = line_buffers = BankedMemory(
             banks=g.pixels, width=g.channels, depth=g.line_words)
         m.submodules.vector = vector = Memory(
-            shape=g.VECTOR_BITS, depth=g.vector_words, init=[], attrs={"no_rw_check": 1})
+            shape=g.vector_bits, depth=g.vector_words, init=[], attrs={"no_rw_check": 1})
         vector_read, vector_write = vector.read_port(), vector.write_port()
 
         layer = scheduler.layer
@@ -207,13 +209,22 @@ class Accelerator(wiring.Component):
             weights.base_stb.eq(scheduler.job_start), weights.base.eq(layer.weight_base),
             weights.step_read.eq(steps[3]), weights.step_operand.eq(steps[5]),
         ]
-        hits = Signal(g.pixels * g.step_bits)
-        m.d.sync += hits.eq(bits & steps[5].compute.replicate(len(hits)))
+        hits = Signal(g.pixels * g.macs_per_lane)
+        offered = bits if not g.values else Cat(bits.word_select(pixel, g.VALUE_BITS).any()
+                                                for pixel in range(g.pixels))
+        m.d.sync += hits.eq(offered & steps[5].compute.replicate(len(hits)))
         if event_driven:
             m.d.comb += lanes.add.eq(hits)
         else:
-            m.d.sync += lanes.clear.eq(steps[5].clear | ~scheduler.running)
-        if g.lane == "pair":
+            clear = steps[5].start if g.values else steps[5].clear
+            m.d.sync += lanes.clear.eq(clear | ~scheduler.running)
+        if g.values:
+            m.d.comb += [to.eq(weight)
+                         for to, weight in zip(lanes.weight, weights.weight, strict=True)]
+            m.d.sync += [lanes.en.eq(steps[5].compute),
+                         *(to.eq(bits.word_select(pixel, g.VALUE_BITS))
+                           for pixel, to in enumerate(lanes.value))]
+        elif g.lane == "pair":
             m.d.comb += [
                 lanes.step_5.eq(steps[5]), lanes.bits.eq(bits),
                 weights.planes.eq(layer.source != Source.LINE),
@@ -229,20 +240,27 @@ class Accelerator(wiring.Component):
         # Outputs.
         is_map = layer.emit == Emit.MAP
         is_global = (layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)
+        if g.values:
+            written = write_back.exists
+            outputs = self._read_out(m, scheduler, steps, weights, lanes, write_back, collector)
+            load, sums = [collector.load.eq(written & ~is_map)], []
+        else:
+            written = write_back.valid
+            outputs = [write_back.step_6.eq(steps[6]),
+                       write_back.positive.eq(Cat(~acc[-1] for acc in lanes.acc))]
+            load = [collector.reserve.eq(walker.step.capture & is_global),
+                    collector.load.eq(written & is_global)]
+            sums = [to.eq(acc) for to, acc in zip(collector.acc, lanes.acc, strict=False)]
         m.d.comb += [
             write_back.job_start.eq(scheduler.job_start),
             write_back.out_slot.eq(scheduler.out_slot), write_back.out_low.eq(scheduler.out_low),
-            write_back.out_left.eq(scheduler.out_left), write_back.step_6.eq(steps[6]),
-            write_back.positive.eq(Cat(~acc[-1] for acc in lanes.acc)),
+            write_back.out_left.eq(scheduler.out_left), *outputs,
             line_buffers.write_en.eq(write_back.write_mask
-                                     & (write_back.valid & is_map).replicate(g.pixels)),
-            line_buffers.write_addr.eq(write_back.write_addr),
-            collector.reserve.eq(walker.step.capture & is_global),
-            collector.load.eq(write_back.valid & is_global),
+                                     & (written & is_map).replicate(g.pixels)),
+            line_buffers.write_addr.eq(write_back.write_addr), *load,
             collector.first.eq(scheduler.first_job & write_back.first),
             collector.mask.eq(write_back.write_mask), collector.pass_.eq(write_back.pass_),
-            collector.start.eq(walker.collector_start),
-            *(to.eq(acc) for to, acc in zip(collector.acc, lanes.acc, strict=False)),
+            collector.start.eq(walker.collector_start), *sums,
             scheduler.collector_busy.eq(collector.busy),
             collector.read_data.eq(vector_read.data),
             vector_read.en.eq(collector.read_en | fetch.vector_en),
@@ -280,6 +298,43 @@ class Accelerator(wiring.Component):
                 "mon_state_write": scheduler.state_writing & scheduler.running,
             })
         return m
+
+    def _lanes(self):
+        g = self._geometry
+        sizes = {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits}
+        if g.values:
+            return Int8LaneArray(**sizes, multiplier=multiplier_of(g), family=self._family)
+        if g.walk == "event":
+            return LoadingLaneArray(**sizes, family=self._family)
+        if g.lane == "pair":
+            return PairLaneArray(**sizes, family=self._family)
+        return LaneArray(**sizes)
+
+    def _read_out(self, m, scheduler, steps, weights, lanes, write_back, collector):
+        """Read the sums of int8 lanes out, word by word, as soon as a tile's are all there."""
+        g, layer = self._geometry, scheduler.layer
+        m.submodules.read_out = read_out = Int8ReadOut(g)
+        ends = [Cat(steps[4].capture, steps[4].pass_)]
+        for stage in range(sums_wait(g) - 1 - 4):
+            ends.append(Signal(2, name=f"ending_{stage}"))
+            m.d.sync += ends[-1].eq(ends[-2])
+        # The last job of a clip puts out what is left.
+        last_job = Signal()
+        m.d.comb += last_job.eq(scheduler.out_left <= (g.tile_rows >> layer.pool_rows_log2))
+        return [
+            read_out.start.eq(ends[-1][0]), read_out.last.eq(ends[-1][1]),
+            read_out.one_by_one.eq(layer.emit != Emit.MAP), read_out.shift.eq(layer.shift),
+            *(to.eq(acc) for to, acc in zip(read_out.acc, lanes.acc, strict=True)),
+            *(to.eq(bias) for to, bias in zip(read_out.bias, weights.bias, strict=True)),
+            read_out.choose.eq(layer.emit == Emit.RAW), read_out.chosen.eq(collector.chosen),
+            write_back.word.eq(read_out.valid), write_back.channel.eq(read_out.channel),
+            write_back.end.eq(read_out.end), write_back.end_of_pass.eq(read_out.end_of_pass),
+            *(to.eq(value) for to, value in
+              zip(write_back.values, read_out.values, strict=True)),
+            collector.index.eq(write_back.index),
+            collector.final.eq(last_job & write_back.last_tile),
+            *(to.eq(value) for to, value in zip(collector.sums, read_out.sums, strict=True)),
+        ]
 
     def _count(self, m, host, scheduler, walker, collector, weights, hits, ports):
         g = self._geometry
@@ -319,12 +374,20 @@ class Accelerator(wiring.Component):
         layer = scheduler.layer
         m.d.comb += job.eq((layer.out_rows - scheduler.out_left)[:16]
                            >> (g.tile_rows.bit_length() - 1 - layer.pool_rows_log2)[:2])
-        with m.If(write_back.valid):
+        if g.values:
+            # One by one, a word is there as often as it has channels.
+            low = g.word_channels.bit_length() - 1
+            record, signs = write_back.valid & ~write_back.index[:low].any(), write_back.seen
+            with m.If(record):
+                m.d.sync += self.trace_tile_group.eq(write_back.index[low:])
+        else:
+            record, signs = write_back.valid, write_back.signs
+        with m.If(record):
             m.d.sync += [
                 self.trace_tile_toggle.eq(~self.trace_tile_toggle),
                 self.trace_tile_layer.eq(scheduler.current), self.trace_tile_row.eq(job),
                 self.trace_tile_col.eq(write_back.tile), self.trace_tile_pass.eq(write_back.pass_),
-                self.trace_tile_bits.eq(write_back.signs),
+                self.trace_tile_bits.eq(signs),
             ]
         with m.If(collector.word_valid):
             m.d.sync += [
@@ -334,7 +397,7 @@ class Accelerator(wiring.Component):
                 self.trace_word_value.eq(collector.word_value),
             ]
         m.d.comb += [getattr(self, name).eq(value) for name, value in monitors.items()]
-        if self._accumulators:
+        if self._accumulators and not g.values:
             # The write-back holds a tile's signs two cycles after its accumulators.
             seen = Signal(g.lanes * g.acc_bits)
             held = Signal.like(seen)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .geometry import Geometry
 from .layout import Emit, layer_layout
 
-__all__ = ["READ_OUT_CYCLES", "Collector"]
+__all__ = ["READ_OUT_CYCLES", "Collector", "score_layout"]
 
 READ_OUT_CYCLES = 5  # for each output of a dense layer, and one more for each bit of its shift
 
@@ -62,7 +62,7 @@ class Collector(wiring.Component):
             "write_en": Out(1),
             "write_addr": Out(g.address_bits),
             "write_data": Out(g.VECTOR_BITS),
-            "scores": Out(stream.Signature(_score_layout())),
+            "scores": Out(stream.Signature(score_layout())),
             "word_valid": Out(1),
             "word_index": Out(16),
             "word_value": Out(32),
@@ -216,7 +216,7 @@ class Collector(wiring.Component):
         return parts[0]
 
 
-def _score_layout():
+def score_layout():
     return data.StructLayout({"value": signed(32), "last": 1})
 
 

@@ -53,7 +53,7 @@ class Counters(wiring.Component):
     Members
     -------
     add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
-        ``pixels * step_bits`` for ``events``, ``pixels`` for the reads and writes of the banked
+        ``pixels * macs_per_lane`` for ``events``, ``pixels`` for the reads and writes of the banked
         memories, 1 for the others
     settled : ``layer`` is that of the running job; needed in all but 45 of the cycles between
         two flushes (not counting those that wait for input)
@@ -66,7 +66,7 @@ class Counters(wiring.Component):
         g = self._geometry = geometry
         self._words = g.max_layers * COUNTER_SLOTS
         super().__init__({
-            "add": In(range(g.pixels * g.step_bits + 1)).array(len(COUNTERS)),
+            "add": In(range(g.pixels * g.macs_per_lane + 1)).array(len(COUNTERS)),
             "settled": In(1),
             "flush": In(1),
             "layer": In(4),
@@ -117,7 +117,7 @@ class Counters(wiring.Component):
         visits = []
         for n, name in enumerate(ORDER):
             index = NAMES.index(name)
-            most = g.pixels * g.step_bits if name in BY_PIXEL else 1
+            most = g.pixels * g.macs_per_lane if name in BY_PIXEL else 1
             between = BETWEEN_PASSES_BEFORE_JOB if name in BEFORE_JOB else BETWEEN_PASSES
             bits = (COUNT_BITS if name == "cycles_wait_input" else
                     (between * most).bit_length())

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
+from .int8_read_out import read_out_wait, sums_wait
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
 from .step import LANE_STAGE, PLANE_BITS, Step
 from .window_fetch import window_layout
@@ -38,6 +39,10 @@ class DenseWalker(wiring.Component):
 
     A tile of a globally pooled layer ends when the collector is free. A dense layer ends its
     only tile by waiting for the lanes, then for the collector to read every output.
+
+    With int8 lanes, the bits of a word are values. Their sums cannot be handed over in one cycle:
+    behind its end each tile stands still for ``read_out_wait`` cycles, and only a layer that emits
+    scores waits for the collector (:mod:`bamac_hw.int8_read_out`).
 
     Members
     -------
@@ -83,7 +88,9 @@ class DenseWalker(wiring.Component):
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
         ]
 
-        count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
+        lane_wait = sums_wait(g) if g.values else LANE_STAGE
+        longest = read_out_wait(g, one_by_one=True, last=True) if g.values else 0
+        count = Signal(range(max(g.start_bytes, lane_wait + 1, longest)))
         first_pass = Signal()
         second = Signal()
         bit = Signal(6)
@@ -179,17 +186,36 @@ class DenseWalker(wiring.Component):
                             m.next = "START"
 
             with m.State("END"):
-                with m.If(layer.source == Source.VECTOR):
+                collects = layer.emit == Emit.RAW if g.values else layer.source == Source.VECTOR
+                with m.If(collects):
                     m.d.comb += self.collecting.eq(1)
                     m.d.sync += count.eq(count + 1)
-                    with m.If(count == LANE_STAGE - 1):
+                    with m.If(count == lane_wait - 1):
                         m.d.comb += self.collector_start.eq(1)
                         m.next = "COLLECT"
-                with m.Elif(is_global & self.collector_busy):
-                    m.d.comb += self.collecting.eq(1)
-                with m.Else():
-                    m.d.comb += [step.capture.eq(1), *clear, self.tiling.eq(1)]
-                    next_tile()
+                if g.values:
+                    with m.Else():
+                        m.d.comb += [step.capture.eq(1), *clear, self.tiling.eq(1)]
+                        m.next = "READ-OUT"
+                else:
+                    with m.Elif(is_global & self.collector_busy):
+                        m.d.comb += self.collecting.eq(1)
+                    with m.Else():
+                        m.d.comb += [step.capture.eq(1), *clear, self.tiling.eq(1)]
+                        next_tile()
+
+            if g.values:
+                with m.State("READ-OUT"):
+                    waits = [[read_out_wait(g, one_by_one=one_by_one, last=last) - 1
+                              for last in (False, True)] for one_by_one in (False, True)]
+                    wait = Signal.like(count)
+                    m.d.comb += [self.tiling.eq(1), wait.eq(
+                        Mux(layer.emit == Emit.MAP, Mux(windows.last_tile, *waits[0][::-1]),
+                            Mux(windows.last_tile, *waits[1][::-1])))]
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == wait):
+                        m.d.sync += count.eq(0)
+                        next_tile()
 
             with m.State("COLLECT"):
                 with m.If(self.collector_busy):

@@ -44,9 +44,9 @@ class Geometry:
         Rows of ``channels`` int8 weights; start values live there too.
     input_words, line_words : int
         Words per bank of the input buffer (8 bits each) and of the line buffers (``channels``
-        bits each).
+        bits each: as many channels of a pixel, or an eighth with int8 lanes).
     vector_words : int
-        16-bit words for the vectors of the head.
+        16-bit words for the vectors of the head (24-bit words with int8 lanes).
     max_layers : int
         Layers that the descriptor memory can hold.
     counters : bool
@@ -55,9 +55,12 @@ class Geometry:
         ``dense`` offers every weight row to the lanes; ``event`` only those for which any pixel of
         the tile has a 1 (see :mod:`bamac_hw.event_walker`). Results and programs are alike, cycles
         and weight reads are not.
-    lane : "gated" or "pair"
+    lane : "gated", "pair", "int8" or "int8_dsp"
         What a lane does with activation bits: ``gated`` adds one weight or not; ``pair`` takes two
         bits and two weights per cycle (see :mod:`bamac_hw.pair_lane_array`; dense walk only).
+        ``int8`` and ``int8_dsp`` multiply a weight by an activation of 8 bits per cycle, by shift
+        and add or with a DSP block: the baseline, which runs networks whose maps hold such values
+        (dense walk only, 8 channels or more).
     """
 
     name: str
@@ -76,6 +79,8 @@ class Geometry:
 
     INPUT_BITS = 8
     VECTOR_BITS = 16
+    VALUE_BITS = 8  # of the maps of int8 lanes
+    SUM_BITS = 24  # of their global sums
     PADDING_MOST = 7  # rows or columns on a side: less than the largest kernel
 
     def __post_init__(self):
@@ -93,9 +98,11 @@ class Geometry:
         if not isinstance(self.counters, bool):
             raise GeometryError(f"counters must be true or false, not {self.counters!r}")
         _check_choice("walk", self.walk, ("dense", "event"))
-        _check_choice("lane", self.lane, ("gated", "pair"))
-        if self.lane == "pair" and self.walk != "dense":
-            raise GeometryError(f"lane pair must have walk dense, not {self.walk!r}")
+        _check_choice("lane", self.lane, ("gated", "pair", "int8", "int8_dsp"))
+        if self.lane != "gated" and self.walk != "dense":
+            raise GeometryError(f"lane {self.lane} must have walk dense, not {self.walk!r}")
+        if self.values and self.channels < self.VALUE_BITS:
+            raise GeometryError(f"channels must be at least 8 for int8 lanes, not {self.channels}")
         if self.weight_rows % self.store_rows:
             raise GeometryError(f"weight_rows must be even for pair lanes, not {self.weight_rows}")
         if self.weight_bytes > 1 << 19:
@@ -113,14 +120,32 @@ class Geometry:
         return self.pixels * self.channels
 
     @property
+    def values(self):
+        """Whether maps hold values of 8 bits, not bits."""
+        return self.lane in ("int8", "int8_dsp")
+
+    @property
+    def word_channels(self):
+        """Channels of a map in a word of the line buffers, which has ``channels`` bits."""
+        return self.channels // self.VALUE_BITS if self.values else self.channels
+
+    @property
     def step_bits(self):
         """Activation bits of a pixel that one step of the walk offers."""
+        if self.values:
+            return self.VALUE_BITS
         return 2 if self.lane == "pair" else 1
 
     @property
+    def macs_per_lane(self):
+        """Additions of a weight under an activation bit, or products, per lane and cycle at most.
+        """
+        return self.store_rows
+
+    @property
     def macs_per_cycle(self):
-        """Additions of a weight under an activation bit, per cycle at most."""
-        return self.lanes * self.step_bits
+        """The same for all lanes."""
+        return self.lanes * self.macs_per_lane
 
     @property
     def input_word_bits(self):
@@ -131,9 +156,17 @@ class Geometry:
     def word_bits(self):
         """Bits of the widest activation word: channels of a map, or planes of a value.
 
-        In the event-driven walk an input value has planes of either sign.
+        In the event-driven walk an input value has planes of either sign. With int8 lanes: values
+        of a map.
         """
+        if self.values:
+            return self.channels
         return max(self.channels, 2 * self.INPUT_BITS, self.VECTOR_BITS)
+
+    @property
+    def vector_bits(self):
+        """Bits of a word of the vector memory."""
+        return self.SUM_BITS if self.values else self.VECTOR_BITS
 
     @property
     def address_bits(self):
@@ -159,7 +192,7 @@ class Geometry:
     @property
     def store_rows(self):
         """Rows in a word of the weight store: what is read in one cycle."""
-        return self.step_bits
+        return 2 if self.lane == "pair" else 1
 
     @property
     def start_reads(self):
@@ -231,6 +264,8 @@ class Geometry:
         ``tiny`` has the memories of an iCE40UP5K (weights in its 4 SPRAMs of 16384 x 16 bit),
         ``small`` those of an ECP5-25k (weights in 32 block RAMs), ``large`` those of an ECP5-85k.
         ``small_event`` is ``small`` with the event-driven walk, ``small_pair`` with pair lanes.
+        ``small_int8`` and ``small_dsp`` have as many lanes for networks with 8-bit maps, the
+        baseline: their line buffers are larger, as values take eight times the room of bits.
         """
         return {
             g.name: g
@@ -239,6 +274,8 @@ class Geometry:
                 cls("small"),
                 cls("small_event", walk="event"),
                 cls("small_pair", lane="pair"),
+                cls("small_int8", acc_bits=24, line_words=2048, lane="int8"),
+                cls("small_dsp", acc_bits=24, line_words=2048, lane="int8_dsp"),
                 cls("large", tile_cols=4, acc_bits=24, weight_rows=4096),
             )
         }

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .carry_chain import carry_chain
 
-__all__ = ["Int8LaneArray"]
+__all__ = ["Int8LaneArray", "lane_latency"]
 
 _ROWS = 8          # bits of a value
 _SUM_BITS = 9      # of one row's addition
@@ -16,6 +16,11 @@ _REGISTERED = (2, 4, 6)  # rows behind which the partial product is registered
 _ROW_LUT = 0x5AAA
 # The first two rows, of A and C (weight) and B and D (bits of the value): (A & B) ^ (C & D).
 _FIRST_LUT = 0x7888
+
+
+def lane_latency(multiplier):
+    """Cycles from a value to the sum that holds it."""
+    return 2 + (len(_REGISTERED) if multiplier == "shift-add" else 1)
 
 
 class Int8LaneArray(wiring.Component):
@@ -30,7 +35,8 @@ class Int8LaneArray(wiring.Component):
 
     ``"dsp"`` is a product that Yosys maps to a DSP block, and an adder.
 
-    There is no start value: bias and rounding are added where the sums are read out. Throughput:
+    There is no start value: bias and rounding are added where the sums are read out
+    (:class:`~bamac_hw.int8_read_out.Int8ReadOut`). Throughput:
     one value per pixel and cycle. Latency: ``latency`` cycles until ``acc`` shows a sum. There is
     no saturation. The accumulators have no reset but ``clear``, which passes through the pipeline
     like a value: it sets them to zero in front of what is given in the cycles behind it.
@@ -68,7 +74,7 @@ class Int8LaneArray(wiring.Component):
     @property
     def latency(self):
         """Cycles from a value to the sum that holds it."""
-        return 2 + (len(_REGISTERED) if self._multiplier == "shift-add" else 1)
+        return lane_latency(self._multiplier)
 
     def elaborate(self, platform):
         m = Module()

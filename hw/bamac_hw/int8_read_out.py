@@ -1,98 +1,130 @@
-"""From int8 lanes' sums to pooled 8-bit activations."""
+"""From int8 lanes' sums to 8-bit activations."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Int8ReadOut"]
+from .geometry import Geometry
+from .int8_lane_array import lane_latency
+from .step import LANE_STAGE
+
+__all__ = ["Int8ReadOut", "multiplier_of", "read_out_wait", "sums_wait"]
+
+_BEHIND = 4  # cycles that the collector takes longer than the write-back
+
+
+def multiplier_of(geometry):
+    """The multiplier of the geometry's int8 lanes."""
+    return "dsp" if geometry.lane == "int8_dsp" else "shift-add"
+
+
+def sums_wait(geometry):
+    """Cycles from a walk's last step until all sums of the tile are there."""
+    return LANE_STAGE - 1 + lane_latency(multiplier_of(geometry))
+
+
+def read_out_wait(geometry, *, one_by_one, last):
+    """Cycles in which the walk stands still behind the end of a tile.
+
+    The next tile's first step clears the sums when they have been read. Behind the last tile of a
+    pass, the start values change, or another job begins: until the vector memory or line buffer is
+    written.
+    """
+    cycles = Int8ReadOut.cycles(geometry, one_by_one=one_by_one)
+    return cycles + (lane_latency(multiplier_of(geometry)) + _BEHIND if last else -2)
 
 
 class Int8ReadOut(wiring.Component):
-    """Reads out a tile: ``clamp((acc + bias) >> shift, 0, 255)``, then the tile's max pool.
+    """Reads out the sums of a tile: ``clamp((acc + start) >> shift, 0, 255)``.
 
-    ``at_once`` channels of all pixels are handled per cycle. The rounding constant is part of the
-    bias. The lanes must hold their sums for ``steps`` cycles from ``start`` on.
+    A word of the line buffers is read in each cycle: ``word_channels`` channels of all pixels. For
+    the collector, which takes one channel at a time, a word stays as many cycles. The rounding
+    constant is part of the start value. The lanes must hold their sums, and the start values must
+    stay, for ``cycles`` from the cycle behind ``start`` on.
 
-    Latency: the channels that are read in a cycle are at ``values`` four cycles later, with
-    ``valid``; a tile takes ``steps`` cycles.
-
-    Parameters
-    ----------
-    pixels, channels, acc_bits : int
-    at_once : int
-        Channels per cycle, a divisor of ``channels``.
+    Latency: what is read in a cycle is at ``values`` three cycles later, with ``valid``.
 
     Members
     -------
-    start : a tile is complete; not before the tile before it has been read
-    index : the channels ``at_once * index`` and up are read in this cycle
-    bias : ``signed(acc_bits)`` for each of them, in this cycle
-    acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
+    start : a tile is complete in the next cycle; not before the tile before it has been read
+    last : with ``start``: the tile is the last of its pass
+    one_by_one : the layer's channels are read one by one
     shift : of the layer
-    pool : the tile's maximum takes the place of pixel 0
-    valid, values : 8 bits per pixel and channel, ``pixel * at_once + channel``
+    acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
+    bias : ``signed(acc_bits)`` per channel, the start values
+    choose, chosen : read this channel, whatever the tile's turn is; without ``valid``
+    sums : of pixel 0, ``acc + start`` for each channel of the word, one cycle after it is chosen
+    valid, channel, end, end_of_pass : a word is at ``values``; its first channel (one by one: the
+        channel whose turn it is); it is the tile's last; and the pass's
+    values : 8 bits per pixel and channel of the word, ``pixel * word_channels + channel``
     """
 
-    def __init__(self, *, pixels, channels, acc_bits, at_once):
-        if at_once < 1 or channels % at_once:
-            raise ValueError(f"Channels at once must divide {channels}, not {at_once!r}")
-        self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
-        self._at_once = at_once
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
         super().__init__({
             "start": In(1),
-            "index": Out(range(self.steps)),
-            "bias": In(signed(acc_bits)).array(at_once),
-            "acc": In(signed(acc_bits)).array(pixels * channels),
-            "shift": In(5),
-            "pool": In(1),
+            "last": In(1),
+            "one_by_one": In(1),
+            "shift": In(4),
+            "acc": In(signed(g.acc_bits)).array(g.lanes),
+            "bias": In(signed(g.acc_bits)).array(g.channels),
+            "choose": In(1),
+            "chosen": In(range(g.channels)),
+            "sums": Out(signed(g.acc_bits + 1)).array(g.word_channels),
             "valid": Out(1),
-            "values": Out(8).array(pixels * at_once),
+            "channel": Out(range(g.channels)),
+            "end": Out(1),
+            "end_of_pass": Out(1),
+            "values": Out(g.VALUE_BITS).array(g.pixels * g.word_channels),
         })
 
-    @property
-    def steps(self):
-        """Cycles per tile."""
-        return self._channels // self._at_once
+    @staticmethod
+    def cycles(geometry, *, one_by_one):
+        """Cycles in which a tile is read."""
+        return geometry.channels // (1 if one_by_one else geometry.word_channels)
 
     def elaborate(self, platform):
-        k = self._at_once
+        g = self._geometry
+        at_once = g.word_channels
+        low = at_once.bit_length() - 1  # bits of a channel's number inside its word
         m = Module()
 
-        reading = Signal()
-        index = Signal.like(self.index)
-        last = index == self.steps - 1
-        m.d.comb += self.index.eq(index)
+        reading, last = Signal(), Signal()
+        channel = Signal.like(self.channel)
+        end = Signal()
+        m.d.comb += end.eq(channel[low:].all() & (channel[:low].all() | ~self.one_by_one))
         with m.If(self.start):
-            m.d.sync += [reading.eq(1), index.eq(0)]
+            m.d.sync += [reading.eq(1), channel.eq(0), last.eq(self.last)]
         with m.Elif(reading):
-            m.d.sync += [index.eq(index + 1), reading.eq(~last)]
+            m.d.sync += [reading.eq(~end),
+                         channel.eq(channel + Mux(self.one_by_one, 1, at_once))]
 
-        valid = reading
-        for stage in range(1, 4):
-            following = Signal(name=f"valid_{stage}")
-            m.d.sync += following.eq(valid)
-            valid = following
-        m.d.sync += self.valid.eq(valid)
+        state = (reading, channel, reading & end, reading & end & last)
+        outputs = (self.valid, self.channel, self.end, self.end_of_pass)
+        for stage in range(2):
+            following = tuple(Signal.like(output, name=f"{output.name}_{stage}")
+                              for output in outputs)
+            m.d.sync += [to.eq(value) for to, value in zip(following, state, strict=True)]
+            state = following
+        m.d.sync += [to.eq(value) for to, value in zip(outputs, state, strict=True)]
 
-        for channel in range(k):
-            clamped = []
-            for pixel in range(self._pixels):
-                name = f"{pixel}_{channel}"
-                first = pixel * self._channels + channel
-                choices = Array(self.acc[first + k * step] for step in range(self.steps))
-                biased = Signal(signed(self._acc_bits + 1), name=f"biased_{name}")
+        word = Mux(self.choose, self.chosen, channel)[low:]
+        words = g.channels // at_once
+        for k in range(at_once):
+            bias = Signal(signed(g.acc_bits), name=f"bias_{k}")
+            m.d.comb += bias.eq(Array(self.bias[at_once * n + k] for n in range(words))[word])
+            for pixel in range(g.pixels):
+                name = f"{pixel}_{k}"
+                first = pixel * g.channels + k
+                choices = Array(self.acc[first + at_once * n] for n in range(words))
+                biased = Signal(signed(g.acc_bits + 1), name=f"biased_{name}")
                 shifted = Signal.like(biased, name=f"shifted_{name}")
-                value = Signal(8, name=f"clamped_{name}")
                 m.d.sync += [
-                    biased.eq(choices[index] + self.bias[channel]),
+                    biased.eq(choices[word] + bias),
                     shifted.eq(biased >> self.shift),
-                    value.eq(Mux(shifted[-1], 0, shifted[:8] | shifted[8:].any().replicate(8))),
+                    self.values[pixel * at_once + k].eq(
+                        Mux(shifted[-1], 0, shifted[:8] | shifted[8:].any().replicate(8))),
                 ]
-                clamped.append(value)
-            best = clamped
-            while len(best) > 1:
-                best = [Mux(a > b, a, b) for a, b in zip(best[::2], best[1::2], strict=True)]
-            m.d.sync += [self.values[pixel * k + channel].eq(
-                Mux(self.pool, best[0], value) if pixel == 0 else value)
-                for pixel, value in enumerate(clamped)]
+                if pixel == 0:
+                    m.d.comb += self.sums[k].eq(biased)
         return m

@@ -3,7 +3,7 @@
 A descriptor is sixteen 32-bit words. Entry 0 of the descriptor memory is the header, entry
 ``1 + n`` describes layer ``n``. A field never crosses a word; fields named ``*_last`` hold a
 count minus one. ``weight_base`` counts words of the weight store, which with pair lanes are two
-rows.
+rows. With int8 lanes, values take the place of bits in ``word_bits_last`` and ``end_bits_last``.
 """
 
 from amaranth import Shape, signed, unsigned
@@ -37,12 +37,16 @@ class Source(enum.Enum, shape=2):
     """Which memory a layer reads its activations from."""
 
     INPUT = 0   # int8 frames: one word is one pixel, its bits are binary planes
-    LINE = 1    # binary maps: one word is up to ``channels`` channels of one pixel
+    LINE = 1    # maps: one word is up to ``word_channels`` channels of one pixel
     VECTOR = 2  # head: one word is one unsigned integer, its bits are binary planes
 
 
 class Emit(enum.Enum, shape=3):
-    """What a layer makes of its accumulators."""
+    """What a layer makes of its accumulators.
+
+    With int8 lanes, 8-bit values ``clamp((acc + start) >> shift)`` take the place of sign bits, and
+    the vector memory gets ``min(sum >> pool_shift, 255)`` of a global sum.
+    """
 
     MAP = 0         # sign bits, pooled, to the line buffers
     GLOBAL_MAX = 1  # sign bits, ORed over the map, to the vector memory
@@ -63,7 +67,7 @@ HEADER = (
 
 LAYER = (
     {"source": Source, "emit": Emit, "stride2": unsigned(1), "pool_rows_log2": unsigned(2),
-     "pool_cols_log2": unsigned(2), "shift": unsigned(5)},
+     "pool_cols_log2": unsigned(2), "shift": unsigned(5), "pool_shift": unsigned(4)},
     {"kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3),
      "word_bits_last": unsigned(6), "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
     {"ahead_start": signed(AHEAD_BITS), "col_to_last": unsigned(15)},
@@ -134,13 +138,15 @@ def unpack_descriptor(words, packed):
 COUNTERS = {
     "cycles_compute": "cycles in which a weight row is offered to the lanes",
     "cycles_fetch": "cycles in which the lanes wait for activation words",
-    "cycles_tile": "cycles that start or end a tile, or double its sums",
+    "cycles_tile": "cycles that start or end a tile, double its sums (pair lanes) or read them out "
+                   "(int8 lanes)",
     "cycles_collect": "cycles that wait for the serial collector of the head",
     "cycles_load": "cycles that load a descriptor or start values, drain, or save state",
     "cycles_schedule": "cycles that look for the next layer to run",
     "cycles_wait_input": "cycles in which nothing can run until a frame arrives",
     "cycles_wait_output": "cycles in which a score waits to be taken",
-    "events": "activation bits that were 1 when offered: each adds one weight row to one pixel",
+    "events": "activation bits that were 1 when offered (int8 lanes: values that were not 0): each "
+              "adds one weight row to one pixel",
     "weight_reads": "words read from the weight store: a row, or two with pair lanes",
     "input_reads": "words read from the input buffer",
     "input_writes": "words written to the input buffer",
@@ -217,8 +223,8 @@ _COLUMNS = {"col_to_last", "cols_last", "tiles_last", "out_cols"}
 def layer_layout(geometry=None):
     """All fields of a layer descriptor as one structure: what the scheduler holds in registers.
 
-    With a geometry, fields are no wider than its memories need; the bits behind are zero in every
-    program that fits them.
+    With a geometry, fields are no wider than its memories need, and those that it never looks at
+    are left out; the bits behind are zero in every program that fits them.
     """
     return _joined(LAYER, geometry)
 
@@ -243,6 +249,8 @@ def _joined(words, geometry):
             "end_channels_last": ceil_log2(g.channels),
             "weight_base": ceil_log2(g.weight_rows),
         }
+        if not g.values:
+            fields.pop("pool_shift", None)
         for name, width in narrow.items():
             if name in fields and width < fields[name].width:
                 fields[name] = Shape(width, fields[name].signed)

@@ -115,6 +115,7 @@ class Scheduler(wiring.Component):
     def elaborate(self, platform):
         g = self._geometry
         layer, header = self.layer, self.header
+        held = layer_layout(g).members
         m = Module()
 
         # The host may write only while nothing runs.
@@ -211,7 +212,7 @@ class Scheduler(wiring.Component):
                     with m.If(count == word + 1):
                         view = data.View(word_layout(fields), read.data)
                         m.d.sync += [getattr(layer, name).eq(getattr(view, name))
-                                     for name in fields]
+                                     for name in fields if name in held]
                 for word, fields in enumerate(HEADER):
                     with m.If((count == word + 1) & booting & (booted_entry == 0)):
                         view = data.View(word_layout(fields), read.data)

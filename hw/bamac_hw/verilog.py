@@ -30,7 +30,8 @@ def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=Fa
     """Verilog-2001 of one module ``bamac_accelerator`` and its submodules.
 
     The text depends on the arguments alone: no path, time or machine is in it. With ``family``
-    ``"ecp5"``, pair lanes and those of the event-driven walk are built from its carry cells.
+    ``"ecp5"``, pair lanes, int8 lanes and those of the event-driven walk are built from its carry
+    cells.
 
     Raises
     ------

@@ -43,8 +43,10 @@ class WeightFeed(wiring.Component):
     base_stb, base : set the pointer (a job starts; dense walk)
     row : address of the row to be read with ``step_read`` (event-driven walk)
     step_read, step_operand : the steps at stages 3 and 5
-    operand : ``signed(acc_bits)`` per channel, for the lanes (not with pair lanes)
+    operand : ``signed(acc_bits)`` per channel, for gated lanes
     planes : the weights are those of values with binary planes (pair lanes)
+    weight : ``signed(8)`` per channel, for int8 lanes
+    bias : ``signed(acc_bits)`` per channel: the start values, as they are (int8 lanes)
     first, second : ``signed(WEIGHT_BITS)`` per channel, for pair lanes
     total : ``signed(acc_bits)`` per channel, for pair lanes: their sum, or the start value
     write_en, write_addr, write_data : load one 32-bit word; ``write_addr`` counts such words
@@ -62,6 +64,9 @@ class WeightFeed(wiring.Component):
                 "second": Out(signed(WEIGHT_BITS)).array(geometry.channels),
                 "total": Out(shape).array(geometry.channels),
             }
+        elif geometry.values:
+            operands = {"weight": Out(signed(8)).array(geometry.channels),
+                        "bias": Out(shape).array(geometry.channels)}
         super().__init__(operands | {
             "base_stb": In(1),
             "base": In(16),
@@ -107,6 +112,8 @@ class WeightFeed(wiring.Component):
             self._shifted_operands(m, read.data)
         elif g.lane == "pair":
             self._pair_operands(m, read.data)
+        elif g.values:
+            self._plain_operands(m, read.data)
         else:
             self._doubled_operands(m, read.data)
         return m
@@ -160,6 +167,20 @@ class WeightFeed(wiring.Component):
             with m.If(step.start | step.row | step.compute):
                 m.d.sync += operand.eq(Mux(doubles, operand << 1, row | start_now.as_signed()))
             m.d.comb += self.operand[channel].eq(operand)
+
+    def _plain_operands(self, m, data):
+        """Operands of int8 lanes: weights; the start values go to the read-out."""
+        g = self._geometry
+        fetched = Signal(Step)  # stage 4
+        m.d.sync += fetched.eq(self.step_read)
+        for channel in range(g.channels):
+            row = Signal(signed(8), name=f"row_{channel}")
+            start = Signal(8 * g.start_bytes, name=f"start_{channel}")
+            weight = data.word_select(channel, 8)
+            m.d.sync += [row.eq(weight), self.weight[channel].eq(row)]
+            with m.If(fetched.byte):
+                m.d.sync += start.eq(Cat(start[8:], weight))
+            m.d.comb += self.bias[channel].eq(start[:g.acc_bits])
 
     def _pair_operands(self, m, data):
         """Operands of pair lanes: both weights and their sum.

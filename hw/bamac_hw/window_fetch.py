@@ -59,7 +59,7 @@ class WindowFetch(wiring.Component):
     Latency: a window given with the step at stage 0 reads the memories at stage 2; its words'
     first bits are at ``bits`` at stage 5, and move on with each step that has ``shift``. With pair
     lanes, two bits of a pixel are offered at once: of a value with binary planes, those of its
-    planes ``2 * plane`` and ``2 * plane + 1``.
+    planes ``2 * plane`` and ``2 * plane + 1``. With int8 lanes, the eight bits of a value are.
 
     Members
     -------
@@ -88,7 +88,7 @@ class WindowFetch(wiring.Component):
             "vector_en": Out(1),
             "input_data": In(g.input_word_bits).array(g.pixels),
             "line_data": In(g.channels).array(g.pixels),
-            "vector_data": In(g.VECTOR_BITS),
+            "vector_data": In(g.vector_bits),
             "bits": Out(g.pixels * g.step_bits),
             "words": Out(g.word_bits).array(g.pixels),
         })
@@ -174,7 +174,9 @@ class WindowFetch(wiring.Component):
         for bank in range(g.pixels):
             kinds = [(Source.INPUT, self.input_data[bank]), (Source.LINE, self.line_data[bank])]
             if bank == 0:
-                kinds.append((Source.VECTOR, self.vector_data))
+                # Of int8 lanes, what a layer reads has been brought to 8 bits
+                vector = self.vector_data[:g.VALUE_BITS] if g.values else self.vector_data
+                kinds.append((Source.VECTOR, vector))
             # In the event-driven walk, padding is zero.
             word = C(0) if event else Mux(pad_4[bank], planes(layer.pad, self.step_4), 0)
             for source, value in kinds:

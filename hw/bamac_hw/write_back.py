@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .geometry import Geometry
 from .layout import layer_layout
 from .step import Step
+from .tile_place import tile_place
 
 __all__ = ["WriteBack"]
 
@@ -96,59 +97,23 @@ class WriteBack(wiring.Component):
         with m.If(self.step_6.capture):
             m.d.sync += signs.eq(self.positive)
 
-        # Place of the captured tile.
-        tile = Signal(16)
-        passes = Signal(8)
-        first = Signal()
         last = Signal()
-        out_group = Signal(g.address_bits)
-        col_low = Signal(2)
-        cols_left = Signal(layer.out_cols.shape())
-        block_cols = Signal(3)
-        m.d.comb += block_cols.eq(g.tile_cols >> layer.pool_cols_log2)
         m.d.sync += last.eq(self.step_6.pass_)
-        with m.If(self.job_start):
-            m.d.sync += [tile.eq(0), passes.eq(0), first.eq(1), cols_left.eq(layer.out_cols),
-                         out_group.eq(0), col_low.eq(0)]
-        with m.Elif(captured_valid & last):
-            m.d.sync += [tile.eq(0), passes.eq(passes + 1), first.eq(1),
-                         cols_left.eq(layer.out_cols), out_group.eq(0), col_low.eq(0)]
-        with m.Elif(captured_valid):
-            m.d.sync += [tile.eq(tile + 1), first.eq(0), cols_left.eq(cols_left - block_cols)]
-            with m.If(col_low + block_cols == g.tile_cols):
-                m.d.sync += [col_low.eq(0), out_group.eq(out_group + layer.out_groups)]
-            with m.Else():
-                m.d.sync += col_low.eq(col_low + block_cols)
+        place = tile_place(m, g, layer, job_start=self.job_start, out_low=self.out_low,
+                           out_left=self.out_left, advance=captured_valid, last=last)
 
         # Stage 7 to 8: pool along the columns, and place.
-        def select(size, pool_log2, low, left, axis):
-            """For each bank along one axis: is it written, under the layer's pool?"""
-            chosen = Signal(size, name=f"chosen_{axis}")
-            there = Signal(size, name=f"there_{axis}")  # a block's first is always there
-            m.d.comb += there.eq(Cat(1, (left > k for k in range(1, size))))
-            with m.Switch(pool_log2):
-                for log2 in range(size.bit_length()):
-                    block = size >> log2
-                    with m.Case(log2):
-                        for bank in range(size):
-                            inside = low == bank - bank % block if block < size else C(1)
-                            m.d.comb += chosen[bank].eq(inside & there[bank % block])
-            return chosen
-
-        rows = select(g.tile_rows, layer.pool_rows_log2, self.out_low, self.out_left, "rows")
-        cols = select(g.tile_cols, layer.pool_cols_log2, col_low, cols_left, "cols")
-
         m.d.sync += self.valid.eq(captured_valid)
         for i in range(g.tile_rows):
             for j in range(g.tile_cols):
                 bank = i * g.tile_cols + j
                 m.d.sync += [
                     self.write_data[bank].eq(pooled[bank]),
-                    self.write_mask[bank].eq(rows[i] & cols[j]),
+                    self.write_mask[bank].eq(place.rows[i] & place.cols[j]),
                 ]
         m.d.sync += [
-            self.write_addr.eq(self.out_slot + out_group + passes),
-            self.first.eq(first), self.tile.eq(tile), self.pass_.eq(passes),
+            self.write_addr.eq(self.out_slot + place.out_group + place.passes),
+            self.first.eq(place.first), self.tile.eq(place.tile), self.pass_.eq(place.passes),
             self.signs.eq(signs),
         ]
         return m

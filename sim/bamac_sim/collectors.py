@@ -48,12 +48,17 @@ class _Collector:
 
 
 class TileCollector(_Collector):
-    """Output bits of every tile and pass, and its accumulators if they were built in."""
+    """Output bits of every tile and pass, and its accumulators if they were built in.
+
+    Of int8 lanes, the words of values of every tile.
+    """
 
     FIELDS = ("layer", "row", "col", "pass", "bits")
 
-    def __init__(self, dut, *, accumulators):
-        if accumulators:
+    def __init__(self, dut, *, accumulators, values=False):
+        if values:
+            self.FIELDS = (*self.FIELDS, "group")
+        elif accumulators:
             self.FIELDS = (*self.FIELDS, "acc")
         super().__init__(dut, "trace_tile")
 

@@ -102,9 +102,10 @@ class SimulationResult:
     counters : list of dict
         Per layer, every counter of ``bamac_hw.layout.COUNTERS``; empty dicts without counters.
     trace : list of dict, or None
-        Per clip, ``{layer: {"bits": (channels, rows, cols) uint8}}`` for convolutions, before
-        pooling and only what the hardware computes, and ``{layer: {"outputs": (features,) int64}}``
-        for dense layers. With ``"acc"`` beside ``"bits"`` (start value included) on request.
+        Per clip, ``{layer: {"bits": (channels, rows, cols) uint8}}`` for convolutions (values with
+        int8 lanes), before pooling and only what the hardware computes, and ``{layer: {"outputs":
+        (features,) int64}}`` for dense layers. With ``"acc"`` beside ``"bits"`` (start value
+        included) on request.
     monitors : list of dict, or None
         Per layer, the accesses that the ports' enables show.
     build_seconds, sim_seconds, kcycles_per_s : float
@@ -175,7 +176,7 @@ def simulate_many(jobs, *, build_dir=None, waves=None, trace=True, accumulators=
     Raises
     ------
     ValueError
-        If there is no job, or the jobs' geometries differ.
+        If there is no job, or the jobs' geometries differ, or accumulators are asked of int8 lanes.
     ToolError, BuildError, SimulationError
         As :func:`simulate`.
     """
@@ -187,6 +188,9 @@ def simulate_many(jobs, *, build_dir=None, waves=None, trace=True, accumulators=
         if job.program.geometry.digest() != geometry.digest():
             raise ValueError(f"All jobs must have one geometry, not {geometry.name} and "
                              f"{job.program.geometry.name}")
+    if accumulators and geometry.values:
+        raise ValueError(f"Accumulators of array {geometry.name} cannot be recorded: int8 lanes "
+                         f"show their values alone")
     trace = bool(trace or accumulators or any(job.monitors for job in jobs))
     built = build(geometry, trace=trace, accumulators=accumulators, build_dir=build_dir,
                   verilog=verilog,
@@ -336,14 +340,27 @@ def _conv_arrays(geometry, layer, part):
     tile_rows = -(-layer["tiled_rows"] // rows)
     tile_cols = -(-layer["tiled_cols"] // cols)
     passes = -(-layer["out_channels"] // channels)
+    words = channels // geometry.word_channels  # records of a tile and pass
     index = (part["row"] * tile_cols + part["col"]) * passes + part["pass"]
+    if geometry.values:
+        index = index * words + part["group"]
     inside = (part["row"] < tile_rows) & (part["col"] < tile_cols) & (part["pass"] < passes)
     if not inside.all() or not np.array_equal(np.sort(index),
-                                              np.arange(tile_rows * tile_cols * passes)):
+                                              np.arange(tile_rows * tile_cols * passes * words)):
         raise TraceRecordError(
             f"layer {layer['name']} has {len(index)} tiles, not each of {tile_rows} x {tile_cols} "
             f"in {passes} passes once")
     order = np.argsort(index)
+    if geometry.values:
+        # -> (pass, word, channel of the word, tile row, row, tile col, col)
+        values = np.packbits(np.unpackbits(part["bits"], axis=1, count=geometry.lanes,
+                                           bitorder="little").reshape(-1, 8), bitorder="little")
+        values = values.reshape(len(index), -1)[order].reshape(
+            tile_rows, tile_cols, passes, words, rows, cols, geometry.word_channels)
+        values = values.transpose(2, 3, 6, 0, 4, 1, 5).reshape(
+            passes * channels, tile_rows * rows, tile_cols * cols)
+        return {"bits": np.ascontiguousarray(
+            values[:layer["out_channels"], :layer["tiled_rows"], :layer["tiled_cols"]])}
 
     def to_map(lanes):  # (tile_rows * tile_cols * passes, lanes)
         lanes = lanes[order].reshape(tile_rows, tile_cols, passes, rows, cols, channels)

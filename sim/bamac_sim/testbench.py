@@ -63,7 +63,8 @@ class AcceleratorTestbench:
             clock, dut.m_axis_scores_tdata, dut.m_axis_scores_tvalid, dut.m_axis_scores_tready,
             dut.m_axis_scores_tlast, stall=stall, rng=rng)
         self.source, self.sink = self._source(), self._sink()
-        self.tiles = TileCollector(dut, accumulators=accumulators) if trace else None
+        self.tiles = TileCollector(dut, accumulators=accumulators,
+                                   values=geometry.values) if trace else None
         self.words = WordCollector(dut) if trace else None
         self.traffic = TrafficMonitor(dut, clock, layers) if monitors else None
         self._tasks = []

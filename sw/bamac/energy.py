@@ -13,6 +13,7 @@ Nothing here is measured on silicon, and every result says that it is an estimat
 * The same network in int8 and in fp32 is put on the same schedule: as many weight and activation
   words, but 8 or 32 bits wide, in memories that are larger by as much; a multiplication and an
   addition (32 bits, or fp32) for each product. An int8 activation that was binary takes 8 bits.
+* What ran on int8 lanes is counted as it ran, and only fp32 is put on its schedule.
 * The front end runs in software; its operations are counted as for 16-bit fixed-point hardware.
 * Clock tree, control, leakage and input pins are not counted.
 """
@@ -112,10 +113,12 @@ def _front_end(table, counts):
             + counts["accesses"] * table.access(counts["memory_bytes"], bits))
 
 
-def _factor(variant, memory):
-    """How many times wider a word of ``memory`` is than in the binary network."""
-    if variant == "binary" or _PURPOSE_OF[memory] == "control":
+def _factor(variant, memory, counted):
+    """How many times wider a word of ``memory`` is than in the network that was counted."""
+    if variant == counted or _PURPOSE_OF[memory] == "control":
         return 1
+    if counted == "int8":
+        return 2 if memory == "vectors" else 4
     if memory == "line_buffers":
         return 8 if variant == "int8" else 32
     if memory == "vectors":
@@ -132,7 +135,7 @@ def _arithmetic(table, variant, layer, acc_bits):
     return layer["macs"] * (table.fp32_multiply + table.fp32_add)
 
 
-def _variant(table, variant, counts):
+def _variant(table, variant, counts, counted):
     layers = []
     total = dict.fromkeys(PURPOSES, 0.0)
     for layer in counts["layers"]:
@@ -140,7 +143,7 @@ def _variant(table, variant, counts):
         energy["arithmetic"] = _arithmetic(table, variant, layer, counts["acc_bits"])
         for memory, accesses in layer["accesses"].items():
             about = counts["memories"][memory]
-            factor = _factor(variant, memory)
+            factor = _factor(variant, memory, counted)
             energy[_PURPOSE_OF[memory]] += accesses * table.access(
                 about["bytes"] * factor, about["access_bits"] * factor)
         for purpose, value in energy.items():
@@ -154,7 +157,7 @@ def _variant(table, variant, counts):
 
 
 def estimate(counts):
-    """Energy of one run under every table, for the binary network and as int8 and fp32.
+    """Energy of one run under every table, for the network that ran, and as int8 and fp32.
 
     Parameters
     ----------
@@ -163,19 +166,23 @@ def estimate(counts):
         ``layers``: each ``name``, ``lane_adds`` (additions carried out), ``lane_steps`` (lanes
         times steps, gated or not), ``macs`` (products of the network, whatever their width) and
         ``accesses`` per memory; ``front_end``: :func:`front_end_counts`, or None if features came
-        from elsewhere.
+        from elsewhere; ``maps``: ``"binary"`` (the default) or ``"int8"``, what was counted.
 
     Returns
     -------
     dict
         ``kind`` is ``"estimate"``; ``tables`` holds per table ``citation``, ``node_nm`` and, for
-        ``binary``, ``int8`` and ``fp32``, the total and its parts by purpose and by layer in uJ.
+        ``binary`` (not where int8 lanes were counted), ``int8`` and ``fp32``, the total and its
+        parts by purpose and by layer in uJ.
     """
     for layer in counts["layers"]:
         for memory in layer["accesses"]:
             if memory not in counts["memories"]:
                 raise KeyError(f"memory {memory!r} of layer {layer['name']} has no size")
+    counted = counts.get("maps", "binary")
+    variants = VARIANTS[VARIANTS.index(counted):]
     return {"kind": "estimate", "tables": {
         table.name: {"citation": table.citation, "node_nm": table.node_nm,
-                     **{variant: _variant(table, variant, counts) for variant in VARIANTS}}
+                     **{variant: _variant(table, variant, counts, counted)
+                        for variant in variants}}
         for table in TABLES.values()}}

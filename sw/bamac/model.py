@@ -17,6 +17,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from bamac_hw.collector import READ_OUT_CYCLES
+from bamac_hw.int8_collector import SCORE_CYCLES
+from bamac_hw.int8_read_out import read_out_wait, sums_wait
 from bamac_hw.layout import COUNTERS, LAYER, Emit, Source
 from bamac_hw.program import Program
 from bamac_hw.scheduler import DRAIN_CYCLES, LOOK_CYCLES
@@ -40,6 +42,11 @@ def _walk(row):
     values = {key: value for key, value in row.items() if key not in ("source", "emit")}
     return SimpleNamespace(**values, rows=row["in_rows"], source=Source[row["source"].upper()],
                            emit=Emit[row["emit"].upper()])
+
+
+def _out_words(walk, geometry):
+    """Words of the line buffers for each pixel that the layer puts out."""
+    return -(-walk.out_channels // geometry.word_channels)
 
 
 def _pass_channels(walk, number, geometry):
@@ -167,6 +174,8 @@ def _job_cycles(walk, geometry, clips, events):
 def _dense_cycles(walk, geometry):
     """Cycles of one job by cause, without loading."""
     tiles = walk.tiles * walk.passes
+    if geometry.values:
+        return _int8_cycles(walk, geometry)
     # Behind each round but the last, the sums are doubled twice.
     ends = 2 * walk.rounds
     cycles = {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": ends * tiles,
@@ -183,6 +192,21 @@ def _dense_cycles(walk, geometry):
             last = number == walk.passes - 1
             following = DRAIN_CYCLES if last else between + geometry.start_reads
             cycles["collect"] += max(0, busy - following)
+    return cycles
+
+
+def _int8_cycles(walk, geometry):
+    """The same with int8 lanes, which read the sums out while the walk stands still."""
+    tiles = walk.tiles * walk.passes
+    cycles = {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": 2 * tiles,
+              "collect": 0}
+    if walk.emit == Emit.RAW:
+        cycles["collect"] = (walk.passes * sums_wait(geometry)
+                             + walk.out_channels * SCORE_CYCLES)
+        return cycles
+    within, behind = (read_out_wait(geometry, one_by_one=walk.emit != Emit.MAP, last=last)
+                      for last in (False, True))
+    cycles["tile"] += walk.passes * ((walk.tiles - 1) * within + behind)
     return cycles
 
 
@@ -206,7 +230,7 @@ def _accesses(walk, total, geometry, clips):
         total[name] = clips * walk.passes * walk.rounds * walk.words * reads
 
     if walk.emit == Emit.MAP:
-        total["line_writes"] = clips * walk.passes * walk.out_rows * walk.out_cols
+        total["line_writes"] = clips * _out_words(walk, geometry) * walk.out_rows * walk.out_cols
     elif walk.emit in (Emit.GLOBAL_MAX, Emit.GLOBAL_SUM):
         total["vector_writes"] = clips * tiles * walk.out_channels
         total["vector_reads"] = clips * (tiles - 1) * walk.out_channels
@@ -269,6 +293,7 @@ class _FrameArrivals:
 def predict_events(program: Program, network, frames) -> list:
     """Activation bits that are 1 when offered to the lanes, per layer, for one clip.
 
+    With int8 lanes, values that are not 0.
     ``frames`` are the integer frames (rows, cols). Pixels of a tile
     beyond the map are offered too, as the hardware does; in the dense walk, a signed input and its
     padding are offered with their offset.
@@ -277,13 +302,14 @@ def predict_events(program: Program, network, frames) -> list:
     trace = reference.run(network, frames)
     frames = np.asarray(frames, np.int64)
     offset = -network.input.min if geometry.walk == "dense" else 0
-    ones = _popcount(np.abs(frames + offset))
-    pad = bin(offset).count("1")
+    count = (lambda values: (values != 0).astype(np.int64)) if network.values else _popcount
+    ones = count(np.abs(frames + offset))
+    pad = int(count(np.array(offset)))
     events = []
     for index, conv in enumerate(network.convs):
         row = program.layers[index]
         if index:
-            ones = trace.layers[network.convs[index - 1].name].pooled.sum(axis=0)
+            ones = count(trace.layers[network.convs[index - 1].name].pooled).sum(axis=0)
             pad = 0
         events.append(row["passes"] * _offered(
             ones[:row["in_rows"]], pad, conv,
@@ -294,7 +320,7 @@ def predict_events(program: Program, network, frames) -> list:
             words = event_model.LayerEvents.of_words(vector.astype(np.uint64), Source.VECTOR)
             ones = words.events
         else:
-            ones = _popcount(vector)
+            ones = count(np.asarray(vector))
         events.append(row["passes"] * int(ones.sum()))
         vector = trace.layers[dense.name].outputs
     return events
@@ -328,7 +354,7 @@ def access_bytes(geometry) -> dict:
         "weights": geometry.channels * geometry.store_rows,
         "input_buffer": geometry.input_word_bits / 8,
         "line_buffers": geometry.channels / 8,
-        "vectors": geometry.VECTOR_BITS // 8,
+        "vectors": geometry.vector_bits // 8,
         "descriptors": 4,
         "layer_state": -(-_STATE_BITS // 8),
         "stream": 1,
@@ -352,7 +378,8 @@ def lower_bounds(program: Program) -> dict:
     each descriptor is read once, and no layer's state is ever put away.
     """
     walks = [_walk(row) for row in program.layers]
-    line = sum(w.out_rows * w.out_cols * w.passes for w in walks if w.emit == Emit.MAP)
+    line = sum(w.out_rows * w.out_cols * _out_words(w, program.geometry) for w in walks
+               if w.emit == Emit.MAP)
     vector = sum(w.words for w in walks if w.source == Source.VECTOR)
     return {
         "weights": sum(w.weight_rows for w in walks) // program.geometry.store_rows,

@@ -14,7 +14,7 @@ model_option = click.option("--model", metavar="FILE", default=None,
                                  "ships with bamac.")
 array_option = click.option("--array", metavar="NAME|FILE.toml", default="small",
                             show_default=True,
-                            help="Array preset (tiny, small, large) or a geometry file.")
+                            help="Array preset (tiny, small, large, ...) or a geometry file.")
 clock_option = click.option("--clock-mhz", type=click.FloatRange(min=0, min_open=True),
                             default=25.0, show_default=True,
                             help="Clock for which times are stated.")

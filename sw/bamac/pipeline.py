@@ -161,14 +161,16 @@ def memory_count(network):
     """Bytes by the paper's count: weights, and every map of a convolution before its pool, whole.
 
     In fp32 both take 4 bytes; here a weight takes 1 byte and a bit an eighth; biases and thresholds
-    count as weights, the input is not counted. For the paper's network 5,316.9 kB and 206.1 kB.
+    count as weights, the input is not counted. For the paper's network 5,316.9 kB and 206.1 kB. Of
+    a network with 8-bit maps, ``"binary"`` counts those.
     """
     parameters = sum(layer.weights.size + layer.out_channels for layer in network.layers)
     bits = 0
     for conv, shape in zip(network.convs, network.map_shapes(), strict=False):
         rows, cols = conv.conv_shape(*shape[1:])
         bits += conv.out_channels * rows * cols
-    return {"fp32": 4 * (parameters + bits), "binary": parameters + -(-bits // 8)}
+    stored = bits if network.values else -(-bits // 8)
+    return {"fp32": 4 * (parameters + bits), "binary": parameters + stored}
 
 
 @contextmanager
@@ -210,8 +212,14 @@ def _traffic(counted, predicted, program, windows):
 
 
 def _densities(network, frames, results):
-    """Share of ones among the bits that each layer reads."""
+    """Share of ones among the bits that each layer reads, or of values other than 0."""
     spec = network.input
+    if network.values:
+        read = [np.asarray(frames), *([r.layers[conv.name].pooled for r in results]
+                                      for conv in network.convs[:-1]),
+                [r.vector for r in results], *([r.layers[dense.name].outputs for r in results]
+                                               for dense in network.denses[:-1])]
+        return [float((np.asarray(values) != 0).mean()) for values in read]
     offset = -spec.min
     ones = np.bitwise_count((np.asarray(frames, np.int64) + offset).astype(np.uint16))
     densities = [float(ones.mean()) / spec.bits]
@@ -252,7 +260,8 @@ def _energy(program, counted, frames, source):
         front_end = energy.front_end_counts(frames.shape[0] * frames.shape[1], n_fft=n_fft,
                                             mels=source.cols)
     return energy.estimate({"acc_bits": geometry.acc_bits, "memories": memories, "layers": layers,
-                            "front_end": front_end})
+                            "front_end": front_end,
+                            "maps": "int8" if geometry.values else "binary"})
 
 
 # --- simulation and comparison
@@ -379,7 +388,8 @@ def describe_network(network):
             rows, cols = layer.conv_shape(*shapes[len(layers)][1:])
             about |= {"kind": "conv", "kernel": list(layer.kernel), "stride": layer.stride,
                       "padding": list(layer.padding), "pool": list(layer.pool),
-                      "global_pool": layer.global_pool, "map": [rows, cols],
+                      "global_pool": layer.global_pool, "values": layer.values,
+                      "map": [rows, cols],
                       "macs": int(layer.weights.size) * rows * cols}
         else:
             about |= {"kind": "dense", "emit": layer.emit, "macs": int(layer.weights.size)}
@@ -509,7 +519,8 @@ def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, au
         "geometry": geometry.to_dict() | {"digest": geometry.digest(), "lanes": geometry.lanes},
         "versions": versions(),
     }
-    result["energy_uj"] = result["energy"]["tables"]["horowitz-45nm"]["binary"]["total_uj"]
+    ran = "int8" if network.values else "binary"
+    result["energy_uj"] = result["energy"]["tables"]["horowitz-45nm"][ran]["total_uj"]
     if seconds is not None:
         result["audio_s"] = seconds
     if source is not None:

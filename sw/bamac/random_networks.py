@@ -8,6 +8,7 @@ shows; accumulators fit a stated number of bits, because hardware refuses the ot
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -240,10 +241,11 @@ def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, chann
     raise ValueError(f"Accumulator bits must leave room for a network, not {acc_bits}")
 
 
-def _corner(name, spec, frames, kernel=(3, 3), weight=None, channels=(3, 2), global_pool="sum"):
+def _corner(name, spec, frames, kernel=(3, 3), weight=None, channels=(3, 2), global_pool="sum",
+            values=False):
     rng = np.random.default_rng([0xC0, len(name)])
     frames = np.broadcast_to(np.asarray(frames, np.int16), (1, spec.rows, spec.cols)).copy()
-    builder = _Builder(rng, spec, frames, 24)
+    builder = _Builder(rng, spec, frames, 24, values=values)
     same = (kernel[0] // 2, (kernel[0] - 1) // 2, kernel[1] // 2, (kernel[1] - 1) // 2)
     n = len(channels)
     for i, count in enumerate(channels):
@@ -253,29 +255,39 @@ def _corner(name, spec, frames, kernel=(3, 3), weight=None, channels=(3, 2), glo
             weights = np.full((count, in_channels, *kernel), weight)
         builder.conv(count, kernel, 1, same, (1, 1) if i == n - 1 else (2, 2),
                      global_pool if i == n - 1 else None, weights)
-    builder.dense(1, 3, "unsigned", 4)
+    builder.dense(1, 3, "unsigned", 8 if values else 4)
     builder.dense(2, 1, "raw", 8)
     return Case(name, IntegerNetwork(name, spec, builder.layers), frames)
 
 
-def corner_cases():
-    """A list of :class:`Case`: the most extreme weights and inputs, and the smallest sizes."""
+def corner_cases(values=False):
+    """A list of :class:`Case`: the most extreme weights and inputs, and the smallest sizes.
+
+    With ``values``, of networks with maps of 8-bit values.
+    """
     signed, unsigned = InputSpec(9, 10, 8, True), InputSpec(9, 10, 8, False)
+    corner = partial(_corner, values=values)
     cases = [
-        _corner("weights-all-127-input-max", signed, signed.max, weight=127),
-        _corner("weights-all-minus-127-input-max", signed, signed.max, weight=-127),
-        _corner("weights-all-127-input-min", signed, signed.min, weight=127),
-        _corner("weights-all-minus-127-input-min", signed, signed.min, weight=-127),
-        _corner("weights-all-127-unsigned-255", unsigned, 255, weight=127),
-        _corner("weights-all-minus-127-unsigned-255", unsigned, 255, weight=-127),
-        _corner("input-all-zero", signed, 0),
-        _corner("weights-all-zero", signed, signed.max, weight=0),
-        _corner("one-by-one-input", InputSpec(1, 1, 2, True), -2, kernel=(1, 1), channels=(1,)),
-        _corner("one-bit-input", InputSpec(6, 7, 1, False), 1, kernel=(1, 1), channels=(1,),
+        corner("weights-all-127-input-max", signed, signed.max, weight=127),
+        corner("weights-all-minus-127-input-max", signed, signed.max, weight=-127),
+        corner("weights-all-127-input-min", signed, signed.min, weight=127),
+        corner("weights-all-minus-127-input-min", signed, signed.min, weight=-127),
+        corner("weights-all-127-unsigned-255", unsigned, 255, weight=127),
+        corner("weights-all-minus-127-unsigned-255", unsigned, 255, weight=-127),
+        corner("input-all-zero", signed, 0),
+        corner("weights-all-zero", signed, signed.max, weight=0),
+        corner("one-by-one-input", InputSpec(1, 1, 2, True), -2, kernel=(1, 1), channels=(1,)),
+        corner("one-bit-input", InputSpec(6, 7, 1, False), 1, kernel=(1, 1), channels=(1,),
                 global_pool="max"),
     ]
-    # Bits that are all ones and all zeros: thresholds out of reach on either side
+    # Outputs that are all at one end: thresholds, or biases, out of reach on either side
     base = cases[6].network
+    if values:
+        for name, bias in (("values-all-255", 1 << 22), ("values-all-zero", -(1 << 22))):
+            convs = [replace(c, bias=np.full_like(c.bias, bias)) for c in base.convs]
+            cases.append(Case(name, replace(base, name=name, layers=(*convs, *base.denses)),
+                              cases[6].frames))
+        return cases
     for name, threshold in (("bits-all-one", -(1 << 20)), ("bits-all-zero", 1 << 20)):
         convs = [Conv2d(c.name, c.weights, np.full_like(c.thresholds, threshold), c.stride,
                         c.padding, c.pool, c.global_pool) for c in base.convs]

@@ -179,7 +179,7 @@ def _descriptor(walk, geometry, weight_base, ring, next_ring, vector_base, next_
         "source": walk.source, "emit": walk.emit, "stride2": int(walk.stride == 2),
         "pool_rows_log2": walk.pool[0].bit_length() - 1,
         "pool_cols_log2": walk.pool[1].bit_length() - 1,
-        "shift": 0, "limit": 1,
+        "shift": 0, "pool_shift": 0, "limit": 1,
         "kernel_rows_last": walk.kernel[0] - 1, "kernel_cols_last": walk.kernel[1] - 1,
         "word_bits_last": walk.word_bits - 1, "end_bits_last": walk.end_bits - 1,
         "groups_last": walk.words - 1,
@@ -204,9 +204,11 @@ def _descriptor(walk, geometry, weight_base, ring, next_ring, vector_base, next_
         slot = (-top // tile_rows) % ring.slots
         values |= {"ring_base": ring.base, "ring_end": ring.end, "pitch": ring.pitch,
                    "ring_start": ring.base + slot * ring.pitch}
+    if walk.source != Source.VECTOR and walk.layer.values:
+        values |= {"shift": walk.layer.shift, "pool_shift": walk.layer.pool_shift}
     if walk.emit == Emit.MAP:
         values |= {"out_base": next_ring.base, "out_end": next_ring.end,
-                   "out_pitch": next_ring.pitch, "out_groups": walk.passes}
+                   "out_pitch": next_ring.pitch, "out_groups": walk.out_words}
     elif walk.emit != Emit.RAW:
         values["out_base"] = next_vector
     return values
@@ -258,7 +260,7 @@ def _memory_use(network, walks, rings, weight_rows, vector_words, geometry):
         "start_values": starts,
         "input_buffer": _ceil_div(rings[0].words * banks * geometry.input_word_bits, 8),
         "line_buffers": line_words * banks * geometry.channels // 8,
-        "vectors": vector_words * geometry.VECTOR_BITS // 8,
+        "vectors": vector_words * geometry.vector_bits // 8,
         "descriptors": (len(walks) + 1) * 64,
         "layer_state": _ceil_div(len(walks) * state_bits, 8),
     }
@@ -266,7 +268,7 @@ def _memory_use(network, walks, rings, weight_rows, vector_words, geometry):
         "weights": geometry.weight_bytes,
         "input_buffer": _ceil_div(geometry.input_words * banks * geometry.input_word_bits, 8),
         "line_buffers": geometry.line_words * banks * geometry.channels // 8,
-        "vectors": geometry.vector_words * geometry.VECTOR_BITS // 8,
+        "vectors": geometry.vector_words * geometry.vector_bits // 8,
         "descriptors": (geometry.max_layers + 1) * 64,
         "layer_state": _ceil_div(geometry.max_layers * state_bits, 8),
     }

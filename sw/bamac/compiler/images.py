@@ -15,12 +15,15 @@ def start_values(walk):
 
     Convolution: ``-threshold``, so that the output bit is the sign, less ``offset`` for each
     input (for the dense walk, signed inputs are stored with an offset). Thresholds beyond what
-    the sums can reach are moved to the nearest value with the same meaning. Dense: the bias.
+    the sums can reach are moved to the nearest value with the same meaning. Dense, and convolutions
+    that emit values: the bias.
     """
     layer = walk.layer
     if not isinstance(layer, Conv2d):
         return layer.bias.astype(np.int64)
     flat = layer.weights.reshape(layer.out_channels, -1)
+    if layer.values:
+        return layer.bias - walk.offset * flat.sum(axis=1)
     low, high = _reach(flat, walk.in_min - walk.offset, walk.in_max - walk.offset)
     threshold = np.clip(layer.thresholds, low, high + 1)
     return -(threshold + walk.offset * flat.sum(axis=1))
@@ -31,6 +34,9 @@ def accumulator_bounds(walk):
     flat = walk.layer.weights.reshape(walk.layer.out_channels, -1)
     start = start_values(walk)
     low, high = _reach(flat, walk.in_min, walk.in_max)
+    if walk.bits_are_values:
+        # Start values are added where the sums are read out, which has a bit more.
+        return (min(int(low.min()), int(start.min())), max(int(high.max()), int(start.max())))
     if walk.rounds > 1:
         # The start value comes after all rounds but the last.
         return (int(np.minimum(low, start + low).min()), int(np.maximum(high, start + high).max()))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bamac_hw.layout import Emit, Source
 
-from ..graph import Conv2d
+from ..graph import SHIFT_MAX, VALUE_MAX, Conv2d
 from .errors import CompileError
 
 __all__ = ["Walk", "walks"]
@@ -17,7 +17,8 @@ class Walk:
     ``rows`` and ``out_rows`` count the rows of the input and (pooled) output that are used: a pool
     or a stride may leave out the last ones. A *job* is one row of tiles; ``tiles`` per job and
     pass; ``words`` activation words per kernel tap, of ``word_bits`` bits and a last one of
-    ``end_bits``. ``span`` input rows are under a job, which begins at ``job * advance - padding
+    ``end_bits``; a pixel of its output map has ``out_words``. With int8 lanes, bits are values
+    here. ``span`` input rows are under a job, which begins at ``job * advance - padding
     top``. Lanes are offered values of ``in_min``..``in_max``, which are the layer's own plus
     ``offset``. A word of planes has ``word_rows`` weight rows: with two, the second is the first's
     negative (event-driven walk) or its double (pair lanes). A step offers ``step_bits`` bits of a
@@ -44,11 +45,13 @@ class Walk:
     words: int
     word_bits: int
     end_bits: int
+    out_words: int
     in_min: int
     in_max: int
     offset: int
     word_rows: int
     step_bits: int
+    bits_are_values: bool
     span: int
     advance: int
     block_rows: int
@@ -63,7 +66,7 @@ class Walk:
 
     @property
     def bits(self):
-        """Activation bits per pixel of a tile."""
+        """Activation bits per pixel of a tile (int8 lanes: values)."""
         return self.taps * self.bits_per_tap
 
     @property
@@ -111,10 +114,12 @@ def walks(network, geometry):
         If a layer has a pool that does not divide the tile, or a size beyond its field; or if the
         maps hold what the lanes cannot take.
     """
-    if network.values:
-        raise CompileError(
-            f"{network.convs[0].name}: its map holds 8-bit values, the lanes of array "
-            f"{geometry.name} take bits; compile a network with binary maps")
+    if network.values != geometry.values:
+        what = ("8-bit values, the lanes of array {} take bits; compile for an array with int8 "
+                "lanes, such as small_int8" if network.values else
+                "bits, the lanes of array {} take 8-bit values; compile for an array with gated or "
+                "pair lanes, such as small")
+        raise CompileError(f"{network.convs[0].name}: its map holds {what.format(geometry.name)}")
     # From the last map up: rows that no later layer looks at are not computed. So a layer's last
     # job always needs its input's last row, and a layer never ends a clip before the one above.
     shapes = network.map_shapes()
@@ -148,11 +153,12 @@ def _conv(network, geometry, index, out_rows):
     first = index == 0
     emit = {None: Emit.MAP, "max": Emit.GLOBAL_MAX, "sum": Emit.GLOBAL_SUM}[conv.global_pool]
     if first:
-        words, word_bits, end_bits = 1, network.input.bits, network.input.bits
+        words = 1
+        word_bits = end_bits = 1 if geometry.values else network.input.bits
     else:
-        words = _ceil_div(channels, geometry.channels)
-        word_bits = geometry.channels
-        end_bits = channels - (words - 1) * geometry.channels
+        words = _ceil_div(channels, geometry.word_channels)
+        word_bits = geometry.word_channels
+        end_bits = channels - (words - 1) * geometry.word_channels
     # The event-driven walk takes a value's sign and magnitude, the dense one its offset form.
     signs = geometry.walk == "event"
     offset = -network.input.min if first and not signs else 0
@@ -168,10 +174,11 @@ def _conv(network, geometry, index, out_rows):
         jobs=_ceil_div(out_rows * conv.pool[0], geometry.tile_rows),
         tiles=_ceil_div(out_cols * conv.pool[1], geometry.tile_cols),
         passes=passes, words=words, word_bits=word_bits, end_bits=end_bits,
+        out_words=_ceil_div(conv.out_channels, geometry.word_channels),
         in_min=(network.input.min if first else 0) + offset,
-        in_max=(network.input.max if first else 1) + offset,
+        in_max=(network.input.max if first else VALUE_MAX if geometry.values else 1) + offset,
         offset=offset, word_rows=1 + (first and (signs or geometry.lane == "pair")),
-        step_bits=geometry.step_bits,
+        step_bits=geometry.macs_per_lane, bits_are_values=geometry.values,
         span=(geometry.tile_rows - 1) * conv.stride + conv.kernel[0],
         advance=geometry.tile_rows * conv.stride,
         block_rows=geometry.tile_rows // conv.pool[0],
@@ -187,8 +194,14 @@ def _dense(network, geometry, index):
             f"use a global max pool, or pool more before it")
     if dense.in_channels > 4096:
         raise CompileError(f"{dense.name}: {dense.in_channels} inputs are more than 4096")
-    first_max = 1
-    if index == 0 and network.convs[-1].global_pool == "sum":
+    if geometry.values and dense.emit != "raw":
+        if dense.emit != "unsigned" or dense.bits != 8 or dense.shift > SHIFT_MAX:
+            raise CompileError(
+                f"{dense.name}: int8 lanes hand on unsigned values of 8 bits, shifted by at most "
+                f"{SHIFT_MAX}, not {dense.emit}, {dense.bits} bits, shifted by {dense.shift}; "
+                f"requantise its outputs")
+    first_max = VALUE_MAX if geometry.values else 1
+    if index == 0 and network.convs[-1].global_pool == "sum" and not geometry.values:
         _, rows, cols = network.map_shapes()[-1]
         first_max = rows * cols
     passes = _ceil_div(dense.out_channels, geometry.channels)
@@ -202,9 +215,11 @@ def _dense(network, geometry, index):
         index=len(network.convs) + index, layer=dense, source=Source.VECTOR, emit=emit,
         rows=1, cols=1, kernel=(1, 1), stride=1, padding=(0, 0, 0, 0), pool=(1, 1),
         conv_rows=1, conv_cols=1, out_rows=1, out_cols=1, jobs=1, tiles=1, passes=passes,
-        words=dense.in_channels, word_bits=bits, end_bits=bits,
+        words=dense.in_channels, word_bits=1 if geometry.values else bits,
+        end_bits=1 if geometry.values else bits, out_words=0,
         in_min=0, in_max=first_max if index == 0 else (1 << bits) - 1, offset=0,
-        word_rows=geometry.store_rows, step_bits=geometry.step_bits, span=1,
+        word_rows=geometry.store_rows, step_bits=geometry.macs_per_lane,
+        bits_are_values=geometry.values, span=1,
         advance=geometry.tile_rows, block_rows=geometry.tile_rows,
     )
 

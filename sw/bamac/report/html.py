@@ -39,6 +39,9 @@ def render(result):
     if missing:
         raise ReportError(f"Result must hold {', '.join(missing)}; make it with "
                           "'bamac run CLIP.wav --json'")
+    if "binary" not in result["energy"]["tables"]["horowitz-45nm"]:
+        raise ReportError("Result must be of a network with binary maps for a report, not of the "
+                          "int8 baseline; take the summary or --json")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)

@@ -52,7 +52,9 @@ def print_summary(result, *, brief=False):
         console.print(f"[red]and {len(result['differences']) - 5} more differences[/]")
     if brief:
         return
-    table = _table(None, "layer", "equal", "cycles", "compute", "ones in", "binary MACs")
+    values = geometry["lane"].startswith("int8")
+    table = _table(None, "layer", "equal", "cycles", "compute", "not 0 in" if values else "ones in",
+                   "products" if values else "binary MACs")
     for layer in result["layers"]:
         compute = layer["cycles_by_cause"].get("compute", 0) / max(1, layer["cycles"])
         table.add_row(layer["name"], "yes" if layer["bit_exact"] else "[red]no[/]",
@@ -113,7 +115,8 @@ def print_network(about):
     table = _table(None, "layer", "inputs", "outputs", "kernel", "map", "pool", "gives")
     for layer in about["layers"]:
         if layer["kind"] == "conv":
-            gives = "bits" if layer["global_pool"] is None else f"global {layer['global_pool']}"
+            maps = "values" if layer["values"] else "bits"
+            gives = maps if layer["global_pool"] is None else f"global {layer['global_pool']}"
             table.add_row(layer["name"], str(layer["inputs"]), str(layer["outputs"]),
                           "{} x {}".format(*layer["kernel"]), "{} x {}".format(*layer["map"]),
                           "{} x {}".format(*layer["pool"]), gives)
