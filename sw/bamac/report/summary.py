@@ -52,7 +52,7 @@ def print_summary(result, *, brief=False):
         console.print(f"[red]and {len(result['differences']) - 5} more differences[/]")
     if brief:
         return
-    values = geometry["lane"].startswith("int8")
+    values = geometry.get("lane", "gated").startswith("int8")
     table = _table(None, "layer", "equal", "cycles", "compute", "not 0 in" if values else "ones in",
                    "products" if values else "binary MACs")
     for layer in result["layers"]:
