@@ -9,13 +9,13 @@ import pytest
 from test_report import made_up
 
 from bamac import pipeline
-from bamac.compiler import compile_network
+from bamac.compiler import CompileError, compile_network
 from bamac.fpga import power
 from bamac.fpga.targets import Target
 from bamac.random_networks import paper_network, random_case
 from bamac.report.card import card_metrics
 from bamac.report.design import Options, collect, design_document, samples
-from bamac.report.design.collect import Design
+from bamac.report.design.collect import Design, compiled
 from bamac.report.design.missing import Missing
 from bamac.report.design.modules import by_instance, largest
 from bamac.report.document import html_page, write_markdown
@@ -117,6 +117,17 @@ def test_markdown_and_page_have_the_same_sections(full, tmp_path):
     headings = re.findall(r"^## (.*)$", (tmp_path / "README.md").read_text(), re.M)
     assert headings == re.findall(r"<h2>(.*?)</h2>", html_page(document))
     assert len(headings) == 10 and len(list(tmp_path.glob("*.png"))) == 11
+
+
+def test_int8_lanes_run_the_twin_of_the_same_shape():
+    network = paper_network().network
+    twin = paper_network(values=True).network
+    int8 = Geometry.preset("small_int8")
+    assert compiled(network, twin, int8).manifest["network"]["digest"] == twin.digest()
+    gated = compiled(network, twin, Geometry.preset("small"))
+    assert gated.manifest["network"]["digest"] == network.digest()
+    with pytest.raises(CompileError, match="no network of this shape with 8-bit maps ships"):
+        compiled(network, None, int8)
 
 
 def test_modules_add_up():

@@ -24,7 +24,7 @@ from . import samples
 from .activity import activity_of
 from .missing import Missing, NotKept, ReadOnlyCache
 
-__all__ = ["Design", "Options", "collect"]
+__all__ = ["Design", "Options", "collect", "compiled"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,9 @@ def collect(folder, options=None, progress=None):
     options, say = options or Options(), progress or (lambda text: None)
     program = Program.load(folder)
     network = pipeline.network_of(folder, program, options.model)
+    if network.values:
+        raise pipeline.InputError(f"Network {network.name} must have binary maps for a report, not "
+                                  f"those of the int8 baseline; its figures stand beside them")
     clips = [Path(clip) for clip in options.clips] or pipeline.demo_clips()
     results = samples.results(program, network, clips, say)
     implementation = _implementation(program, options, say)
@@ -151,23 +154,56 @@ def _implementation(program, options, say):
 
 
 def _rivals(program, network, clip, implementation, options, say):
-    """This array and every preset of the same tile and channels: resources, cycles for a clip."""
+    """This array and every preset of the same tile and channels: resources, cycles for a clip.
+
+    Presets of int8 lanes run the network's twin with 8-bit maps, if one ships.
+    """
     own = program.geometry
     frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
-    rows = []
     same = [g for g in Geometry.presets().values()
             if (g.tile_rows, g.tile_cols, g.channels) == (own.tile_rows, own.tile_cols,
                                                           own.channels) and g.name != own.name]
+    twin = _twin(network) if any(g.values for g in same) else None
+    rows = []
     for geometry in [own, *same]:
         try:
-            other = program if geometry is own else compile_network(network, geometry)
+            other = program if geometry is own else compiled(network, twin, geometry)
         except CompileError as error:
             rows.append({"geometry": geometry, "cycles": None, "mapped": Missing(str(error))})
             continue
+        dense = geometry.walk == "dense"
+        cycles = predict(other) if dense else predict(other, network, frames)
         placed = geometry is own and isinstance(implementation, dict)
-        rows.append({"geometry": geometry, "cycles": predict(other, network, frames)["cycles"],
+        rows.append({"geometry": geometry, "cycles": cycles["cycles"],
                      "mapped": implementation if placed else _mapped(other, options, say)})
     return rows
+
+
+def compiled(network, twin, geometry):
+    """The network's program for a geometry, or its twin's where the maps must have 8 bits.
+
+    Raises
+    ------
+    CompileError
+        If one of them cannot be mapped, or there is no twin.
+    """
+    if not geometry.values:
+        return compile_network(network, geometry)
+    if twin is None:
+        raise CompileError("no network of this shape with 8-bit maps ships with bamac")
+    return compile_network(twin, geometry)
+
+
+def _twin(network):
+    """The shipped network of the same shape with 8-bit maps, or None."""
+    def shape(net):
+        kept = ("kind", "inputs", "outputs", "kernel", "stride", "pool", "map")
+        return [[layer.get(name) for name in kept]
+                for layer in pipeline.describe_network(net)["layers"]]
+
+    path = pipeline.ASSETS / "models" / "paper-fp32.pt"
+    twin = pipeline.load_model(path) if path.is_file() else None
+    return twin if twin is not None and shape(twin) == shape(network) else None
 
 
 def _mapped(program, options, say):

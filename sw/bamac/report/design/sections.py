@@ -32,7 +32,7 @@ def design_document(design, command):
             f"{walk}, {lanes}. It reads {spec['rows']} x {spec['cols']} integers of {spec['bits']} "
             f"bits and gives one score.")
     return Document(
-        f"{network['name']} on {geometry.name}", lead, [_facts(design)],
+        f"{network['name']} on array {geometry.name}", lead, [_facts(design)],
         [_samples(design), _accuracy(design), _cycles(design), _traffic(design), _memory(design),
          hardware.resources_section(design), hardware.rivals_section(design),
          hardware.timing_section(design), energy_section(design), _method(design, command)])
