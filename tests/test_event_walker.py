@@ -36,6 +36,10 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
     async def testbench(ctx):
         ctx.set(dut.layer, layer)
         await ctx.tick().repeat(3)
+        ctx.set(dut.prepare, 1)
+        await ctx.tick()
+        ctx.set(dut.prepare, 0)
+        await ctx.tick().repeat(3)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)

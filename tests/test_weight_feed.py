@@ -34,8 +34,8 @@ def expected_operands(starts, weights):
 
 
 @pytest.mark.parametrize("acc_bits", [16, 20, 24, 32])
-@pytest.mark.parametrize("loaded", [False, True])
-def test_operands(acc_bits, loaded):
+@pytest.mark.parametrize("loaded, family", [(False, None), (True, None), (False, "ice40")])
+def test_operands(acc_bits, loaded, family):
     """Whether the rows come from the init or were loaded in words, every operand is right."""
     geometry = Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=20)
     size, base = -(-acc_bits // 8), 3
@@ -50,7 +50,7 @@ def test_operands(acc_bits, loaded):
             rows.append(bytes(int(s) >> 8 * byte & 0xFF for s in starts[number]))
         rows += [bytes(int(w) & 0xFF for w in row) for row in weights[number]]
     init = () if loaded else [int.from_bytes(row, "little") for row in rows]
-    dut = WeightFeed(geometry, init=init)
+    dut = WeightFeed(geometry, init=init, family=family)
     steps = steps_of(size)
     operands, reads = [], []
 

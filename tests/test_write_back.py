@@ -21,7 +21,8 @@ def cases():
 
 @pytest.mark.parametrize("tile, pool", list(cases()))
 @pytest.mark.parametrize("out_cols", [3, 4])
-def test_pooled_map_lands_in_its_banks(tile, pool, out_cols):
+@pytest.mark.parametrize("family", [None, "ice40"])
+def test_pooled_map_lands_in_its_banks(tile, pool, out_cols, family):
     """Every job of a map with odd sizes, two passes, one tile per cycle."""
     tile_rows, tile_cols = tile
     out_rows, passes, base = 5, 2, 3
@@ -33,7 +34,7 @@ def test_pooled_map_lands_in_its_banks(tile, pool, out_cols):
     bits &= np.random.default_rng(1).integers(0, 2, shape)
     pitch = -(-out_cols // tile_cols) * passes
     dut = WriteBack(Geometry("g", tile_rows=tile_rows, tile_cols=tile_cols, channels=CHANNELS,
-                             weight_rows=16))
+                             weight_rows=16), family=family)
     memory, order = {}, []
 
     async def testbench(ctx):

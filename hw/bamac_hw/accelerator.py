@@ -87,8 +87,9 @@ class Accelerator(wiring.Component):
         Add trace ports, and the accumulators to them.
     port : HostPort or DirectPort
         The class of the host's registers.
-    family : "ecp5" or None
-        Build lanes from this family's carry cells, where an expression would cost more.
+    family : "ecp5", "ice40" or None
+        Build for this family: lanes from ECP5's carry cells, where an expression would cost more;
+        fewer registers on iCE40, where one without logic in front of it takes a cell for itself.
 
     Members
     -------
@@ -116,14 +117,15 @@ class Accelerator(wiring.Component):
         m.submodules.host = host = self._port(g, autostart=program is not None)
         m.submodules.frames = frames = FrameWriter(g)
         m.submodules.scheduler = scheduler = Scheduler(
-            g, init=program.descriptors.tolist() if program else ())
+            g, init=program.descriptors.tolist() if program else (), family=self._family)
         event_driven = g.walk == "event"
         m.submodules.walker = walker = EventWalker(g) if event_driven else DenseWalker(g)
         m.submodules.fetch = fetch = WindowFetch(g)
         m.submodules.weights = weights = WeightFeed(
-            g, init=program.weight_words() if program else ())
+            g, init=program.weight_words() if program else (), family=self._family)
         m.submodules.lanes = lanes = self._lanes()
-        m.submodules.write_back = write_back = (Int8WriteBack if g.values else WriteBack)(g)
+        m.submodules.write_back = write_back = (
+            Int8WriteBack(g) if g.values else WriteBack(g, family=self._family))
         m.submodules.collector = collector = (Int8Collector if g.values else Collector)(g)
         m.submodules.input_buffer = input_buffer = BankedMemory(
             banks=g.pixels, width=g.input_word_bits, depth=g.input_words)
@@ -185,7 +187,8 @@ class Accelerator(wiring.Component):
 
         # Walk.
         m.d.comb += [
-            walker.start.eq(scheduler.job_start), walker.slot.eq(scheduler.slot),
+            walker.prepare.eq(scheduler.prepare), walker.start.eq(scheduler.job_start),
+            walker.slot.eq(scheduler.slot),
             walker.above.eq(scheduler.above), walker.ahead.eq(scheduler.ahead),
             scheduler.next_slot.eq(walker.next_slot),
             scheduler.walk_done.eq(walker.done),
@@ -301,13 +304,14 @@ class Accelerator(wiring.Component):
 
     def _lanes(self):
         g = self._geometry
+        cells = self._family if self._family == "ecp5" else None
         sizes = {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits}
         if g.values:
-            return Int8LaneArray(**sizes, multiplier=multiplier_of(g), family=self._family)
+            return Int8LaneArray(**sizes, multiplier=multiplier_of(g), family=cells)
         if g.walk == "event":
-            return LoadingLaneArray(**sizes, family=self._family)
+            return LoadingLaneArray(**sizes, family=cells)
         if g.lane == "pair":
-            return PairLaneArray(**sizes, family=self._family)
+            return PairLaneArray(**sizes, family=cells)
         return LaneArray(**sizes)
 
     def _read_out(self, m, scheduler, steps, weights, lanes, write_back, collector):

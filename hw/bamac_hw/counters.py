@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
 from .layout import COUNTER_SLOTS, COUNTERS
+from .small_count import one_more
 
 __all__ = ["Counters"]
 
@@ -122,24 +123,33 @@ class Counters(wiring.Component):
             bits = (COUNT_BITS if name == "cycles_wait_input" else
                     (between * most).bit_length())
             local = Signal(bits, name=f"local_{name}")
-            grown = Signal(bits, name=f"grown_{name}")
+            passed = Signal(bits, name=f"passed_{name}")
             visit = Signal(name=f"visit_{name}")
             open_now = (~self.flush if name in ANY_TIME else
                         open_before if name in BEFORE_JOB else open_job)
-            m.d.comb += [
-                grown.eq(local + (self.add[index] if most > 1 else self.add[index][0])),
-                visit.eq(turn[n] & open_now),
-            ]
-            with m.If((visit | self.clear) if name in BEFORE_JOB else visit):
-                m.d.sync += local.eq(0)
-            with m.Else():
-                m.d.sync += local.eq(grown)
+            m.d.comb += visit.eq(turn[n] & open_now)
+            begins = (visit | self.clear) if name in BEFORE_JOB else visit
+            if most == 1:
+                # What comes in this cycle is the first of the next pass, so that the sum has one
+                # use: its logic and its register are one cell of an iCE40.
+                one = self.add[index][0]
+                more = one_more(local, one) if bits <= 8 else (local + one)[:bits]
+                m.d.comb += passed.eq(local)
+                first = one & ~self.clear if name in BEFORE_JOB else one
+                m.d.sync += local.eq(Cat(first ^ (local[0] & ~begins), more[1:]))
+                with m.If(begins):
+                    m.d.sync += local[1:].eq(0)
+            else:
+                m.d.comb += passed.eq(local + self.add[index])
+                m.d.sync += local.eq(passed)
+                with m.If(begins):
+                    m.d.sync += local.eq(0)
             # All registers but one are in reset, so an OR takes the place of a selection.
             take = Signal(bits, name=f"taken_{name}", reset_less=True)
             with m.If(rest[n]):
                 m.d.sync += take.eq(0)
             with m.Else():
-                m.d.sync += take.eq(grown)
+                m.d.sync += take.eq(passed)
             taken.append(take)
             name_index.append(index)
             visits.append(visit)

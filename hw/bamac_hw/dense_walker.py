@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .geometry import Geometry
 from .int8_read_out import read_out_wait, sums_wait
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
+from .small_count import one_more
 from .step import LANE_STAGE, PLANE_BITS, Step
 from .window_fetch import window_layout
 from .window_walk import WindowWalk
@@ -46,10 +47,11 @@ class DenseWalker(wiring.Component):
 
     Members
     -------
-    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must be stable from two cycles
+    prepare : comes four cycles before ``start``, or earlier, see ``WindowWalk``
+    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must be stable from three cycles
         before it until ``done``
     slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
-    next_slot : ring slot of the next job; valid from the third cycle on
+    next_slot : ring slot of the next job; valid from four cycles behind ``prepare`` on
     done : in the last cycle of the walk
     step, window : what enters the pipeline in this cycle
     collector_busy : a collection is under way; collector_start : begin one (dense layers)
@@ -60,6 +62,7 @@ class DenseWalker(wiring.Component):
         self._geometry = geometry
         super().__init__({
             "layer": In(layer_layout(geometry)),
+            "prepare": In(1),
             "start": In(1),
             "slot": In(geometry.address_bits),
             "above": In(3),
@@ -85,6 +88,7 @@ class DenseWalker(wiring.Component):
         m.d.comb += [
             windows.layer.eq(layer), windows.slot.eq(self.slot),
             windows.above.eq(self.above), windows.ahead.eq(self.ahead),
+            windows.prepare.eq(self.prepare),
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
         ]
 
@@ -93,19 +97,29 @@ class DenseWalker(wiring.Component):
         count = Signal(range(max(g.start_bytes, lane_wait + 1, longest)))
         first_pass = Signal()
         second = Signal()
-        bit = Signal(6)
+        bit_ahead = Signal(6, init=1)  # the bit's number and one
+        first_bit = Signal(init=1)
         last_bit = Signal()
-        first_bit = Signal()
+        end_is_first, word_is_first, later_is_last = Signal(), Signal(), Signal()
         is_global = Signal()
         is_line = Signal()
         bits_last = Signal(6)
         pair = g.lane == "pair"
         m.d.comb += [
-            first_bit.eq(bit == 0),
             bits_last.eq(Mux(windows.last_word, layer.end_bits_last, layer.word_bits_last)),
-            last_bit.eq((~is_line | (bit == bits_last >> 1)) if pair else bit == bits_last),
+            last_bit.eq(Mux(first_bit, Mux(windows.last_word, end_is_first, word_is_first),
+                            later_is_last)),
             is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
             is_line.eq(layer.source == Source.LINE),
+        ]
+        def steps_last(bits_last):
+            """The last step of a word with so many bits (less one), of ``step_bits`` each."""
+            return bits_last >> 1 if pair else bits_last
+
+        one_step = ~is_line if pair else C(0)
+        m.d.sync += [
+            end_is_first.eq(one_step | (steps_last(layer.end_bits_last) == 0)),
+            word_is_first.eq(one_step | (steps_last(layer.word_bits_last) == 0)),
         ]
         # Gated lanes walk a tile once: planes come one after the other, by doubling the operand.
         planes = Signal(PLANE_BITS - 1) if pair else C(0)  # half the number of the lower plane
@@ -135,7 +149,7 @@ class DenseWalker(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [count.eq(0), bit.eq(0), first_pass.eq(1)]
+                m.d.sync += [count.eq(0), first_pass.eq(1)]
                 with m.If(self.start):
                     m.next = "BYTES"
 
@@ -162,9 +176,10 @@ class DenseWalker(wiring.Component):
                         step.shift.eq(~first_bit),
                         step.row.eq(first_bit | is_line),
                     ]
-                    m.d.sync += bit.eq(bit + 1)
+                    m.d.sync += [bit_ahead.eq(one_more(bit_ahead)), first_bit.eq(0),
+                                 later_is_last.eq(bit_ahead == steps_last(bits_last))]
                     with m.If(last_bit):
-                        m.d.sync += bit.eq(0)
+                        m.d.sync += [bit_ahead.eq(1), first_bit.eq(1)]
                         with m.If(windows.last_word & windows.last_tap):
                             m.d.sync += count.eq(0)
                             m.next = "END"  # which leaves the tile's last window

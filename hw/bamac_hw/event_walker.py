@@ -61,7 +61,8 @@ class EventWalker(wiring.Component):
 
     Members
     -------
-    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must be stable from two cycles
+    prepare : comes four cycles before ``start``, or earlier, see ``WindowWalk``
+    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must be stable from three cycles
         before it until ``done``
     slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
     next_slot : ring slot of the next job
@@ -80,6 +81,7 @@ class EventWalker(wiring.Component):
         g = self._geometry = geometry
         super().__init__({
             "layer": In(layer_layout(geometry)),
+            "prepare": In(1),
             "start": In(1),
             "slot": In(geometry.address_bits),
             "above": In(3),
@@ -118,6 +120,7 @@ class EventWalker(wiring.Component):
         m.d.comb += [
             windows.layer.eq(layer), windows.slot.eq(self.slot),
             windows.above.eq(self.above), windows.ahead.eq(self.ahead),
+            windows.prepare.eq(self.prepare),
             windows.begin.eq(self.start), windows.advance.eq(self.load),
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
             self.load.eq(active & (room != 0)),

@@ -73,13 +73,15 @@ class FrameWriter(wiring.Component):
         row_low = Signal(2)
         group = Signal(g.address_bits)
         col_low = Signal(2)
-        credit = Signal.like(header.credit)  # meaningless once the first layer has finished
+        # Rows in the ring that are complete and not given back; meaningless once the first layer
+        # has finished.
+        held = Signal.like(header.credit)
         complete = Signal()
         last_col = Signal()
         m.d.comb += [
             last_col.eq(col == header.cols_last),
             self.missing.eq(header.rows_needed - rows), self.idle.eq(finished),
-            self.i.ready.eq(started & ~complete & ((credit != 0) | finished)),
+            self.i.ready.eq(started & ~complete & ((held != header.credit) | finished)),
         ]
 
         value = Signal(8)
@@ -119,8 +121,8 @@ class FrameWriter(wiring.Component):
                 with m.Else():
                     m.d.sync += row_low.eq(row_low + 1)
         change = Signal(signed(5))
-        m.d.comb += change.eq(Mux(self.release, self.released, 0) - row_done)
-        m.d.sync += credit.eq(credit + change)
+        m.d.comb += change.eq(row_done - Mux(self.release, self.released, 0))
+        m.d.sync += held.eq(held + change)
 
         with m.If(self.finish):
             m.d.sync += finished.eq(1)
@@ -128,7 +130,7 @@ class FrameWriter(wiring.Component):
             m.d.sync += [
                 started.eq(self.enable), finished.eq(0), rows.eq(0), col.eq(0), group.eq(0),
                 col_low.eq(0), row_low.eq(0), complete.eq(0), slot.eq(header.ring_base),
-                credit.eq(header.credit),
+                held.eq(0),
             ]
         with m.If(~self.enable):
             m.d.sync += started.eq(0)

@@ -6,17 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from .axi import axi_lite_ports
 from .geometry import Geometry
-from .layout import (
-    ADDRESS_BITS,
-    COUNTER_SLOTS,
-    COUNTER_WINDOW,
-    DESCRIPTOR_WINDOW,
-    DESCRIPTOR_WORDS,
-    FORMAT_VERSION,
-    ID_VALUE,
-    WEIGHT_WINDOW,
-    Register,
-)
+from .layout import ADDRESS_BITS, COUNTER_WINDOW
+from .registers import Registers
 
 __all__ = ["HostPort"]
 
@@ -59,15 +50,7 @@ class HostPort(wiring.Component):
     @staticmethod
     def inside():
         """Members of the accelerator's side."""
-        return {
-            "irq": Out(1),
-            "run": Out(1),
-            "clear_counters": Out(1),
-            "running": In(1),
-            "waiting": In(1),
-            "score_pending": In(1),
-            "clip_done": In(1),
-            "errors": In(3),
+        return Registers.inside() | {
             "descriptor_en": Out(1),
             "weight_en": Out(1),
             "write_addr": Out(ADDRESS_BITS - 2),
@@ -82,27 +65,9 @@ class HostPort(wiring.Component):
         super().__init__(self.bus() | self.inside())
 
     def elaborate(self, platform):
-        g = self._geometry
         m = Module()
-
-        run = Signal(init=int(self._autostart))
-        irq_enable = Signal()
-        interrupt = Signal()
-        error = Signal(3)
-        clips = Signal(16)
-        m.d.comb += [self.run.eq(run), self.irq.eq(irq_enable & interrupt)]
-        m.d.sync += [error.eq(error | self.errors), clips.eq(clips + self.clip_done)]
-        with m.If(self.clip_done):
-            m.d.sync += interrupt.eq(1)
-
-        def in_window(address, base, size):
-            """Whether an address is one of ``size`` from a base, which has as many low zeros."""
-            bits = (size - 1).bit_length()
-            assert base % (1 << bits) == 0
-            return (address[bits:] == base >> bits) & (address[:bits] < size)
-
-        descriptor_bytes = (g.max_layers + 1) * DESCRIPTOR_WORDS * 4
-        counter_bytes = g.max_layers * COUNTER_SLOTS * 4
+        m.submodules.registers = registers = Registers(self._geometry, autostart=self._autostart)
+        m.d.comb += [to.eq(value) for to, value in registers.connections(self)]
 
         # Writes: address and data are taken together, while no answer is pending.
         address, wdata = self.s_axil_awaddr, self.s_axil_wdata
@@ -119,23 +84,20 @@ class HostPort(wiring.Component):
         ]
         with m.If(self.s_axil_bready):
             m.d.sync += self.s_axil_bvalid.eq(0)
+        usable = Signal()
+        m.d.comb += [
+            usable.eq((self.s_axil_wstrb == 0xF) & (address[:2] == 0)),
+            registers.write.eq(taken & usable), registers.write_data.eq(wdata),
+            registers.write_index.eq(address[2:]),
+        ]
         with m.If(taken):
-            m.d.sync += [self.s_axil_bvalid.eq(1), self.s_axil_bresp.eq(OKAY)]
-            with m.If((self.s_axil_wstrb != 0xF) | (address[:2] != 0)):
-                m.d.sync += self.s_axil_bresp.eq(SLVERR)
-            with m.Elif(address == Register.CONTROL):
-                m.d.sync += [run.eq(wdata[0]), irq_enable.eq(wdata[2])]
-                m.d.comb += self.clear_counters.eq(wdata[1])
-            with m.Elif(address == Register.ERROR):
-                m.d.sync += error.eq((error & ~wdata[:3]) | self.errors)
-            with m.Elif(address == Register.INTERRUPT):
-                m.d.sync += interrupt.eq((interrupt & ~wdata[0]) | self.clip_done)
-            with m.Elif(in_window(address, DESCRIPTOR_WINDOW, descriptor_bytes) & ~run):
-                m.d.sync += self.descriptor_en.eq(1)
-            with m.Elif(in_window(address, WEIGHT_WINDOW, g.weight_bytes) & ~run):
-                m.d.sync += self.weight_en.eq(1)
-            with m.Else():
-                m.d.sync += self.s_axil_bresp.eq(SLVERR)
+            m.d.sync += [self.s_axil_bvalid.eq(1), self.s_axil_bresp.eq(SLVERR)]
+            with m.If(usable):
+                m.d.sync += [self.descriptor_en.eq(registers.to_descriptors),
+                             self.weight_en.eq(registers.to_weights)]
+                with m.If(registers.to_register | registers.to_descriptors
+                          | registers.to_weights):
+                    m.d.sync += self.s_axil_bresp.eq(OKAY)
 
         # Reads: the address is held until the data is there.
         raddr = Signal(ADDRESS_BITS)
@@ -144,7 +106,7 @@ class HostPort(wiring.Component):
         is_counter = Signal()
         m.d.comb += [
             self.s_axil_arready.eq(~reading & ~self.s_axil_rvalid),
-            is_counter.eq(in_window(raddr, COUNTER_WINDOW, counter_bytes) if g.counters else 0),
+            registers.read_index.eq(raddr[2:]), is_counter.eq(registers.from_counters),
             self.counter_addr.eq(raddr[2:COUNTER_WINDOW.bit_length() - 1]),
         ]
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
@@ -152,21 +114,8 @@ class HostPort(wiring.Component):
         # A register's value is taken one cycle before the answer; a counter's is added to it.
         value, known = Signal(32), Signal()
         m.d.sync += [value.eq(0), known.eq(is_counter)]
-        with m.If(raddr[5:] == 0):
-            registers = {
-                Register.ID: C(ID_VALUE, 32),
-                Register.VERSION: C(FORMAT_VERSION, 32),
-                Register.GEOMETRY: C(int(g.digest()[:8], 16), 32),
-                Register.CONTROL: Cat(run, C(0, 1), irq_enable),
-                Register.STATUS: Cat(self.running, self.waiting, self.score_pending),
-                Register.ERROR: error,
-                Register.CLIPS: clips,
-                Register.INTERRUPT: interrupt,
-            }
-            with m.Switch(raddr[:5]):
-                for register, content in registers.items():
-                    with m.Case(int(register)):
-                        m.d.sync += [value.eq(content), known.eq(1)]
+        with m.If(registers.from_register & (raddr[:2] == 0)):
+            m.d.sync += [value.eq(registers.value), known.eq(1)]
         with m.If(reading):
             m.d.sync += settled.eq(~is_counter | ~self.counter_busy)
         with m.If(reading & settled & ~(is_counter & self.counter_busy)):

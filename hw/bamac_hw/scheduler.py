@@ -54,11 +54,19 @@ class Scheduler(wiring.Component):
     Cycles: 3 for each layer looked at, 13 to load the descriptor, 1 to start, then the walk,
     ``DRAIN_CYCLES`` (and the collector, if it is still busy), and 1 to save.
 
+    Parameters
+    ----------
+    geometry : Geometry
+    init : sequence of int
+        Initial words of the descriptor memory.
+    family : str or None
+        On ``"ice40"`` the running layer's place stays where the state memory puts it out.
+
     Members
     -------
     run : level; a rising edge boots (reads the header, resets every layer's state)
     layer, header : descriptor of the running layer; the program's header
-    job_start, slot, above, ahead, first_job : for the walker
+    prepare, job_start, slot, above, ahead, first_job : for the walker
     out_slot, out_low, out_left : for the write-back
     next_slot, walk_done, collector_busy : from the walker and the collector
     missing : rows of the current clip that layer 0 needs and that are not in the input buffer
@@ -73,13 +81,14 @@ class Scheduler(wiring.Component):
     descriptor_reading, state_reading, state_writing : accesses of the memories
     """
 
-    def __init__(self, geometry: Geometry, *, init=()):
+    def __init__(self, geometry: Geometry, *, init=(), family=None):
         g = self._geometry = geometry
-        self._init = init
+        self._init, self._family = init, family
         super().__init__({
             "run": In(1),
             "layer": Out(layer_layout(geometry)),
             "header": Out(header_layout(geometry)),
+            "prepare": Out(1),
             "job_start": Out(1),
             "slot": Out(g.address_bits),
             "above": Out(3),
@@ -157,7 +166,8 @@ class Scheduler(wiring.Component):
         with m.Else():
             m.d.sync += seen.eq(arrival_read.data)
         enough = Signal()
-        m.d.comb += enough.eq(~seen.none & (seen.missing <= Mux(state.ahead[-1], 0, state.ahead)))
+        m.d.comb += enough.eq(~seen.none & ((seen.missing <= state.ahead) | seen.missing[-1]
+                                            | (seen.missing == 0)))
 
         # The running job's place, and the next job's, or a new clip's: what will be saved.
         following = state_write.data
@@ -199,6 +209,14 @@ class Scheduler(wiring.Component):
             self.running.eq(0),
         ]
 
+        fetched = Signal()
+        if self._family == "ice40":
+            m.d.comb += state.eq(state_read.data)
+        else:
+            # Block RAM is slow to come out.
+            with m.If(fetched):
+                m.d.sync += state.eq(state_read.data)
+
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.sync += [count.eq(0), booting.eq(1), booted_entry.eq(0), current.eq(0)]
@@ -213,6 +231,8 @@ class Scheduler(wiring.Component):
                         view = data.View(word_layout(fields), read.data)
                         m.d.sync += [getattr(layer, name).eq(getattr(view, name))
                                      for name in fields if name in held]
+                        if "pitch" in fields:
+                            m.d.comb += self.prepare.eq(1)  # the ring is known in the next cycle
                 for word, fields in enumerate(HEADER):
                     with m.If((count == word + 1) & booting & (booted_entry == 0)):
                         view = data.View(word_layout(fields), read.data)
@@ -242,7 +262,6 @@ class Scheduler(wiring.Component):
 
             with m.State("FETCH"):
                 m.d.comb += self.scheduling.eq(1)
-                m.d.sync += state.eq(state_read.data)
                 m.next = "CHECK"
 
             with m.State("CHECK"):
@@ -270,7 +289,7 @@ class Scheduler(wiring.Component):
                 with m.If((count == 0) & ((layer.emit == Emit.MAP) | last_job)):
                     m.d.comb += [
                         arrival_write.en.eq(1), arrival_write.addr.eq(current + 1),
-                        arrival_write.data.missing.eq(Mux(last_job, 0, left)),
+                        arrival_write.data.missing.eq(left),  # none or less after the last job
                     ]
                 with m.If(count != DRAIN_CYCLES - 1):
                     m.d.comb += self.loading.eq(1)
@@ -293,5 +312,6 @@ class Scheduler(wiring.Component):
                     Mux(current == header.layers_last, current, current + 1))
                 m.next = "LOOK"
 
+        m.d.comb += fetched.eq(fsm.ongoing("FETCH"))
         m.d.comb += self.running.eq(~fsm.ongoing("IDLE") & ~booting)
         return m

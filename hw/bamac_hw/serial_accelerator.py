@@ -29,6 +29,8 @@ class SerialAccelerator(wiring.Component):
         Goes into the memories' init; the accelerator then runs from the start.
     cycles : int
         Clock cycles of one bit of the serial lines.
+    family : str or None
+        See ``Accelerator``.
 
     Members
     -------
@@ -36,8 +38,9 @@ class SerialAccelerator(wiring.Component):
     fault : a command was damaged or refused
     """
 
-    def __init__(self, geometry: Geometry, *, program=None, cycles):
+    def __init__(self, geometry: Geometry, *, program=None, cycles, family=None):
         self._geometry, self._program, self._cycles = geometry, program, cycles
+        self._family = family
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "fault": Out(1)})
 
     def elaborate(self, platform):
@@ -50,7 +53,8 @@ class SerialAccelerator(wiring.Component):
         m.submodules.transmitter = transmitter = UartTransmitter(cycles=self._cycles)
         received = fifo.SyncFIFOBuffered(width=8, depth=RECEIVE_BYTES)
         bridge = UartBridge()
-        accelerator = Accelerator(self._geometry, program=self._program, port=DirectPort)
+        accelerator = Accelerator(self._geometry, program=self._program, port=DirectPort,
+                                  family=self._family)
         m.submodules.received = DomainRenamer("link")(received)
         m.submodules.bridge = DomainRenamer("link")(bridge)
         m.submodules.accelerator = DomainRenamer("accelerator")(accelerator)

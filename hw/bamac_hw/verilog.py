@@ -29,9 +29,8 @@ def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=Fa
                  accumulators=False, family=None):
     """Verilog-2001 of one module ``bamac_accelerator`` and its submodules.
 
-    The text depends on the arguments alone: no path, time or machine is in it. With ``family``
-    ``"ecp5"``, pair lanes, int8 lanes and those of the event-driven walk are built from its carry
-    cells.
+    The text depends on the arguments alone: no path, time or machine is in it. ``family``
+    is :class:`Accelerator`'s.
 
     Raises
     ------

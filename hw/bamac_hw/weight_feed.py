@@ -37,6 +37,8 @@ class WeightFeed(wiring.Component):
     geometry : Geometry
     init : sequence of int
         Initial words of the weight store, ``8 * channels * store_rows`` bits each.
+    family : str or None
+        On ``"ice40"`` weight row and start value share a register (gated lanes, dense walk).
 
     Members
     -------
@@ -53,8 +55,8 @@ class WeightFeed(wiring.Component):
     reading : a row is read in this cycle
     """
 
-    def __init__(self, geometry: Geometry, *, init=()):
-        self._geometry, self._init = geometry, init
+    def __init__(self, geometry: Geometry, *, init=(), family=None):
+        self._geometry, self._init, self._family = geometry, init, family
         shape = signed(geometry.acc_bits)
         operands = {"operand": Out(shape).array(geometry.channels)}
         if geometry.lane == "pair":
@@ -155,17 +157,23 @@ class WeightFeed(wiring.Component):
         m.d.sync += fetched.eq(self.step_read)
         m.d.comb += doubles.eq(step.compute & ~step.row)
         for channel in range(g.channels):
-            row = Signal(signed(8), name=f"row_{channel}")
             start = Signal(8 * g.start_bytes, name=f"start_{channel}")
-            start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
             operand = Signal(signed(g.acc_bits), name=f"operand_{channel}")
             weight = data.word_select(channel, 8)
-            m.d.sync += [row.eq(Mux(fetched.row, weight, 0)),
-                         start_now.eq(Mux(fetched.start, start, 0))]
+            if self._family == "ice40":
+                given = Signal(signed(g.acc_bits), name=f"given_{channel}")
+                m.d.sync += given.eq(Mux(fetched.row, weight.as_signed(), 0)
+                                     | Mux(fetched.start, start.as_signed(), 0))
+            else:
+                row = Signal(signed(8), name=f"row_{channel}")
+                start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
+                m.d.sync += [row.eq(Mux(fetched.row, weight, 0)),
+                             start_now.eq(Mux(fetched.start, start, 0))]
+                given = row | start_now.as_signed()
             with m.If(fetched.byte):
                 m.d.sync += start.eq(Cat(start[8:], weight))
             with m.If(step.start | step.row | step.compute):
-                m.d.sync += operand.eq(Mux(doubles, operand << 1, row | start_now.as_signed()))
+                m.d.sync += operand.eq(Mux(doubles, operand << 1, given))
             m.d.comb += self.operand[channel].eq(operand)
 
     def _plain_operands(self, m, data):

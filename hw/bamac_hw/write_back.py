@@ -1,7 +1,7 @@
 """From the accumulators' signs to pooled bits in the next layer's line buffer."""
 
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -25,6 +25,12 @@ class WriteBack(wiring.Component):
 
     Latency: a capture at stage 6 is at the output at stage 8. One tile per cycle at most.
 
+    Parameters
+    ----------
+    geometry : Geometry
+    family : str or None
+        On ``"ice40"``, pool along the rows while capturing: more LUTs, and fewer registers.
+
     Members
     -------
     layer : the running layer's descriptor
@@ -39,8 +45,9 @@ class WriteBack(wiring.Component):
     tile, pass_, signs : which tile this is, and its output bits before pooling
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, *, family=None):
         g = self._geometry = geometry
+        self._family = family
         super().__init__({
             "layer": In(layer_layout(geometry)),
             "job_start": In(1),
@@ -64,38 +71,14 @@ class WriteBack(wiring.Component):
         layer = self.layer
         m = Module()
 
-        # Stage 6 to 7: capture. Whether a pixel's bit counts for a bank depends on the pools alone;
-        # where it does not, its register is held in reset, so that no logic is spent on it. The
-        # registers hold signs as they are: 1 is a negative sum, which leaves an OR as it was.
+        # Stage 6 to 7: capture.
         captured_valid = Signal()
         signs = Signal(g.lanes)
         m.d.sync += captured_valid.eq(self.step_6.capture)
-        held = {}
-
-        def hold(i, j, row_pools, col_pools):
-            """The signs of pixel ``(i, j)``, if the layer pools by one of these; else ones."""
-            key = i, j, row_pools, col_pools
-            if key not in held:
-                held[key] = Signal(g.channels, name=f"signs_{len(held)}", init=-1, reset_less=True)
-                counts = (_among(layer.pool_rows_log2, row_pools, g.tile_rows)
-                          & _among(layer.pool_cols_log2, col_pools, g.tile_cols))
-                with m.If(self.step_6.capture):
-                    with m.If(counts):
-                        m.d.sync += held[key].eq(
-                            ~self.positive.word_select(i * g.tile_cols + j, g.channels))
-                    with m.Else():
-                        m.d.sync += held[key].eq(-1)
-            return held[key]
-
-        pooled = []
-        for row_sources in _sources(g.tile_rows):
-            for col_sources in _sources(g.tile_cols):
-                parts = [hold(i, j, row_pools, col_pools)
-                         for i, row_pools in row_sources.items()
-                         for j, col_pools in col_sources.items()]
-                pooled.append(~reduce(and_, parts))
         with m.If(self.step_6.capture):
             m.d.sync += signs.eq(self.positive)
+        pooled = (self._pool_by_rows(m) if self._family == "ice40" else
+                  self._pool_by_registers(m))
 
         last = Signal()
         m.d.sync += last.eq(self.step_6.pass_)
@@ -117,6 +100,61 @@ class WriteBack(wiring.Component):
             self.signs.eq(signs),
         ]
         return m
+
+
+    def _pool_by_registers(self, m):
+        """The pooled bits of each bank, from a register for each pixel that may count for it.
+
+        Whether a pixel's bit counts for a bank depends on the pools alone; where it does not, its
+        register is held in reset, so that no logic is spent on it. The registers hold signs as they
+        are: 1 is a negative sum, which leaves an OR as it was.
+        """
+        g, layer = self._geometry, self.layer
+        held = {}
+
+        def hold(i, j, row_pools, col_pools):
+            """The signs of pixel ``(i, j)``, if the layer pools by one of these; else ones."""
+            key = i, j, row_pools, col_pools
+            if key not in held:
+                held[key] = Signal(g.channels, name=f"signs_{len(held)}", init=-1, reset_less=True)
+                counts = (_among(layer.pool_rows_log2, row_pools, g.tile_rows)
+                          & _among(layer.pool_cols_log2, col_pools, g.tile_cols))
+                with m.If(self.step_6.capture):
+                    with m.If(counts):
+                        m.d.sync += held[key].eq(
+                            ~self.positive.word_select(i * g.tile_cols + j, g.channels))
+                    with m.Else():
+                        m.d.sync += held[key].eq(-1)
+            return held[key]
+
+        return [~reduce(and_, [hold(i, j, row_pools, col_pools)
+                               for i, row_pools in row_sources.items()
+                               for j, col_pools in col_sources.items()])
+                for row_sources in _sources(g.tile_rows) for col_sources in _sources(g.tile_cols)]
+
+    def _pool_by_rows(self, m):
+        """The same from one register for each bank row and column: pooled along the rows."""
+        g, layer = self._geometry, self.layer
+
+        def pool(values, sources, pool_log2, size):
+            """OR of the values that count under the layer's pool."""
+            return reduce(or_, [values[k] & _among(pool_log2, pools, size).replicate(g.channels)
+                                for k, pools in sources.items()])
+
+        pooled = []
+        for i, row_sources in enumerate(_sources(g.tile_rows)):
+            by_col = []
+            for j in range(g.tile_cols):
+                column = [self.positive.word_select(k * g.tile_cols + j, g.channels)
+                          for k in range(g.tile_rows)]
+                held = Signal(g.channels, name=f"rows_pooled_{i}_{j}", reset_less=True)
+                with m.If(self.step_6.capture):
+                    m.d.sync += held.eq(pool(column, row_sources, layer.pool_rows_log2,
+                                             g.tile_rows))
+                by_col.append(held)
+            pooled += [pool(by_col, col_sources, layer.pool_cols_log2, g.tile_cols)
+                       for col_sources in _sources(g.tile_cols)]
+        return pooled
 
 
 def _sources(size):

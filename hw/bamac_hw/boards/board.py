@@ -158,10 +158,12 @@ class BoardTop(wiring.Component):
     program : Program, optional
     cycles : int
         Clock cycles of one bit of the serial lines.
+    family : str or None
+        See ``Accelerator``.
     """
 
-    def __init__(self, ports, geometry, *, program, cycles):
-        self._link = SerialAccelerator(geometry, program=program, cycles=cycles)
+    def __init__(self, ports, geometry, *, program, cycles, family=None):
+        self._link = SerialAccelerator(geometry, program=program, cycles=cycles, family=family)
         super().__init__(ports)
 
     def connect(self, m, *, clock, hold):

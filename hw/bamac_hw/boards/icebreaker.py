@@ -28,7 +28,7 @@ class IceBreakerTop(BoardTop):
         super().__init__({
             "clk_12mhz": In(1), "uart_rx": In(1, init=1), "uart_tx": Out(1),
             "button_n": In(1, init=1), "led_green_n": Out(1), "led_red_n": Out(1),
-        }, geometry, program=program, cycles=cycles)
+        }, geometry, program=program, cycles=cycles, family="ice40")
 
     def elaborate(self, platform):
         m = Module()

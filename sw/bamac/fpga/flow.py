@@ -170,8 +170,8 @@ def _pin_count(verilog, top):
 
 
 def _family(target):
-    """The family whose cells the Verilog may name."""
-    return "ecp5" if target.family == "ecp5" else None
+    """The family that the Verilog is for, if it makes a difference."""
+    return target.family if target.family in ("ecp5", "ice40") else None
 
 
 def _synthesise(verilog, top, target, cache, progress):

@@ -7,10 +7,13 @@ from .names import Hierarchy, Owners
 
 __all__ = ["SCRIPTS", "script", "synthesise"]
 
-# ABC9 knows the timing of ECP5's LUTs and carries.
+# ABC9 knows the timing of LUTs and carries, and makes smaller what is not among the slowest.
+# How slow these may be it has to be told, in ps with the delay of routing that it assumes, far
+# less than the real one; otherwise it makes everything as fast as it can.
 SCRIPTS = {
-    "ecp5": "synth_ecp5 -top {top}\ntechmap -map carry.v\nopt_lut_ins -tech lattice\nclean",
-    "ice40": "synth_ice40 -device u -spram -abc9 -top {top}",
+    "ecp5": "scratchpad -set abc9.D 4000\nsynth_ecp5 -top {top}\ntechmap -map carry.v\n"
+            "opt_lut_ins -tech lattice\nclean",
+    "ice40": "scratchpad -set abc9.D 30000\nsynth_ice40 -device u -spram -abc9 -top {top}",
     "xc7": "synth_xilinx -family xc7 -flatten -top {top}",
 }
 
