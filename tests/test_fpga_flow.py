@@ -319,6 +319,14 @@ def test_shell_has_every_pin_and_few_of_its_own(tmp_path):
                     top, str(path)], env={**os.environ, "VERILATOR_ROOT": str(root)}, check=True)
 
 
+def test_a_preset_from_verilog_to_a_bitstream(tmp_path):
+    """The smallest preset, placed and routed by the tools themselves."""
+    result = implement(Geometry.preset("tiny"), "ecp5-45k", clock_mhz=60, cache=Cache(tmp_path))
+    assert result["timing_met"] and result["seeds"][0]["path"]["through"]
+    assert Path(result["bitstream"]).stat().st_size > 10_000
+    assert result["resources"]["lut"] <= result["seeds"][0]["used"]["lut"] <= 3500
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["ecp5-25k", "ice40-up5k", "xc7"])
 def test_the_tools_themselves(target, tmp_path):
