@@ -4,8 +4,8 @@
 speech that is shipped, and degraded copies of it (noise, clipping, band limits, packet loss and so
 on, drawn with a seed). Cycles and accesses are counted in the RTL for the first ``--rtl`` clips and
 compared with the model, which gives the rest. Times are wall times, with whatever else runs: means
-of runs that last about as long as each other, so that both meet the same load. LUTs are those of whole
-accelerators after Yosys, with nothing placed (kept in the cache of ``bamac synth``).
+of runs that last about as long as each other, so that both meet the same load. LUTs are those of
+whole accelerators after Yosys, with nothing placed (kept in the cache of ``bamac synth``).
 """
 
 import argparse
