@@ -7,6 +7,7 @@ import pytest
 
 from bamac import accuracy
 from bamac.networks import make_config
+from bamac.report import learning_curve
 from bamac.report.accuracy import accuracy_report
 from bamac.train import TrainConfig
 
@@ -108,6 +109,38 @@ def test_streamed_maps_by_hand():
 def test_rows_that_differ_in_epochs_alone_say_so(tmp_path):
     _run(tmp_path / "short", 0.6, epochs=8)
     _run(tmp_path / "long", 0.5, epochs=16, fine_epochs=2)
-    _run(tmp_path / "rumble", 0.5, rumble=0.5)
+    _run(tmp_path / "coloured", 0.5, colour=1.5)
     assert sorted(row.title for row in accuracy.collect(tmp_path)) == [
-        "BAM + W8, 16 + 2 epochs", "BAM + W8, 50 % of clips with rumble", "BAM + W8, 8 + 3 epochs"]
+        "BAM + W8, 16 + 2 epochs", "BAM + W8, 8 + 3 epochs",
+        "BAM + W8, clips coloured by 1.5 dB"]
+
+
+def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
+    def run(name, clips, epochs, test_pcc, start=None, seed=1):
+        _run(tmp_path / name, 0.5, clips=clips, epochs=epochs, start=start, seed=seed)
+        path = tmp_path / name / "report.json"
+        report = json.loads(path.read_text())
+        report.update(val={"pcc": test_pcc + 0.05}, test={"pcc": test_pcc}, training_seconds=120)
+        path.write_text(json.dumps(report))
+        (tmp_path / name / "log.jsonl").write_text("\n".join(json.dumps(line) for line in (
+            {"phase": "float", "loss": 0.9}, {"phase": "float", "loss": 0.4},
+            {"phase": "fine", "loss": 0.2})) + "\n")
+
+    run("few", 3600, 8, 0.6)
+    run("many-1", 7200, 8, 0.7)
+    run("many-2", 7200, 8, 0.8, seed=2)
+    run("long", 7200, 16, 0.85)
+    run("variant", 7200, 16, 0.1, start="few/float.pt")
+    points = learning_curve.curve_points(tmp_path)
+    assert [(p["clips"], p["epochs"], p["seeds"], round(p["test"], 6), round(p["val"], 6),
+             p["loss"], p["minutes"]) for p in points] == [
+        (3600, 8, 1, 0.6, 0.65, 0.4, 2.0), (7200, 8, 2, 0.75, 0.8, 0.4, 2.0),
+        (7200, 16, 1, 0.85, 0.9, 0.4, 2.0)]
+    text = learning_curve.learning_curve(tmp_path, tmp_path / "out").read_text()
+    assert "| BAM + W8 | 7,200 | 8 + 3 | 2 | 0.400 | 0.800 | 0.750 | 2 |" in text
+    assert (tmp_path / "out" / "learning-curve.png").stat().st_size > 10_000
+
+
+def test_learning_curve_without_runs_is_refused(tmp_path):
+    with pytest.raises(accuracy.AccuracyError, match="must hold finished runs"):
+        learning_curve.curve_points(tmp_path)

@@ -163,9 +163,7 @@ def test_colour_is_a_smooth_gain_that_leaves_the_floor():
     assert moved[3].max() == 127
 
 
-def test_rumble_is_below_60_hz_and_only_adds():
-    rng = np.random.default_rng(4)
-    clip = rng.integers(-128, 40, (50, 120)).astype(np.int8)
-    rumbling = training.add_rumble(clip, rng)
-    np.testing.assert_array_equal(rumbling[:, 2:], clip[:, 2:])
-    assert (rumbling[:, :2] >= clip[:, :2]).all() and (rumbling != clip).any()
+def test_augmentation_leaves_the_bands_that_the_front_end_leaves_out():
+    clips = np.random.default_rng(4).integers(-90, 40, (3, 249, 120)).astype(np.int8)
+    changed = training.augment(clips, np.random.default_rng(5), crop=100, colour=3.0)
+    assert (changed[..., :2] == -32).all() and changed.shape == (3, 100, 120)

@@ -84,8 +84,6 @@ def row_title(config):
         parts.append(f"start bias {config['start_bias']:g}")
     if config.get("colour"):
         parts.append(f"clips coloured by {config['colour']:g} dB")
-    if config.get("rumble"):
-        parts.append(f"{100 * config['rumble']:.0f} % of clips with rumble")
     return ", ".join(parts)
 
 

@@ -44,8 +44,9 @@ def _paper_front_end(bits):
     """The paper's features, rounded to ``bits`` bits."""
     shift = 8 - bits
     kind = features.FRONT_END + (f"-{bits}bit" if shift else "")
+    offset = features.OFFSET + (features.CENTRE / features.STEPS if shift else 0.0)
     return FrontEndSpec(
-        FrontEnd(kind, features.OFFSET, features.STEPS / (1 << shift)), WINDOW, features.FRAMES,
+        FrontEnd(kind, offset, features.STEPS / (1 << shift)), WINDOW, features.FRAMES,
         features.MELS, features.N_FFT, features.HOP,
         (lambda samples: features.fewer_bits(features.features_int8(samples), bits))
         if shift else features.features_int8, bits)

@@ -43,7 +43,7 @@ from bamac.checkpoint import (
 from bamac.data import build as data_build
 from bamac.density import densities
 from bamac.distributed import Workers
-from bamac.features import STEPS, fewer_bits
+from bamac.features import CENTRE, LOW_BANDS, STEPS, fewer_bits
 from bamac.front_ends import PAPER_FRONT_ENDS
 from bamac.metrics import agreement, agreement_lines, pcc
 from bamac.networks import VARIANTS, Network, make_config
@@ -79,8 +79,6 @@ class TrainConfig:
     weight_bits : bits of every convolution's weights, () for 8 everywhere
     colour : dB (standard deviation) of a smooth gain over frequency that every clip gets anew in
         every epoch; PESQ hardly hears it, and recordings differ by it
-    rumble : share of clips that get a rumble below 60 Hz, which PESQ does not hear; references
-        have none, and recordings do
     prune : share of every convolution's and hidden layer's weights set to zero in the second phase
     start : ``float.pt`` of another run, to do the second phase alone
     seed : of initial values, order and augmentation
@@ -110,7 +108,6 @@ class TrainConfig:
     input_bits: int = 8
     weight_bits: tuple = ()
     colour: float = 0.0
-    rumble: float = 0.0
     prune: float = 0.0
     start: str | None = None
     seed: int = 1
@@ -135,8 +132,6 @@ class TrainConfig:
             raise ValueError(f"Crop must be in 32..249 frames, not {self.crop!r}")
         if not 0 <= self.colour <= 12:
             raise ValueError(f"Colour must be in 0..12 dB, not {self.colour!r}")
-        if not 0 <= self.rumble <= 1:
-            raise ValueError(f"Share of clips with rumble must be in 0..1, not {self.rumble!r}")
         if not 0 <= self.prune < 1:
             raise ValueError(f"Share of pruned weights must be in 0..1, not {self.prune!r}")
         self.net_config()
@@ -174,8 +169,6 @@ def tensor_of(features, bits=8, device="cpu"):
     return x.to(device).to(memory_format=torch.channels_last)
 
 
-RUMBLE_BANDS = 2
-"""Mel bands with their middle below 60 Hz."""
 COLOUR_KNOTS = np.linspace(0, 119, 7)
 """Mel bands at which a colour's gains are drawn; between them it is interpolated."""
 STEPS_PER_DB = STEPS * np.log(10) / 10
@@ -196,31 +189,19 @@ def shifted(clip, steps):
     return np.where(x > -100, np.clip(x + steps, -100, 127), x).astype(np.int8)
 
 
-def add_rumble(clip, rng):
-    """int8 features (frames, mels) with noise in the bands below 60 Hz, weaker upwards."""
-    level = rng.uniform(-60, 45)
-    noise = level - rng.exponential(8, (len(clip), RUMBLE_BANDS))
-    noise -= rng.uniform(0, 20) * np.arange(RUMBLE_BANDS)
-    out = clip.copy()
-    out[:, :RUMBLE_BANDS] = np.maximum(clip[:, :RUMBLE_BANDS], np.clip(noise, -128, 127))
-    return out
-
-
-def augment(features, rng, crop=None, colour=0.0, rumble=0.0):
+def augment(features, rng, crop=None, colour=0.0):
     """Light changes that keep PESQ: the clip turned round in time, a change of level, a crop.
 
     ``features`` is int8 (n, frames, mels). Level moves by up to 4 dB, and with ``colour`` the gain
-    differs from band to band (:func:`coloured_gain`). ``rumble`` is the share of clips that get
-    one (:func:`add_rumble`).
+    differs from band to band (:func:`coloured_gain`).
     """
     frames = crop or features.shape[1]
     out = np.empty((len(features), frames, features.shape[2]), np.int8)
     for i, clip in enumerate(features):
         x = np.roll(clip, int(rng.integers(len(clip))), axis=0)[:frames]
-        if rumble and rng.random() < rumble:
-            x = add_rumble(x, rng)
         steps = int(rng.integers(-8, 9))
         out[i] = shifted(x, steps + coloured_gain(rng, colour) if colour else steps)
+    out[..., :LOW_BANDS] = CENTRE
     return out
 
 
@@ -391,7 +372,7 @@ class _Run:
     def _loss(self, rows, rng, fine):
         config = self.config
         crop = None if fine else config.crop
-        x = augment(self.features[rows], rng, crop, config.colour, config.rumble)
+        x = augment(self.features[rows], rng, crop, config.colour)
         mine = self.crew.share(np.arange(len(rows)))
         x = tensor_of(x[mine], config.input_bits, config.device)
         y = torch.from_numpy(self.labels[rows][mine].astype(np.float32)).to(config.device)

@@ -48,11 +48,15 @@ def _table(runs, data, out, as_json):
 @click.option("--table", "runs", metavar="RUNS", default=None,
               type=click.Path(exists=True, file_okay=False),
               help="Tabulate all finished runs of 'bamac train' in subfolders of RUNS instead.")
+@click.option("--curve", metavar="RUNS", default=None,
+              type=click.Path(exists=True, file_okay=False),
+              help="Agreement against training clips and epochs of the runs in subfolders of RUNS "
+                   "instead.")
 @click.option("--out", metavar="FOLDER", default="reports", show_default=True,
-              help="Where --table writes accuracy.md, accuracy.json and plots.")
+              help="Where --table and --curve write their Markdown, JSON and plots.")
 @array_option
 @json_option
-def command(clip, model, level, data, split, clips, runs, out, array, as_json):
+def command(clip, model, level, data, split, clips, runs, curve, out, array, as_json):
     """Evaluate a checkpoint at any level of the chain, on audio CLIP or on a data set.
 
     With CLIP, print its score at that level; without, correlation and error against PESQ, per
@@ -62,9 +66,19 @@ def command(clip, model, level, data, split, clips, runs, out, array, as_json):
     Example: bamac evaluate --model runs/paper/best.pt --level integer
     Example: bamac evaluate speech.wav --level qonnx
     Example: bamac evaluate --table runs --out reports
+    Example: bamac evaluate --curve runs --out reports
     """
     if runs is not None:
         _table(runs, data, out, as_json)
+        return
+    if curve is not None:
+        from bamac.report.learning_curve import learning_curve
+
+        path = learning_curve(curve, out)
+        if as_json:
+            emit({"report": str(path)})
+        else:
+            click.echo(f"written: {path}")
         return
     from bamac.checkpoint import DEFAULT_MODEL
     from bamac.evaluate import evaluate_clip, evaluate_dataset

@@ -46,8 +46,6 @@ def _bits(_context, _option, text):
               help="Weight bits of each convolution. [default: 8 everywhere]")
 @click.option("--colour", metavar="DB", type=click.FloatRange(0, 12), default=None,
               help="Vary the spectrum of clips by so many dB (standard deviation). [default: 0]")
-@click.option("--rumble", metavar="SHARE", type=click.FloatRange(0, 1), default=None,
-              help="Share of clips that get a rumble below 60 Hz. [default: 0]")
 @click.option("--prune", type=click.FloatRange(0, 1, max_open=True), default=None,
               help="Share of the weights set to zero. [default: 0]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default=None,

@@ -53,6 +53,8 @@ DEFAULT_CACHE = Path(os.environ.get("BAMAC_CACHE", "~/.cache/bamac")).expanduser
 SHARD = 40
 RECIPE = 6
 """Raised whenever the same seed would give other clips."""
+FEATURES = 2
+"""Raised whenever the same clip would give other features."""
 ROOMS = 40
 TARGETS = (1.05, 4.6)
 CLEAN_P808 = 3.2
@@ -363,7 +365,8 @@ def _limit_threads():
 
 def set_folder(cache, seed, speech_folder=None):
     """Where the data set of a seed and of a source of speech lives."""
-    return Path(cache) / "sets" / f"{sources.source_tag(speech_folder)}-r{RECIPE}-s{seed}"
+    recipe = f"r{RECIPE}.{FEATURES}"
+    return Path(cache) / "sets" / f"{sources.source_tag(speech_folder)}-{recipe}-s{seed}"
 
 
 def _shards(split, clips):
