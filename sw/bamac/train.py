@@ -96,7 +96,7 @@ class TrainConfig:
     epochs: int = 16
     fine_epochs: int = 3
     crop: int = 160
-    batch: int = 32
+    batch: int = 16
     rate: float = 3e-3
     fine_rate: float = 5e-4
     weight_decay: float = 1e-3

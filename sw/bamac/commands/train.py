@@ -27,7 +27,7 @@ def _bits(_context, _option, text):
               help="Epochs on whole clips, with int8 weights. [default: 3]")
 @click.option("--crop", type=click.IntRange(32, 249), default=None,
               help="Frames of a crop (20 ms each). [default: 160]")
-@click.option("--batch", type=click.IntRange(min=1), default=None, help="[default: 32]")
+@click.option("--batch", type=click.IntRange(min=1), default=None, help="[default: 16]")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=None,
               help="Peak learning rate on crops. [default: 0.003]")
 @click.option("--start", metavar="FLOAT.pt", type=click.Path(exists=True, dir_okay=False),
