@@ -71,8 +71,8 @@ def main():
     lines = ["# Colour", "",
              f"Made by `python -m benchmarks.colour --audio {arguments.audio}` on "
              f"{time.strftime('%Y-%m-%d')} with bamac {version('bamac')}, torch "
-             f"{version('torch')}. Test clips of [data.md](data.md), with a smooth random gain over "
-             "frequency (its standard deviation at seven points); and the first "
+             f"{version('torch')}. Test clips of [data.md](data.md), with a smooth random gain "
+             "over frequency (its standard deviation at seven points); and the first "
              f"{len(audio_labels)} of them without and with rumble (noise below 60 Hz, 0 to 20 dB "
              "below the clip), labelled as without. References of the data set all have one "
              "long-term spectrum and no rumble; recordings of users do not.", "",
