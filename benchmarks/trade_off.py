@@ -59,7 +59,8 @@ def points(runs, clips):
         if (config["variant"] != "bam-w8" or config["prune"] or config["weight_bits"]
                 or not (path.parent / "model.pt").exists()):
             continue
-        values = (report["test"]["pcc"], *measure(path.parent, clips), *report["input_unions"])
+        values = (report["test"]["all"]["pcc"], *measure(path.parent, clips),
+                  *report["input_unions"])
         groups.setdefault(setting(config), []).append(values)
         print(path.parent.name, *(f"{value:,.3f}" for value in values), flush=True)
     rows = []

@@ -120,7 +120,8 @@ def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
         _run(tmp_path / name, 0.5, clips=clips, epochs=epochs, start=start, seed=seed)
         path = tmp_path / name / "report.json"
         report = json.loads(path.read_text())
-        report.update(val={"pcc": test_pcc + 0.05}, test={"pcc": test_pcc}, training_seconds=120)
+        report.update(val={"all": {"pcc": test_pcc + 0.05}}, test={"all": {"pcc": test_pcc}},
+                      training_seconds=120)
         path.write_text(json.dumps(report))
         (tmp_path / name / "log.jsonl").write_text("\n".join(json.dumps(line) for line in (
             {"phase": "float", "loss": 0.9}, {"phase": "float", "loss": 0.4},

@@ -37,8 +37,9 @@ def curve_points(folder):
                  (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         loss = [line["loss"] for line in lines if line["phase"] == "float"][-1]
         key = row_title(config), config["clips"], config["epochs"], config["fine_epochs"]
-        groups.setdefault(key, []).append(
-            (loss, report["val"]["pcc"], report["test"]["pcc"], report["training_seconds"] / 60))
+        groups.setdefault(key, []).append((
+            loss, report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],
+            report["training_seconds"] / 60))
     if not groups:
         raise AccuracyError(f"{folder} must hold finished runs of `bamac train` in subfolders")
     points = []
