@@ -20,10 +20,10 @@ from bamac.checkpoint import load_network
 from bamac.compiler import compile_network
 from bamac.files import write_text
 from bamac.integerise import integerise
-from bamac.model import predict
+from bamac.model import adding_cycles, predict
 from bamac.report.figures import COLOURS, figure
 from bamac_hw.geometry import Geometry
-from benchmarks.event_walk import adding, clips_of, total
+from benchmarks.event_walk import clips_of, total
 
 REPORTS = Path(__file__).parents[1] / "reports"
 ARRAY = "small_event"
@@ -45,7 +45,7 @@ def measure(folder, clips):
     for _, frames in clips_of(clips, integer.input.bits):
         fast = predict(event, integer, frames)
         reads = total(predict(dense, integer, frames)["layers"], "weight_reads")
-        found.append((fast["cycles"], adding(fast["layers"]) / fast["cycles"],
+        found.append((fast["cycles"], adding_cycles(event, fast["layers"]) / fast["cycles"],
                       total(fast["layers"], "weight_reads") / reads))
     return np.mean(found, axis=0)
 

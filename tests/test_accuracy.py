@@ -115,6 +115,15 @@ def test_rows_that_differ_in_epochs_alone_say_so(tmp_path):
         "BAM + W8, clips coloured by 1.5 dB"]
 
 
+def test_rows_with_another_number_of_clips_say_so(tmp_path):
+    for seed in (1, 2):
+        _run(tmp_path / f"usual-{seed}", 0.6, seed=seed)
+    _run(tmp_path / "fp32", 0.6, variant="fp32")
+    _run(tmp_path / "more", 0.5, clips=21_600)
+    assert sorted(row.title for row in accuracy.collect(tmp_path)) == [
+        "BAM + W8", "BAM + W8, 21,600 clips", "fp32 (ReLU)"]
+
+
 def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
     def run(name, clips, epochs, test_pcc, start=None, seed=1):
         _run(tmp_path / name, 0.5, clips=clips, epochs=epochs, start=start, seed=seed)

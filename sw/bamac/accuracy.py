@@ -11,6 +11,7 @@ import functools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mode
 
 import numpy as np
 
@@ -116,6 +117,9 @@ def collect(folder):
         if row.labels.shape != labels.shape or (row.labels != labels).any():
             raise AccuracyError(f"{row.folders[0]} and {rows[0].folders[0]} were tested on "
                                 f"different clips; compare runs on one data set")
+    usual = mode(row.config["clips"] for row in rows)
+    rows = [replace(row, title=f"{row.title}, {row.config['clips']:,} clips")
+            if row.config["clips"] != usual else row for row in rows]
     titles = [row.title for row in rows]
     rows = [replace(row, title=f"{row.title}, {row.config['epochs']} + "
                                f"{row.config['fine_epochs']} epochs")

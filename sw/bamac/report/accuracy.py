@@ -217,10 +217,11 @@ def _text(rows, memories, refs, groups, chosen, density_rows):
               f"{rows[0].labels.size:,} clips of voices, languages, noises and rooms that are not "
               "in the training data, some with kinds of damage that training never has (see "
               "[data.md](data.md)). Made by `bamac evaluate --table RUNS` from runs of "
-              f"`bamac train` on {config['clips']:,} training clips; every row's recipe is in "
-              "`accuracy.json`. Mean ± standard deviation over seeds; the interval is the 95 % "
-              "bootstrap over test clips. Memory by the paper's count: all parameters, and every "
-              "convolution's map before its pool, whole; the input is not counted. *Streamed*: "
+              f"`bamac train` on {config['clips']:,} training clips (unless a row says otherwise); "
+              "every row's recipe is in `accuracy.json`. Mean ± standard deviation over seeds; the "
+              "interval is the 95 % bootstrap over test clips. Memory by the paper's count: all "
+              "parameters, and every convolution's map before its pool, whole; the input is not "
+              "counted. *Streamed*: "
               "the rows that live at once when all layers stream, the input's among them, as the "
               "compiler schedules them; *smaller, streamed* is against fp32 with whole maps.", "",
               *_main_table(rows, memories, refs, rows[0].labels.size), "",
