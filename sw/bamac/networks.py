@@ -106,7 +106,7 @@ class NetConfig:
     global_pool: str = "sum"
     variant: str = "bam-w8"
     dropout: float = 0.0
-    start_bias: float = -1.4
+    start_bias: float = -1.0
     beta: float = 2.0
     input_bits: int = 8
     weight_bits: tuple = ()
@@ -153,7 +153,7 @@ class NetConfig:
 PAPER = NetConfig("paper", 249, 120, (ConvSpec(32), ConvSpec(32), ConvSpec(32),
                                       ConvSpec(64, pool=(1, 1))))
 P808 = NetConfig("p808", 900, 120, (ConvSpec(32), ConvSpec(32), ConvSpec(32, pool=(1, 1)),
-                                    ConvSpec(32), ConvSpec(64, pool=(1, 1))), start_bias=-1.0)
+                                    ConvSpec(32), ConvSpec(64, pool=(1, 1))))
 
 
 def make_config(name="paper", variant="bam-w8", **changes):

@@ -36,7 +36,7 @@ def _bits(_context, _option, text):
 @click.option("--global-pool", type=click.Choice(["sum", "max"]), default=None,
               help="Ones per channel, or their OR. [default: sum]")
 @click.option("--start-bias", type=float, default=None,
-              help="Start of batch norm's bias: Phi(bias) ones per map. [default: -1.4]")
+              help="Start of batch norm's bias: Phi(bias) ones per map. [default: -1]")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,
               help="Sharpness of the surrogate gradient. [default: 2]")
 @click.option("--union-penalty", type=click.FloatRange(min=0), default=None,
