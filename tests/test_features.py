@@ -17,6 +17,7 @@ from bamac.features import (
     STEPS,
     FrameStream,
     SaturationWarning,
+    as_eight_bits,
     features_int8,
     fewer_bits,
     log_mel,
@@ -182,3 +183,5 @@ def test_fewer_bits_are_the_nearest_multiple(bits):
     rounded = fewer_bits(values, bits)
     assert rounded.dtype == np.int8 and rounded.tolist() == expected
     assert rounded.max() == top and fewer_bits(np.array([-32], np.int8), bits)[0] == 0
+    reached = np.unique(rounded)
+    np.testing.assert_array_equal(fewer_bits(as_eight_bits(reached, bits), bits), reached)

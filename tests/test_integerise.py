@@ -60,3 +60,15 @@ def test_evaluation_of_a_clip_is_the_same_at_every_exact_level(level):
     model = ASSETS / "models" / "paper-bam-w8.pt"
     expected = evaluate_clip(model, CLIPS[0], "integer")
     assert evaluate_clip(model, CLIPS[0], level)["scores"] == expected["scores"]
+
+
+def test_a_clip_scores_the_same_by_evaluation_and_by_its_frames():
+    """Evaluation reads 8-bit features; the network's own frames have fewer bits."""
+    from bamac.evaluate import evaluate_clip
+
+    model, clip = ASSETS / "models" / "paper-bam-w8.pt", ASSETS / "clips" / "clean.wav"
+    network = qonnx_import.load(model.with_suffix(".onnx"))
+    frames = fewer_bits(features_int8(windows(load_audio(clip))[0]), network.input.bits)
+    raw = reference.run(network, frames.astype(np.int16)).raw[0]
+    expected = raw * network.score_scale + network.score_offset
+    assert evaluate_clip(model, clip, "integer")["score"] == pytest.approx(expected, abs=1e-9)

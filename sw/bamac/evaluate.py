@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bamac.data.degrade import TEST_ONLY, TEST_ONLY_CODECS
-from bamac.features import fewer_bits
+from bamac.features import as_eight_bits, fewer_bits
 from bamac.metrics import agreement
 
 __all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "evaluate_features", "scores_at"]
@@ -147,7 +147,7 @@ def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
     network, metadata = load_network(model_path)
     integer = integer_network(network, metadata)
     frames, _ = frames_of_clip(integer.input, integer.name, integer.front_end, clip, warn)
-    frames = frames << (8 - integer.input.bits)  # scores_at reads features of 8 bits
+    frames = as_eight_bits(frames, integer.input.bits)
     scores = scores_at(level, network, metadata, frames, array)
     return {"model": str(model_path), "clip": str(clip), "level": level,
             "score": float(np.mean(scores)), "scores": [float(score) for score in scores]}

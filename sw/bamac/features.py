@@ -28,7 +28,8 @@ import warnings
 import numpy as np
 
 __all__ = ["CENTRE", "FRAMES", "FRONT_END", "FrameStream", "HOP", "LOW_BANDS", "MELS", "N_FFT",
-           "OFFSET", "SaturationWarning", "STEPS", "features_int8", "fewer_bits", "log_mel"]
+           "OFFSET", "STEPS", "SaturationWarning", "as_eight_bits", "features_int8", "fewer_bits",
+           "log_mel"]
 
 SAMPLE_RATE = 16_000
 N_FFT = 640
@@ -124,6 +125,13 @@ def fewer_bits(values, bits):
         return values
     rounded = (np.asarray(values, np.int16) - CENTRE + (1 << (shift - 1))) >> shift
     return np.minimum(rounded, (1 << (bits - 1)) - 1).astype(np.int8)
+
+
+def as_eight_bits(values, bits):
+    """int8 features that :func:`fewer_bits` makes into these ``values`` of ``bits`` bits again."""
+    if bits == 8:
+        return values
+    return ((np.asarray(values, np.int16) << (8 - bits)) + CENTRE).astype(np.int8)
 
 
 class FrameStream:

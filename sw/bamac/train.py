@@ -98,7 +98,7 @@ class TrainConfig:
     crop: int = 160
     batch: int = 16
     rate: float = 3e-3
-    fine_rate: float = 1.5e-4
+    fine_rate: float = 5e-4
     weight_decay: float = 1e-3
     bfloat16: bool = True
     global_pool: str = "sum"
