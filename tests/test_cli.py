@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import fake_simulator
@@ -96,12 +95,10 @@ def refused(ran, message):
 # --- what works
 
 
-def test_help_is_fast_and_names_every_command():
-    start = time.perf_counter()
+def test_help_names_every_command():
     done = subprocess.run([sys.executable, "-m", "bamac.cli", "--help"], capture_output=True,
                           text=True, check=False)
     assert done.returncode == 0
-    assert time.perf_counter() - start < 2  # 0.1 s on a quiet machine; several tests share it
     for name in ("run", "train", "evaluate", "export", "compile", "verilog", "simulate", "inspect",
                  "diff", "demo"):
         assert f"  {name} " in done.stdout

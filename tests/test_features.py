@@ -1,6 +1,5 @@
 """The front end against librosa's own mel spectrogram, and streaming against batch."""
 
-import time
 from pathlib import Path
 
 import librosa
@@ -152,17 +151,6 @@ def test_fewer_samples_than_a_frame_give_no_frames():
 def test_two_dimensions_are_refused():
     with pytest.raises(ValueError, match=r"^Samples must have one dimension, not shape \(2, 640\)"):
         features_int8(np.ones((2, 640)))
-
-
-def test_a_window_takes_less_than_20_ms():
-    samples = noise(8)
-    features_int8(samples)
-    best = 1.0
-    for _ in range(10):
-        start = time.perf_counter()
-        features_int8(samples)
-        best = min(best, time.perf_counter() - start)
-    assert best < 0.02
 
 
 @pytest.mark.parametrize("clip", sorted(CLIPS.glob("*.wav")), ids=lambda path: path.stem)
