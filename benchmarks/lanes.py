@@ -1,9 +1,7 @@
-"""What a lane costs, and the network's cycles on it: ``python -m benchmarks.lanes``.
+"""What lanes cost, alone and in whole accelerators: ``python -m benchmarks.lanes``.
 
-Maps arrays of every lane variant for ECP5, places and routes smaller ones, and writes
-``reports/lanes.md``. LUTs and clocks are measured; the cycles of the binary arrays are the model's
-(equal to the RTL's counters in the tests), those of the int8 array are derived from it: there is no
-accelerator around the int8 lanes.
+Maps arrays of every lane variant, and the accelerator of every lane's preset, for ECP5, and writes
+``reports/lanes.md``: LUTs, and LUTs x cycles of the paper's network.
 """
 
 from __future__ import annotations
@@ -16,15 +14,15 @@ from pathlib import Path
 
 from amaranth.back import verilog
 
+from bamac import pipeline
 from bamac.compiler import compile_network
 from bamac.files import write_text
+from bamac.fpga import mapped as fpga_mapped
 from bamac.fpga.cache import Cache
 from bamac.fpga.flow import implement_verilog
 from bamac.model import predict
-from bamac.random_networks import paper_network
 from bamac_hw.geometry import Geometry
 from bamac_hw.int8_lane_array import Int8LaneArray
-from bamac_hw.int8_read_out import Int8ReadOut
 from bamac_hw.lane_array import LaneArray
 from bamac_hw.pair_lane_array import PairLaneArray
 
@@ -32,57 +30,61 @@ TARGET = "ecp5-85k"
 PIXELS = 4
 ACC_BITS = 20
 INT8_ACC_BITS = 24  # 288 products of 8-bit values, less the most extreme of them
-CHANNELS = 32  # of the arrays that are compared
-FEW = 8        # of those that are mapped: a lane costs the same, and it is a quarter of the time
-AT_ONCE = 4    # channels that the int8 read-out handles per cycle
+FEW = 8  # channels of the arrays of lanes alone
 REPORT = Path(__file__).parents[1] / "reports" / "lanes.md"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A lane: how to build an array of it, and the array's dense cycles for the network."""
+    """A lane: how to build an array of it, and the bits of its accumulators."""
 
     name: str
     build: object
-    cycles: str
-
-    @property
-    def acc_bits(self):
-        return INT8_ACC_BITS if self.cycles == "int8" else ACC_BITS
+    acc_bits: int
 
 
 VARIANTS = (
-    Variant("`gated`", LaneArray, "small"),
+    Variant("`gated`", LaneArray, ACC_BITS),
     Variant("`pair`, carry cells", lambda **sizes: PairLaneArray(**sizes, family="ecp5"),
-            "small_pair"),
-    Variant("`pair`, expression", PairLaneArray, "small_pair"),
-    Variant("int8 shift-add, carry cells", lambda **sizes: Int8LaneArray(**sizes, family="ecp5"),
-            "int8"),
-    Variant("int8 shift-add, expression", Int8LaneArray, "int8"),
-    Variant("int8 DSP", lambda **sizes: Int8LaneArray(**sizes, multiplier="dsp"), "int8"),
+            ACC_BITS),
+    Variant("`pair`, expression", PairLaneArray, ACC_BITS),
+    Variant("`int8`, carry cells", lambda **sizes: Int8LaneArray(**sizes, family="ecp5"),
+            INT8_ACC_BITS),
+    Variant("`int8`, expression", Int8LaneArray, INT8_ACC_BITS),
+    Variant("`int8_dsp`", lambda **sizes: Int8LaneArray(**sizes, multiplier="dsp"),
+            INT8_ACC_BITS),
 )
+# Presets, and the shipped model that each runs.
+ARRAYS = {
+    "small": "paper-bam-w8.onnx", "small_pair": "paper-bam-w8.onnx",
+    "small_event": "paper-bam-w8.onnx",
+    "small_int8": "paper-fp32.pt", "small_dsp": "paper-fp32.pt",
+}
+BINARY, INT8 = ("small", "small_pair", "small_event"), ("small_int8", "small_dsp")
 
 
-def cycles():
-    """Dense cycles of the paper's network, by array of 128 lanes.
+def accelerators(cache):
+    """What each whole accelerator costs, and what it takes for a clip: plain values by preset.
 
-    An int8 lane takes a whole activation where a gated one takes a plane, and the array waits while
-    a tile is read out. Everything else is as on ``small``.
+    LUTs and so on are those that Yosys maps, with nothing placed. Cycles are the model's, which are
+    equal to the RTL's counters (tests, conformance): means over the clips that ship with the
+    package. Binary arrays run the shipped network, int8 arrays its twin with 8-bit maps.
     """
-    network = paper_network().network
     found = {}
-    for name in ("small", "small_pair"):
-        program = compile_network(network, Geometry.preset(name))
-        found[name] = predict(program)
-        if name == "small":
-            layers = program.layers
-    total = found["small"]["cycles"]
-    for row, counted in zip(layers, found["small"]["layers"], strict=True):
-        total -= counted["cycles_compute"] - counted["cycles_compute"] // row["planes"]
-        if row["kind"] == "conv":
-            total += row["jobs"] * row["tiles"] * row["passes"] * (CHANNELS // AT_ONCE)
-    return {"small": found["small"]["cycles"], "small_pair": found["small_pair"]["cycles"],
-            "int8": total}
+    for name, model in ARRAYS.items():
+        geometry = Geometry.preset(name)
+        network = pipeline.load_model(pipeline.ASSETS / "models" / model)
+        program = compile_network(network, geometry)
+        frames = [pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)[0]
+                  for clip in pipeline.demo_clips()]
+        cycles = [predict(program, network, window)["cycles"] for clip in frames for window in clip]
+        resources = fpga_mapped(geometry, TARGET, cache=cache)
+        found[name] = {
+            "network": network.name, "bits": network.input.bits, "resources": resources,
+            "cycles": sum(cycles) / len(cycles),
+            "activation_bytes": program.manifest["memory"]["activation_bytes"]}
+        print(name, resources, round(found[name]["cycles"]), flush=True)
+    return found
 
 
 def mapped(component, cache, *, place=False):
@@ -93,7 +95,7 @@ def mapped(component, cache, *, place=False):
 
 
 def measure(cache, *, place):
-    """``[(variant, resources, Fmax or None)]``, and the read-out's resources."""
+    """``[(variant, resources, Fmax or None)]`` of the arrays of lanes alone."""
     rows = []
     for variant in VARIANTS:
         sizes = {"pixels": PIXELS, "channels": FEW, "acc_bits": variant.acc_bits}
@@ -103,61 +105,66 @@ def measure(cache, *, place):
             fmax = mapped(variant.build(**sizes), cache, place=True)["fmax_mhz"]["median"]
         print(variant.name, resources, fmax, flush=True)
         rows.append((variant, resources, fmax))
-    read_out = Int8ReadOut(pixels=PIXELS, channels=CHANNELS, acc_bits=INT8_ACC_BITS,
-                           at_once=AT_ONCE)
-    return rows, mapped(read_out, cache)["resources"]
+    return rows
 
 
-def report(rows, read_out, counted):
+def report(rows, whole):
     """The report's text."""
-    lanes, times = PIXELS * FEW, CHANNELS // FEW
+    lanes = PIXELS * FEW
     lines = [
         "# Lanes", "",
-        f"Made by `python -m benchmarks.lanes` on {date.today()}: arrays of 2 x 2 pixels x "
-        f"{FEW} channels with accumulators of {ACC_BITS} bits (int8: {INT8_ACC_BITS}), mapped for "
-        f"{TARGET} by themselves (a carry cell counts as two LUTs). Clock (`--place`): nextpnr's "
-        f"estimate for one seed, between shift registers. Cycles: paper's network, random weights, "
-        f"5 s clip, dense, {CHANNELS} channels.", "",
-        "| lane | LUTs per lane | flip-flops per lane | DSPs per lane | MHz | cycles | "
-        "LUTs x cycles, gated = 1 |", "|---|---|---|---|---|---|---|"]
-    base = rows[0][1]["lut"] * counted["small"]
-    for variant, resources, fmax in rows:
-        product = resources["lut"] * counted[variant.cycles] / base
-        clock = f"{fmax:.0f}" if fmax else "-"
+        f"Made by `python -m benchmarks.lanes` on {date.today()}: mapped by Yosys for {TARGET}, "
+        "where a carry cell counts as two LUTs; nothing placed.", "",
+        "## LUTs at equal network throughput", "",
+        "Whole accelerators with 128 lanes of each kind, host side, counters and head included, on "
+        "the paper's network. Cycles are for a clip of 5 s, means over the shipped clips. LUTs x "
+        "cycles is what it costs to score clips at a given rate and clock.", "",
+        "| array | network | LUTs | flip-flops | block RAMs | DSPs | activation memory | cycles | "
+        "LUTs x cycles, `small` = 1 |", "|---|---|---|---|---|---|---|---|---|"]
+    cost = {name: about["resources"]["lut"] * about["cycles"] for name, about in whole.items()}
+    for name, about in whole.items():
+        used = about["resources"]
         lines.append(
-            f"| {variant.name} | {resources['lut'] / lanes:.1f} | {resources['ff'] / lanes:.1f} | "
-            f"{resources['dsp'] // lanes} | {clock} | {counted[variant.cycles]:,} | "
-            f"{product:.2f} |")
-    luts = {variant.name: resources["lut"] for variant, resources, _ in rows}
-    pair = luts["`pair`, carry cells"]
+            f"| `{name}` | {about['network']}, {about['bits']}-bit input | {used['lut']:,} | "
+            f"{used['ff']:,} | {used['bram']} | {used['dsp']} | "
+            f"{about['activation_bytes']:,} bytes | {about['cycles']:,.0f} | "
+            f"{cost[name] / cost['small']:.2f} |")
+    lines += ["", "How many times the LUTs of a binary array the int8 arrays need (target: at "
+              "least 5 against shift-add lanes):", "",
+              "| | " + " | ".join(f"against `{name}`" for name in BINARY) + " |",
+              "|---|" + "---|" * len(BINARY)]
+    lines += [f"| `{name}` | " + " | ".join(f"{cost[name] / cost[other]:.2f}" for other in BINARY)
+              + " |" for name in INT8]
     lines += [
         "",
-        f"Pair lanes: {pair / lanes / 2:.1f} LUTs per addition and cycle (target: at most 16).", "",
-        "How many times the LUTs of the binary array the int8 lanes need at equal network "
-        "throughput (LUTs x cycles):", "",
-        "| int8 lanes | against `gated` | against `pair`, carry cells |", "|---|---|---|"]
-    for variant, resources, _ in rows:
-        if variant.cycles == "int8":
-            cost = resources["lut"] * counted["int8"]
-            with_read_out = cost + read_out["lut"] / times * counted["int8"]
-            ratios = [f"{cost / other:.1f} ({with_read_out / other:.1f} with read-out)"
-                      for other in (base, pair * counted["small_pair"])]
-            lines.append(f"| {variant.name} | {ratios[0]} | {ratios[1]} |")
+        "- Binary arrays run the shipped network with binary maps; int8 arrays its full-precision "
+        "twin with int8 weights and 8-bit maps ([how](../docs/qonnx.md)). They do not agree with "
+        "PESQ equally well: [accuracy](accuracy.md). An int8 lane takes an input value of any "
+        "width in one cycle, so that fewer input bits would not help there.",
+        "- At equal clock: the int8 arrays have not been placed. DSP blocks count no LUTs, and 128 "
+        "of them need the largest ECP5.",
+        "- Cycles are the model's, which equal the RTL's counters (tests, and "
+        "`python -m benchmarks.conformance`). "
+        "The int8 arrays stand still for eight cycles per tile while its sums are read out.",
+        "- Line buffers, input and vector memory as the program uses them: 8-bit maps take eight "
+        "times the room.",
+        "", "## Lanes alone", "",
+        f"Arrays of 2 x 2 pixels x {FEW} channels with accumulators of {ACC_BITS} bits (int8: "
+        f"{INT8_ACC_BITS}), by themselves. Clock (`--place`): nextpnr's estimate for one seed, "
+        "between shift registers.", "",
+        "| lane | LUTs per lane | flip-flops per lane | DSPs per lane | MHz |",
+        "|---|---|---|---|---|"]
+    for variant, resources, fmax in rows:
+        clock = f"{fmax:.0f}" if fmax else "-"
+        lines.append(f"| {variant.name} | {resources['lut'] / lanes:.1f} | "
+                     f"{resources['ff'] / lanes:.1f} | {resources['dsp'] // lanes} | {clock} |")
+    pair = next(resources for variant, resources, _ in rows if "pair`, carry" in variant.name)
     lines += [
         "",
-        f"- The int8 read-out (bias, shift, clamp, max pool; {AT_ONCE} channels per cycle) takes "
-        f"{read_out['lut']:,} LUTs; nothing has been done to make it small. The write-back of sign "
-        "bits is not set against it.",
-        "- Measured: LUTs, flip-flops, DSPs; bit-exactness of each array in the component "
-        "tests; the cycles of `gated` and `pair` are the model's, which equal the RTL's counters.",
-        "- Derived: the cycles of the int8 array. They are those of `small` with one cycle per "
-        f"tap and channel, whatever the bits, and {CHANNELS // AT_ONCE} more per tile for the "
-        "read-out. "
-        "No accelerator has been built around the int8 lanes: its line buffers, eight times as "
-        "wide, and the words of its window fetch are not counted.",
+        f"- Pair lanes: {pair['lut'] / lanes / 2:.1f} LUTs per addition and cycle (target: at most "
+        "16).",
         "- \"Carry cells\" are built by hand from ECP5's CCU2C, \"expression\" is what Yosys makes "
-        "of the same sums. The DSP lane needs one DSP block per lane: 128 of the 156 of an "
-        "ECP5-85k, and the 28 of an ECP5-25k hold no such array.", ""]
+        "of the same sums.", ""]
     return "\n".join(lines)
 
 
@@ -167,8 +174,8 @@ def main():
     parser.add_argument("--place", action="store_true", help="place and route too, for the clock")
     arguments = parser.parse_args()
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    found = measure(Cache(arguments.cache), place=arguments.place)
-    write_text(REPORT, report(*found, cycles()))
+    cache = Cache(arguments.cache)
+    write_text(REPORT, report(measure(cache, place=arguments.place), accelerators(cache)))
     print(f"written: {REPORT}")
 
 

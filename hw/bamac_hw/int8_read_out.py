@@ -118,13 +118,31 @@ class Int8ReadOut(wiring.Component):
                 first = pixel * g.channels + k
                 choices = Array(self.acc[first + at_once * n] for n in range(words))
                 biased = Signal(signed(g.acc_bits + 1), name=f"biased_{name}")
-                shifted = Signal.like(biased, name=f"shifted_{name}")
+                shifted = Signal(g.VALUE_BITS, name=f"shifted_{name}")
+                over, negative = Signal(name=f"over_{name}"), Signal(name=f"negative_{name}")
+                kept, lost = _shifted(biased[:-1], self.shift)
                 m.d.sync += [
                     biased.eq(choices[word] + bias),
-                    shifted.eq(biased >> self.shift),
+                    shifted.eq(kept), over.eq(lost), negative.eq(biased[-1]),
                     self.values[pixel * at_once + k].eq(
-                        Mux(shifted[-1], 0, shifted[:8] | shifted[8:].any().replicate(8))),
+                        Mux(negative, 0, shifted | over.replicate(g.VALUE_BITS))),
                 ]
                 if pixel == 0:
                     m.d.comb += self.sums[k].eq(biased)
         return m
+
+
+def _shifted(value, shift):
+    """The low bits of ``value >> shift``, and whether there are ones above them.
+
+    The largest steps come first: behind each, fewer bits are left that can still become low ones.
+    """
+    width = Geometry.VALUE_BITS + (1 << len(shift)) - 1  # what can be reached at all
+    lost = value[width:].any()
+    kept = (value | C(0, width))[:width]
+    for bit in reversed(range(len(shift))):
+        step = 1 << bit
+        left = len(kept) - step
+        lost = lost | (~shift[bit] & kept[left:].any())
+        kept = Mux(shift[bit], kept[step:], kept[:left])
+    return kept, lost
