@@ -44,7 +44,7 @@ def test_the_command_of_a_distilled_card_gives_the_same_configuration():
 
 
 def test_the_command_of_a_trained_card_gives_the_same_configuration():
-    changes = {"epochs": 8, "input_bits": 5, "weight_bits": (8, 4, 4, 4), "rumble": 0.5}
+    changes = {"epochs": 8, "input_bits": 5, "weight_bits": (8, 4, 4, 4), "colour": 1.5}
     report = {**PARTS, "configuration": TrainConfig(**changes).decides(), "epochs": 9}
     values = _values(model_card("mine", report, 6), train_command)
     config = {k: v for k, v in values.items() if k in TrainConfig().decides() and v is not None}
