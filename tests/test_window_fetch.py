@@ -48,6 +48,15 @@ def build(tile, source, rows, cols, stride, pad, lane, walk="dense"):
     return dut, banks, bits, expected, window
 
 
+async def tick(ctx, dut, banks, data, enables, unread):
+    """A cycle in which the memories answer; a bank that is not read shows ``unread``."""
+    words = [bank[ctx.get(dut.addr[b])] if enables >> b & 1 else unread
+             for b, bank in enumerate(banks)]
+    await ctx.tick()
+    for port, word in zip(data, words, strict=True):
+        ctx.set(port, word)
+
+
 @pytest.mark.parametrize("tile", SHAPES)
 @pytest.mark.parametrize("source, pad", [(Source.INPUT, 0x80), (Source.LINE, 0)])
 @pytest.mark.parametrize("stride", [1, 2])
@@ -96,12 +105,7 @@ def test_bits_of_every_position(tile, source, pad, stride, lane):
             enables = ctx.get(enable)
             others = [ctx.get(dut.input_en), ctx.get(dut.line_en), ctx.get(dut.vector_en)]
             port_reads[:] = [a + b.bit_count() for a, b in zip(port_reads, others, strict=True)]
-            # A bank that is not read shows anything.
-            words = [banks[b][ctx.get(dut.addr[b])] if enables >> b & 1 else 0x5A & 2 ** bits - 1
-                     for b in range(len(banks))]
-            await ctx.tick()
-            for port, word in zip(data, words, strict=True):
-                ctx.set(port, word)
+            await tick(ctx, dut, banks, data, enables, unread=0x5A & 2 ** bits - 1)
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
@@ -152,12 +156,7 @@ def test_words_of_the_event_driven_walk(tile, source, stride):
                 ctx.set(port, {"load": int(0 <= cycle - stage < len(steps))})
             if cycle < len(steps):
                 ctx.set(dut.window, steps[cycle][0])
-            enables = ctx.get(enable)
-            words = [banks[b][ctx.get(dut.addr[b])] if enables >> b & 1 else 0x5
-                     for b in range(len(banks))]
-            await ctx.tick()
-            for port, word in zip(data, words, strict=True):
-                ctx.set(port, word)
+            await tick(ctx, dut, banks, data, ctx.get(enable), unread=0x5)
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)

@@ -2,7 +2,13 @@
 
 from amaranth import *
 
-__all__ = ["carry_chain"]
+__all__ = ["carry_chain", "check_family"]
+
+
+def check_family(family):
+    """Refuse any family but ``"ecp5"`` and None: for the others lanes are expressions."""
+    if family not in (None, "ecp5"):
+        raise ValueError(f"Family must be ecp5 or None, not {family!r}")
 
 
 def carry_chain(m, name, table, a, b, c, d):

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .geometry import Geometry
 from .layout import Emit, layer_layout
 
-__all__ = ["READ_OUT_CYCLES", "Collector", "score_layout"]
+__all__ = ["READ_OUT_CYCLES", "Collector", "collector_outputs"]
 
 READ_OUT_CYCLES = 5  # for each output of a dense layer, and one more for each bit of its shift
 
@@ -56,17 +56,7 @@ class Collector(wiring.Component):
             "acc": In(signed(g.acc_bits)).array(g.channels),
             "busy": Out(1),
             "stalled": Out(1),
-            "read_en": Out(1),
-            "read_addr": Out(g.address_bits),
-            "read_data": In(g.VECTOR_BITS),
-            "write_en": Out(1),
-            "write_addr": Out(g.address_bits),
-            "write_data": Out(g.VECTOR_BITS),
-            "scores": Out(stream.Signature(score_layout())),
-            "word_valid": Out(1),
-            "word_index": Out(16),
-            "word_value": Out(32),
-        })
+        } | collector_outputs(geometry))
 
     def elaborate(self, platform):
         g = self._geometry
@@ -214,6 +204,22 @@ class Collector(wiring.Component):
         while len(parts) > 1:
             parts = [reduce(or_, parts[k:k + 4]) for k in range(0, len(parts), 4)]
         return parts[0]
+
+
+def collector_outputs(geometry):
+    """Members of either collector: the vector memory's ports, the scores, and a copy for tests."""
+    return {
+        "read_en": Out(1),
+        "read_addr": Out(geometry.address_bits),
+        "read_data": In(geometry.vector_bits),
+        "write_en": Out(1),
+        "write_addr": Out(geometry.address_bits),
+        "write_data": Out(geometry.vector_bits),
+        "scores": Out(stream.Signature(score_layout())),
+        "word_valid": Out(1),
+        "word_index": Out(16),
+        "word_value": Out(32),
+    }
 
 
 def score_layout():

@@ -1,10 +1,10 @@
 """The serial end of the accelerator with int8 lanes: global pools, hidden vectors, and scores."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .collector import score_layout
+from .collector import collector_outputs
 from .geometry import Geometry
 from .layout import Emit, layer_layout
 
@@ -56,17 +56,7 @@ class Int8Collector(wiring.Component):
             "sums": In(signed(g.acc_bits + 1)).array(g.word_channels),
             "busy": Out(1),
             "stalled": Out(1),
-            "read_en": Out(1),
-            "read_addr": Out(g.address_bits),
-            "read_data": In(g.vector_bits),
-            "write_en": Out(1),
-            "write_addr": Out(g.address_bits),
-            "write_data": Out(g.vector_bits),
-            "scores": Out(stream.Signature(score_layout())),
-            "word_valid": Out(1),
-            "word_index": Out(16),
-            "word_value": Out(32),
-        })
+        } | collector_outputs(geometry))
 
     def elaborate(self, platform):
         g = self._geometry

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .carry_chain import carry_chain
+from .carry_chain import carry_chain, check_family
 
 __all__ = ["Int8LaneArray", "lane_latency"]
 
@@ -59,8 +59,7 @@ class Int8LaneArray(wiring.Component):
     def __init__(self, *, pixels, channels, acc_bits, multiplier="shift-add", family=None):
         if multiplier not in ("shift-add", "dsp"):
             raise ValueError(f"Multiplier must be shift-add or dsp, not {multiplier!r}")
-        if family not in (None, "ecp5"):
-            raise ValueError(f"Family must be ecp5 or None, not {family!r}")
+        check_family(family)
         self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
         self._multiplier, self._family = multiplier, family
         super().__init__({

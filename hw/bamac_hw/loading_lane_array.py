@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .carry_chain import carry_chain
+from .carry_chain import carry_chain, check_family
 
 __all__ = ["LoadingLaneArray"]
 
@@ -37,8 +37,7 @@ class LoadingLaneArray(wiring.Component):
     """
 
     def __init__(self, *, pixels, channels, acc_bits, family=None):
-        if family not in (None, "ecp5"):
-            raise ValueError(f"Family must be ecp5 or None, not {family!r}")
+        check_family(family)
         self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
         self._family = family
         super().__init__({

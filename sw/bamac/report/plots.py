@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .drawing import Drawing
 
-__all__ = ["cycles_plot", "density_plot", "energy_plot", "memory_plot", "stacked", "traffic_plot"]
+__all__ = ["cycles_plot", "density_plot", "energy_panels", "energy_plot", "memory_plot", "stacked",
+           "traffic_plot"]
 
 
 def stacked(axis, paint, names, parts, *, unit, labels=None):
@@ -126,23 +127,31 @@ def memory_plot(memory_bytes, count):
     return Drawing(draw, 1.9, "On-chip memory")
 
 
-def energy_plot(tables):
-    """Energy by purpose of the binary network, int8 and fp32, one panel per table."""
-    purposes = ("arithmetic", "weights", "activations", "control", "front_end")
-    variants = ("binary", "int8", "fp32")
+def energy_panels(tables, rows, purposes, *, unit, height, title):
+    """Stacked bars of energy by purpose, one panel for each table of energies.
 
+    Parameters
+    ----------
+    tables : name to what :func:`bamac.energy.estimate` returned
+    rows : one table to ``{label of a bar: its energies, <purpose>_uj}``
+    purposes : stacked, in this order
+    unit : format of a bar's total
+    height : of the drawing
+    title : of the drawing
+    """
     def draw(figure, paint):
         axes = figure.subplots(len(tables), 1, squeeze=False)[:, 0]
         for axis, (name, table) in zip(axes, tables.items(), strict=True):
-            left = [0.0] * 3
+            bars = rows(table)
+            left = [0.0] * len(bars)
             for colour, purpose in zip(paint.series, purposes, strict=False):
-                values = [table[variant][f"{purpose}_uj"] for variant in variants]
-                axis.barh(variants, values, left=left, color=colour, height=0.62,
+                values = [energies[f"{purpose}_uj"] for energies in bars.values()]
+                axis.barh(list(bars), values, left=left, color=colour, height=0.64,
                           label=purpose.replace("_", " "))
                 left = [a + b for a, b in zip(left, values, strict=True)]
             for y, total in enumerate(left):
-                axis.annotate(f"{total:,.1f} uJ", (total, y), xytext=(5, 0), va="center",
-                              textcoords="offset points", fontsize=10, color=paint.ink)
+                axis.annotate(unit.format(total), (total, y), xytext=(5, 0), va="center",
+                              textcoords="offset points", fontsize=9.5, color=paint.ink)
             axis.set_title(f"{name} ({table['node_nm']} nm)", loc="left", fontsize=11)
             axis.set_xlim(0, max([*left, 1e-12]) * 1.15)
             axis.invert_yaxis()
@@ -152,4 +161,13 @@ def energy_plot(tables):
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=5, fontsize=10)
 
-    return Drawing(draw, 0.7 + 1.55 * len(tables), "Energy estimates")
+    return Drawing(draw, height, title)
+
+
+def energy_plot(tables):
+    """Energy by purpose of the binary network, int8 and fp32, one panel per table."""
+    variants = ("binary", "int8", "fp32")
+    return energy_panels(
+        tables, lambda table: {variant: table[variant] for variant in variants},
+        ("arithmetic", "weights", "activations", "control", "front_end"), unit="{:,.1f} uJ",
+        height=0.7 + 1.55 * len(tables), title="Energy estimates")

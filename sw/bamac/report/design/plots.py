@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..drawing import Drawing
-from ..plots import stacked
+from ..plots import energy_panels, stacked
 
 __all__ = ["activity_plot", "layer_energy_plot", "memory_purpose_plot", "module_plot",
            "rivals_plot", "spread_plot"]
@@ -86,31 +86,11 @@ def spread_plot(seeds, clock_mhz):
 
 def layer_energy_plot(tables):
     """Energy of each layer by purpose, binary network, one panel for each table."""
-    purposes = ("arithmetic", "weights", "activations", "control")
-
-    def draw(figure, paint):
-        axes = figure.subplots(len(tables), 1, squeeze=False)[:, 0]
-        for axis, (name, table) in zip(axes, tables.items(), strict=True):
-            layers = table["binary"]["layers"]
-            names, left = [layer["name"] for layer in layers], [0.0] * len(layers)
-            for colour, purpose in zip(paint.series, purposes, strict=False):
-                values = [layer[f"{purpose}_uj"] for layer in layers]
-                axis.barh(names, values, left=left, color=colour, height=0.66, label=purpose)
-                left = [a + b for a, b in zip(left, values, strict=True)]
-            for y, total in enumerate(left):
-                axis.annotate(f"{total:,.2f}", (total, y), xytext=(5, 0), va="center", fontsize=9,
-                              textcoords="offset points", color=paint.ink)
-            axis.set_title(f"{name} ({table['node_nm']} nm)", loc="left", fontsize=11)
-            axis.set_xlim(0, max([*left, 1e-12]) * 1.12)
-            axis.invert_yaxis()
-            axis.grid(axis="x", linewidth=0.8)
-            axis.tick_params(length=0)
-        axes[-1].set_xlabel("uJ per clip (estimate)")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=10)
-
-    first = next(iter(tables.values()))["binary"]["layers"]
-    return Drawing(draw, 0.7 + (0.65 + 0.3 * len(first)) * len(tables), "Energy of each layer")
+    layers = next(iter(tables.values()))["binary"]["layers"]
+    return energy_panels(
+        tables, lambda table: {layer["name"]: layer for layer in table["binary"]["layers"]},
+        ("arithmetic", "weights", "activations", "control"), unit="{:,.2f}",
+        height=0.7 + (0.65 + 0.3 * len(layers)) * len(tables), title="Energy of each layer")
 
 
 def activity_plot(rows):
