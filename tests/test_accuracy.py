@@ -49,6 +49,7 @@ def test_runs_that_differ_in_their_seed_form_a_row(runs):
     assert found["pcc_std"] == pytest.approx(abs(by_hand[0] - by_hand[1]) / np.sqrt(2))
     assert found["rmse"] == pytest.approx(np.mean([np.sqrt(((s - LABELS) ** 2).mean())
                                                    for s in scores]))
+    assert found["bias"] == pytest.approx(np.mean([(s - LABELS).mean() for s in scores]))
     low, high = accuracy.bootstrap(rows[1], resamples=300)
     assert low < found["pcc"] < high and high - low < 0.2
 

@@ -55,13 +55,18 @@ class Row:
         return np.array([metric(scores[rows], self.labels[rows]) for scores in self.scores])
 
     def summary(self, rows=slice(None)):
-        """Mean and spread over seeds of PCC, SRCC and RMSE, over some clips."""
+        """Mean and spread over seeds of PCC, SRCC, RMSE and mean error, over some clips."""
         values = {"clips": int(self.labels[rows].size), "seeds": len(self.scores)}
-        for name, metric in (("pcc", pcc), ("srcc", srcc), ("rmse", rmse)):
+        for name, metric in (("pcc", pcc), ("srcc", srcc), ("rmse", rmse),
+                             ("bias", _mean_error)):
             found = self.over_seeds(metric, rows)
             values[name] = float(found.mean())
             values[name + "_std"] = float(found.std(ddof=1)) if len(found) > 1 else None
         return values
+
+
+def _mean_error(scores, labels):
+    return float(np.mean(scores - labels))
 
 
 def row_title(config):

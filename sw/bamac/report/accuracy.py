@@ -34,9 +34,9 @@ def _number(mean, spread=None, digits=3):
 
 
 def _main_table(rows, memories, refs, clips):
-    lines = ["| network | seeds | PCC | 95 % interval | SRCC | RMSE | weights (kB) | maps (kB) | "
-             "smaller than fp32 | streamed maps (kB) | smaller, streamed | sums instead of "
-             "products |", "|---" * 12 + "|"]
+    lines = ["| network | seeds | PCC | 95 % interval | SRCC | RMSE | mean error | "
+             "weights (kB) | maps (kB) | smaller than fp32 | streamed maps (kB) | "
+             "smaller, streamed | sums instead of products |", "|---" * 13 + "|"]
     for row, memory in zip(rows, memories, strict=True):
         s = row.summary()
         low, high = bootstrap(row)
@@ -46,12 +46,13 @@ def _main_table(rows, memories, refs, clips):
         lines.append(
             f"| {row.title} | {s['seeds']} | {_number(s['pcc'], s['pcc_std'])} | "
             f"{low:.3f} .. {high:.3f} | {_number(s['srcc'], s['srcc_std'])} | "
-            f"{_number(s['rmse'], s['rmse_std'])} | {memory['weights'] / 1000:.1f} | "
-            f"{memory['maps'] / 1000:.1f} | {memory['fp32'] / total:.1f}x | "
-            f"{memory['streamed'] / 1000:.1f} | {memory['fp32'] / live:.1f}x | {share:.1%} |")
+            f"{_number(s['rmse'], s['rmse_std'])} | {s['bias']:+.2f} | "
+            f"{memory['weights'] / 1000:.1f} | {memory['maps'] / 1000:.1f} | "
+            f"{memory['fp32'] / total:.1f}x | {memory['streamed'] / 1000:.1f} | "
+            f"{memory['fp32'] / live:.1f}x | {share:.1%} |")
     for name, ref in refs.items():
         lines.append(f"| *{name}* | | {_number(ref['pcc'])} | | {_number(ref['srcc'])} | "
-                     f"{_number(ref['rmse'])} | | | | | | |")
+                     f"{_number(ref['rmse'])} | | | | | | | |")
     return lines
 
 
