@@ -78,7 +78,7 @@ class TrainConfig:
     input_bits : bits of the input; below 8 the features are rounded
     weight_bits : bits of every convolution's weights, () for 8 everywhere
     colour : dB (standard deviation) of a smooth gain over frequency that every clip gets anew in
-        every epoch; PESQ hardly hears it, and recordings differ by it
+        every epoch; recordings differ by it, and PESQ makes up for part of it (ITU-T P.862)
     prune : share of every convolution's and hidden layer's weights set to zero in the second phase
     start : ``float.pt`` of another run, to do the second phase alone
     seed : of initial values, order and augmentation
