@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.report_index import write_index
-from benchmarks.report_list import FOLDER, REPORTS, ROOT
+from benchmarks.report_list import FOLDER, PROGRAMS, REPORTS, ROOT
 
 __all__ = ["main", "run"]
 
@@ -90,6 +90,7 @@ def run(reports, *, force=False, database=DATABASE):
         "DOIT_CONFIG": {"dep_file": str(database), "reporter": _reporter(), "continue": True,
                         "backend": "json"}})
     Path(database).parent.mkdir(parents=True, exist_ok=True)
+    (ROOT / PROGRAMS).mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(ROOT):
         return DoitMain(loader).run(["run", *(["--always-execute"] if force else [])]) == 0
 

@@ -79,6 +79,19 @@ def test_changed_sources_make_a_report_again(tmp_path, monkeypatch):
         assert (tmp_path / "one.md").read_text() == expected
 
 
+def test_the_folder_of_the_programs_is_there_in_a_fresh_clone(tmp_path, monkeypatch):
+    pytest.importorskip("doit")
+    monkeypatch.setattr(reports, "ROOT", tmp_path)
+    monkeypatch.setattr(reports, "FOLDER", tmp_path)
+    (tmp_path / "source.txt").write_text("1")
+    program = f"{report_list.PROGRAMS}/x.bamac"
+    report = Report("one", "one.md", "", ("python", "-c", f"open('one.md', 'w').write(open("
+                                          f"{program!r}).read())"), ("source.txt",),
+                    before=(("python", "-c", f"open({program!r}, 'w').write('program')"),))
+    assert reports.run([report], database=tmp_path / "db")
+    assert (tmp_path / "one.md").read_text() == "program"
+
+
 def test_reports_that_need_the_data_set_are_left_out_without_it(monkeypatch, capsys):
     monkeypatch.setattr(reports, "_has_data", lambda: False)
     monkeypatch.setattr(reports, "run", lambda chosen, force: pytest.fail(str(chosen)))
