@@ -99,7 +99,7 @@ def _accuracy(design):
         blocks += [
             Paragraph(f"Agreement of this checkpoint with {heading}, from its model card "
                       f"(`{name}`). The test clips have talkers, languages, noises and rooms that "
-                      f"training never had; they were looked at once. It is agreement with a "
+                      f"training never had; no epoch was chosen by them. It is agreement with a "
                       f"program's score on this project's own data set, not with listeners, and "
                       f"not comparable with figures from other data sets."),
             Table(["clips", "n", "PCC", "SRCC", "RMSE", "label std"], kept)]
