@@ -142,16 +142,16 @@ def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
     run("many-2", 7200, 8, 0.8, seed=2)
     run("long", 7200, 16, 0.85)
     run("variant", 7200, 16, 0.1, start="few/float.pt")
-    points = learning_curve.curve_points(tmp_path)
+    points = learning_curve.curve_points([tmp_path])
     assert [(p["clips"], p["epochs"], p["seeds"], round(p["test"], 6), round(p["val"], 6),
              p["loss"], p["minutes"]) for p in points] == [
         (3600, 8, 1, 0.6, 0.65, 0.4, 2.0), (7200, 8, 2, 0.75, 0.8, 0.4, 2.0),
         (7200, 16, 1, 0.85, 0.9, 0.4, 2.0)]
-    text = learning_curve.learning_curve(tmp_path, tmp_path / "out").read_text()
+    text = learning_curve.learning_curve([tmp_path], tmp_path / "out").read_text()
     assert "| BAM + W8 | 7,200 | 8 + 3 | 2 | 0.400 | 0.800 | 0.750 | 2 |" in text
     assert (tmp_path / "out" / "learning-curve.png").stat().st_size > 10_000
 
 
 def test_learning_curve_without_runs_is_refused(tmp_path):
     with pytest.raises(accuracy.AccuracyError, match="must hold finished runs"):
-        learning_curve.curve_points(tmp_path)
+        learning_curve.curve_points([tmp_path])

@@ -48,10 +48,10 @@ def _table(runs, data, out, as_json):
 @click.option("--table", "runs", metavar="RUNS", default=None,
               type=click.Path(exists=True, file_okay=False),
               help="Tabulate all finished runs of 'bamac train' in subfolders of RUNS instead.")
-@click.option("--curve", metavar="RUNS", default=None,
+@click.option("--curve", metavar="RUNS", multiple=True,
               type=click.Path(exists=True, file_okay=False),
               help="Agreement against training clips and epochs of the runs in subfolders of RUNS "
-                   "instead.")
+                   "instead; may be given several times.")
 @click.option("--out", metavar="FOLDER", default="reports", show_default=True,
               help="Where --table and --curve write their Markdown, JSON and plots.")
 @array_option
@@ -71,7 +71,7 @@ def command(clip, model, level, data, split, clips, runs, curve, out, array, as_
     if runs is not None:
         _table(runs, data, out, as_json)
         return
-    if curve is not None:
+    if curve:
         from bamac.report.learning_curve import learning_curve
 
         path = learning_curve(curve, out)

@@ -14,8 +14,8 @@ from bamac.report.figures import COLOURS, figure
 __all__ = ["curve_points", "learning_curve"]
 
 
-def curve_points(folder):
-    """One point per variant, number of clips and number of epochs below ``folder``.
+def curve_points(folders):
+    """One point per variant, number of clips and number of epochs below any of ``folders``.
 
     Returns dicts: ``network`` (as in the accuracy table), ``clips``, ``epochs`` (first phase),
     ``fine_epochs``, ``seeds``, ``loss`` (mean squared error in the last epoch of the first phase),
@@ -28,7 +28,7 @@ def curve_points(folder):
         If no finished run is there.
     """
     groups = {}
-    for path in sorted(Path(folder).glob("*/report.json")):
+    for path in sorted(p for folder in folders for p in Path(folder).glob("*/report.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
         config = report["configuration"]
         if config["start"]:
@@ -41,7 +41,8 @@ def curve_points(folder):
             loss, report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],
             report["training_seconds"] / 60))
     if not groups:
-        raise AccuracyError(f"{folder} must hold finished runs of `bamac train` in subfolders")
+        raise AccuracyError(f"{' or '.join(map(str, folders))} must hold finished runs of "
+                            f"`bamac train` in subfolders")
     points = []
     for (network, clips, epochs, fine), found in sorted(groups.items()):
         loss, val, test, minutes = np.mean(found, axis=0).tolist()
@@ -51,35 +52,48 @@ def curve_points(folder):
     return points
 
 
+def _panels(points):
+    """``(axis, title, curves)``: what is varied while the other is held, where anything is.
+
+    A curve is ``(network, points)``. By clips, the fewest epochs; by epochs, the most clips.
+    """
+    for varied, held, choose, text in (
+            ("clips", "epochs", min, "{:,} epochs on crops"),
+            ("epochs", "clips", max, "{:,} clips")):
+        value = choose(p[held] for p in points)
+        groups = {}
+        for point in points:
+            if point[held] == value:
+                groups.setdefault(point["network"], []).append(point)
+        curves = [(name, found) for name, found in groups.items()
+                  if len({p[varied] for p in found}) > 1]
+        if curves:
+            yield varied, text.format(value), curves
+
+
 def _plot(points, path):
-    with figure(path, width=9.0, height=4.2) as drawing:
-        left, right = drawing.subplots(1, 2, sharey=True)
-        most = max(p["clips"] for p in points)
-        shortest = min(p["epochs"] for p in points)
-        for network, colour in zip(dict.fromkeys(p["network"] for p in points), COLOURS,
-                                   strict=False):
-            mine = [p for p in points if p["network"] == network]
-            for axis, x, chosen in (
-                    (left, "clips", [p for p in mine if p["epochs"] == shortest]),
-                    (right, "epochs", [p for p in mine if p["clips"] == most])):
+    panels = list(_panels(points))
+    labels = {"clips": "training clips of 5 s", "epochs": "epochs on crops"}
+    with figure(path, width=3.0 + 3.6 * max(1, len(panels)), height=4.2) as drawing:
+        axes = drawing.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0]
+        for axis, (varied, title, curves) in zip(axes, panels, strict=False):
+            for (network, found), colour in zip(curves, COLOURS, strict=False):
                 for split, style in (("test", "-"), ("val", "--")):
-                    axis.plot([p[x] for p in chosen], [p[split] for p in chosen], "o" + style,
+                    axis.plot([p[varied] for p in found], [p[split] for p in found], "o" + style,
                               color=colour, label=f"{network}, {split}", markersize=5)
-        left.set(xscale="log", xlabel="training clips of 5 s", ylabel="PCC to PESQ",
-                 title=f"{shortest} epochs on crops")
-        clips = sorted({p["clips"] for p in points})
-        left.set_xticks(clips, [f"{c:,}" for c in clips])
-        left.minorticks_off()
-        right.set(xlabel="epochs on crops", title=f"{most:,} clips")
-        right.set_xticks(sorted({p["epochs"] for p in points if p["clips"] == most}))
-        for axis in (left, right):
+            ticks = sorted({p[varied] for _, found in curves for p in found})
+            axis.set(xscale="log" if varied == "clips" else "linear", xlabel=labels[varied],
+                     title=title)
+            axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            axis.minorticks_off()
             axis.grid()
-        left.legend(fontsize=9)
+            axis.legend(fontsize=9)
+        axes[0].set_ylabel("PCC to PESQ")
 
 
-def learning_curve(folder, out):
+def learning_curve(folders, out):
     """Write ``learning-curve.md``, ``.json`` and ``.png`` to ``out``; returns the first's path."""
-    points = curve_points(folder)
+    points = curve_points(folders)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _plot(points, out / "learning-curve.png")
@@ -87,7 +101,7 @@ def learning_curve(folder, out):
              "Agreement with wide-band PESQ of the network trained with as many clips and epochs "
              "(on crops + on whole clips), on the same validation and test clips; loss is the mean "
              "squared error in the last epoch on crops. Means over the seeds. Made by "
-             "`bamac evaluate --curve RUNS`.", "",
+             "`bamac evaluate --curve RUNS ...`.", "",
              "![PCC against clips and epochs](learning-curve.png)", "",
              "| network | clips | epochs | seeds | training loss | validation PCC | test PCC | "
              "training (min) |", "|---" * 8 + "|"]
