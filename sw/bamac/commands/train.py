@@ -30,6 +30,8 @@ def _bits(_context, _option, text):
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="[default: 16]")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=None,
               help="Peak learning rate on crops. [default: 0.003]")
+@click.option("--fine-rate", type=click.FloatRange(min=0, min_open=True), default=None,
+              help="Peak learning rate on whole clips. [default: 0.0005]")
 @click.option("--start", metavar="FLOAT.pt", type=click.Path(exists=True, dir_okay=False),
               default=None, help="Do the epochs on whole clips alone, from this network "
                                  "(float.pt of another run).")
