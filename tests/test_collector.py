@@ -14,10 +14,10 @@ from bamac_hw.layout import Emit
 G = Geometry("four", channels=4, acc_bits=18, weight_rows=16, vector_words=64)
 
 
-def simulate(testbench):
+def simulate(testbench, family=None):
     """Run with a vector memory; ``written`` is its content by address."""
     m = Module()
-    m.submodules.dut = dut = Collector(G)
+    m.submodules.dut = dut = Collector(G, family=family)
     m.submodules.memory = memory = Memory(shape=16, depth=64, init=[999] * 64)
     read, write = memory.read_port(), memory.write_port()
     m.d.comb += [
@@ -98,7 +98,8 @@ def reference(emit, acc, shift, bits):
     (Emit.UNSIGNED, 0, 1), (Emit.UNSIGNED, 3, 4), (Emit.UNSIGNED, 0, 16), (Emit.UNSIGNED, 31, 8),
     (Emit.UNSIGNED, 1, 8), (Emit.BIT, 0, 1),
 ])
-def test_dense_outputs_go_to_the_vector_memory(emit, shift, bits):
+@pytest.mark.parametrize("family", [None, "ice40"])
+def test_dense_outputs_go_to_the_vector_memory(emit, shift, bits, family):
     low, high = -(1 << 17), (1 << 17) - 1
     limit = (2 ** bits << min(shift, 8)) % high
     corners = [low, high, 0, -1, 1, limit - 1, limit, limit + 1, 255, 256, -256]
@@ -127,11 +128,12 @@ def test_dense_outputs_go_to_the_vector_memory(emit, shift, bits):
                 assert cycles == len(chosen) * (5 + shift)
             assert words == list(enumerate(expected))
             assert [ctx.get(memory.data[20 + k]) for k in range(12)] == [*expected, 999]
-    simulate(testbench)
+    simulate(testbench, family)
 
 
 @pytest.mark.parametrize("stall", [0, 1, 3])
-def test_raw_scores_wait_to_be_taken(stall):
+@pytest.mark.parametrize("family", [None, "ice40"])
+def test_raw_scores_wait_to_be_taken(stall, family):
     accs = [-(1 << 17), (1 << 17) - 1, 0, -1, 12345]
 
     async def testbench(ctx, dut, memory):
@@ -169,4 +171,4 @@ def test_raw_scores_wait_to_be_taken(stall):
                 assert cycles == len(chosen) * (5 + stall)
             assert taken == [(acc, int(k == 4)) for k, acc in enumerate(accs)]
             assert ctx.get(memory.data[0]) == 999, "raw scores are not written"
-    simulate(testbench)
+    simulate(testbench, family)

@@ -3,6 +3,7 @@
 
 import random
 
+import pytest
 from amaranth.sim import Simulator
 
 from bamac_hw.counters import Counters
@@ -18,8 +19,8 @@ SOON = {"cycles_load", "descriptor_reads"}
 LAYERS = 2
 
 
-def simulate(testbench):
-    dut = Counters(Geometry("four", channels=4, weight_rows=16, max_layers=LAYERS))
+def simulate(testbench, family):
+    dut = Counters(Geometry("four", channels=4, weight_rows=16, max_layers=LAYERS), family=family)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     finished = []
@@ -49,7 +50,8 @@ async def read_all(ctx, dut):
     return [table[32 * n:32 * n + 32] for n in range(LAYERS)]
 
 
-def test_waiting_for_input_may_take_for_ever():
+@pytest.mark.parametrize("family", [None, "ice40"])
+def test_waiting_for_input_may_take_for_ever(family):
     async def testbench(ctx, dut):
         ctx.set(dut.add[WAITING], 1)
         for _ in range(3000):       # the layer is unknown all the time
@@ -63,10 +65,11 @@ def test_waiting_for_input_may_take_for_ever():
         table = await read_all(ctx, dut)
         assert table[1][WAITING] == 3000
         assert sum(map(sum, table)) == 3000
-    simulate(testbench)
+    simulate(testbench, family)
 
 
-def test_jobs_are_booked_to_their_layers():
+@pytest.mark.parametrize("family", [None, "ice40"])
+def test_jobs_are_booked_to_their_layers(family):
     rng = random.Random(3)
     expected = [[0] * 32 for _ in range(LAYERS)]
 
@@ -111,4 +114,4 @@ def test_jobs_are_booked_to_their_layers():
             cycles += 1
         assert cycles == LAYERS * 32
         assert await read_all(ctx, dut) == [[0] * 32] * LAYERS
-    simulate(testbench)
+    simulate(testbench, family)

@@ -13,11 +13,11 @@ CHANNELS = 4
 SHAPES = [(1, 1), (2, 2), (2, 4), (4, 2), (1, 4)]
 
 
-def build(tile, source, rows, cols, stride, pad, lane, walk="dense"):
+def build(tile, source, rows, cols, stride, pad, lane, walk="dense", family=None):
     """A map of random words in banks, and what a tile at (row, col) must see."""
     tile_rows, tile_cols = tile
     dut = WindowFetch(Geometry("g", tile_rows=tile_rows, tile_cols=tile_cols, channels=CHANNELS,
-                               weight_rows=16, lane=lane, walk=walk))
+                               weight_rows=16, lane=lane, walk=walk), family=family)
     bits = 8 if source == Source.INPUT else CHANNELS
     words = np.random.default_rng(rows * cols + stride).integers(0, 1 << bits, (rows, cols))
     pitch = -(-cols // tile_cols)
@@ -60,11 +60,12 @@ async def tick(ctx, dut, banks, data, enables, unread):
 @pytest.mark.parametrize("tile", SHAPES)
 @pytest.mark.parametrize("source, pad", [(Source.INPUT, 0x80), (Source.LINE, 0)])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("lane", ["gated", "pair"])
-def test_bits_of_every_position(tile, source, pad, stride, lane):
+@pytest.mark.parametrize("lane, family", [("gated", None), ("gated", "ice40"), ("pair", None)])
+def test_bits_of_every_position(tile, source, pad, stride, lane, family):
     """Pair lanes are offered two bits; two planes of a value have a load of their own."""
     rows, cols = 5, 6
-    dut, banks, bits, expected, window = build(tile, source, rows, cols, stride, pad, lane)
+    dut, banks, bits, expected, window = build(tile, source, rows, cols, stride, pad, lane,
+                                                family=family)
     at_once = 2 if lane == "pair" else 1
     reads = bits // 2 if lane == "pair" and source == Source.INPUT else 1
     phases = [(r, c) for r in range(stride if tile[0] > 1 else 1)
@@ -165,12 +166,15 @@ def test_words_of_the_event_driven_walk(tile, source, stride):
     assert len(compared) == len(positions)
 
 
-def test_vector_words_go_to_every_pixel_bit_by_bit():
-    dut = WindowFetch(Geometry("g", channels=CHANNELS, weight_rows=16))
+@pytest.mark.parametrize("family", [None, "ice40"])
+def test_vector_words_go_to_every_pixel_bit_by_bit(family):
+    dut = WindowFetch(Geometry("g", channels=CHANNELS, weight_rows=16), family=family)
     seen = []
 
     async def testbench(ctx):
         ctx.set(dut.layer, {"source": Source.VECTOR})
+        ctx.set(dut.line_data[0], (1 << CHANNELS) - 1)  # of the memories that are not read
+        ctx.set(dut.input_data[0], 0xFF)
         for cycle in range(5 + 16):
             ctx.set(dut.window, {"slot_low": 0, "group_low": 37, "rows_in": 1, "cols_in": 1})
             ctx.set(dut.step_1, {"load": int(cycle == 1)})

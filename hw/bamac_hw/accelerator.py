@@ -120,13 +120,14 @@ class Accelerator(wiring.Component):
             g, init=program.descriptors.tolist() if program else (), family=self._family)
         event_driven = g.walk == "event"
         m.submodules.walker = walker = EventWalker(g) if event_driven else DenseWalker(g)
-        m.submodules.fetch = fetch = WindowFetch(g)
+        m.submodules.fetch = fetch = WindowFetch(g, family=self._family)
         m.submodules.weights = weights = WeightFeed(
             g, init=program.weight_words() if program else (), family=self._family)
         m.submodules.lanes = lanes = self._lanes()
         m.submodules.write_back = write_back = (
             Int8WriteBack(g) if g.values else WriteBack(g, family=self._family))
-        m.submodules.collector = collector = (Int8Collector if g.values else Collector)(g)
+        m.submodules.collector = collector = (
+            Int8Collector(g) if g.values else Collector(g, family=self._family))
         m.submodules.input_buffer = input_buffer = BankedMemory(
             banks=g.pixels, width=g.input_word_bits, depth=g.input_words)
         m.submodules.line_buffers = line_buffers = BankedMemory(
@@ -342,7 +343,7 @@ class Accelerator(wiring.Component):
 
     def _count(self, m, host, scheduler, walker, collector, weights, hits, ports):
         g = self._geometry
-        m.submodules.counters = counters = Counters(g)
+        m.submodules.counters = counters = Counters(g, family=self._family)
         running = scheduler.running
         amounts = {
             "cycles_compute": walker.step.compute,

@@ -27,6 +27,12 @@ class Collector(wiring.Component):
     while a score is not taken: dense layers have few outputs, and a shift by one bit costs
     nothing.
 
+    Parameters
+    ----------
+    geometry : Geometry
+    family : str or None
+        On ``"ice40"`` an accumulator is picked without registers on the way.
+
     Members
     -------
     layer : the running layer's descriptor
@@ -42,8 +48,9 @@ class Collector(wiring.Component):
     word_valid, word_index, word_value : each dense output, as it leaves
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, *, family=None):
         g = self._geometry = geometry
+        self._family = family
         super().__init__({
             "layer": In(layer_layout(geometry)),
             "reserve": In(1),
@@ -119,7 +126,10 @@ class Collector(wiring.Component):
             m.d.sync += busy.eq(0)
 
         # Dense: pick, shift, clamp, emit.
-        value = self._pick(m, "acc", list(self.acc), index, rest)
+        if self._family == "ice40":
+            value = Array(self.acc)[index]  # both stay until it is selected
+        else:
+            value = self._pick(m, "acc", list(self.acc), index, rest)
         selected = Signal(signed(g.acc_bits))
         limit = Signal(g.acc_bits - 1)
         shifts = Signal(5)

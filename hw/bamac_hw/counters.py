@@ -51,6 +51,12 @@ class Counters(wiring.Component):
     Waiting for input may take forever while it is not known yet to which layer it belongs, so that
     count is kept whole.
 
+    Parameters
+    ----------
+    geometry : Geometry
+    family : str or None
+        On ``"ice40"`` a count is picked, added and written without registers in between.
+
     Members
     -------
     add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
@@ -63,8 +69,9 @@ class Counters(wiring.Component):
     read_addr, read_data : the counter window; one cycle, if not ``busy`` at its begin
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, *, family=None):
         g = self._geometry = geometry
+        self._family = family
         self._words = g.max_layers * COUNTER_SLOTS
         super().__init__({
             "add": In(range(g.pixels * g.macs_per_lane + 1)).array(len(COUNTERS)),
@@ -82,7 +89,8 @@ class Counters(wiring.Component):
         g = self._geometry
         m = Module()
 
-        # A word is read, and written three cycles later; no other access of it is in between.
+        # A word is read, and written one cycle later (with registers on the way: three); no other
+        # access of it is in between.
         m.submodules.memory = memory = Memory(shape=COUNT_BITS, depth=self._words, init=[],
                                               attrs={"no_rw_check": 1})
         read, write = memory.read_port(), memory.write_port()
@@ -139,57 +147,76 @@ class Counters(wiring.Component):
                 m.d.sync += local.eq(Cat(first ^ (local[0] & ~begins), more[1:]))
                 with m.If(begins):
                     m.d.sync += local[1:].eq(0)
+            elif self._family == "ice40":
+                m.d.comb += passed.eq(local)
+                m.d.sync += local.eq(local + self.add[index])
+                with m.If(begins):
+                    m.d.sync += local.eq(self.add[index])
             else:
                 m.d.comb += passed.eq(local + self.add[index])
                 m.d.sync += local.eq(passed)
                 with m.If(begins):
                     m.d.sync += local.eq(0)
-            # All registers but one are in reset, so an OR takes the place of a selection.
             take = Signal(bits, name=f"taken_{name}", reset_less=True)
-            with m.If(rest[n]):
-                m.d.sync += take.eq(0)
-            with m.Else():
-                m.d.sync += take.eq(passed)
+            if self._family == "ice40":
+                m.d.comb += take.eq(passed & turn[n].replicate(bits))
+            else:
+                # All registers but one are in reset, so an OR takes the place of a selection.
+                with m.If(rest[n]):
+                    m.d.sync += take.eq(0)
+                with m.Else():
+                    m.d.sync += take.eq(passed)
             taken.append(take)
             name_index.append(index)
             visits.append(visit)
         m.d.comb += passing.eq(Cat(visits).any())
 
-        # Add: read; register; write.
-        addend = Signal(COUNT_BITS)
-        old = Signal(COUNT_BITS)
+        # Add and write, with zero for both operands while clearing.
         read_addr = Signal.like(self.read_addr)
-        steps = [Signal(name=f"adding_{n}") for n in range(2)]
-        addresses = [Signal.like(self.read_addr, name=f"address_{n}") for n in range(2)]
+        clear_addr = Signal(range(self._words + 1), init=0)
         m.d.comb += [
             read_addr.eq(layer * COUNTER_SLOTS + Array(name_index)[slot]),
             read.addr.eq(Mux(passing, read_addr, self.read_addr)), read.en.eq(1),
             self.read_data.eq(read.data),
-            self.busy.eq(booking | passing | steps[0] | steps[1]),
+            self.clearing.eq(clear_addr != self._words),
         ]
-        m.d.sync += [
-            steps[0].eq(passing), steps[1].eq(steps[0]),
-            addresses[0].eq(read_addr), addresses[1].eq(addresses[0]),
-        ]
-
-        # Clearing takes the same way, with both operands zero.
-        clear_addr = Signal(range(self._words + 1), init=0)
-        m.d.comb += self.clearing.eq(clear_addr != self._words)
         with m.If(self.clear):
             m.d.sync += clear_addr.eq(0)
         with m.Elif(self.clearing):
             m.d.sync += clear_addr.eq(clear_addr + 1)
-        with m.If(self.clearing):
-            m.d.sync += [old.eq(0), addend.eq(0)]
-        with m.Else():
-            m.d.sync += [old.eq(read.data), addend.eq(reduce(or_, taken))]
-        clear_now = Signal()
-        m.d.sync += clear_now.eq(self.clearing)
-        clear_at = Signal.like(self.read_addr)
-        m.d.sync += clear_at.eq(clear_addr)
+
+        def later(value, name, cycles):
+            """The value in each of the next cycles."""
+            stages = [value]
+            for n in range(cycles):
+                stages.append(Signal.like(Value.cast(value), name=f"{name}_{n}"))
+                m.d.sync += stages[-1].eq(stages[-2])
+            return stages[1:]
+
+        addend = Signal(COUNT_BITS)
+        picked = reduce(or_, taken)
+        if self._family == "ice40":
+            adding = later(passing, "adding", 1)
+            address, = later(read_addr, "address", 1)
+            clear_now, clear_at = self.clearing, clear_addr
+            m.d.sync += addend.eq(picked)
+            total = Mux(self.clearing, 0, read.data + addend)
+        else:
+            # Block RAM is slow to come out.
+            adding = later(passing, "adding", 2)
+            *_, address = later(read_addr, "address", 2)
+            (clear_now,), (clear_at,) = later(self.clearing, "clear_now", 1), later(
+                clear_addr, "clear_at", 1)
+            old = Signal(COUNT_BITS)
+            with m.If(self.clearing):
+                m.d.sync += [old.eq(0), addend.eq(0)]
+            with m.Else():
+                m.d.sync += [old.eq(read.data), addend.eq(picked)]
+            total = old + addend
         m.d.comb += [
-            write.en.eq(steps[1] | clear_now),
-            write.addr.eq(Mux(clear_now, clear_at, addresses[1])),
-            write.data.eq(old + addend),
+            self.busy.eq(reduce(or_, adding, booking | passing)),
+            write.en.eq(adding[-1] | clear_now),
+            write.addr.eq(Mux(clear_now, clear_at, address)),
+            write.data.eq(total),
         ]
         return m

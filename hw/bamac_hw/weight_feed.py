@@ -38,7 +38,8 @@ class WeightFeed(wiring.Component):
     init : sequence of int
         Initial words of the weight store, ``8 * channels * store_rows`` bits each.
     family : str or None
-        On ``"ice40"`` weight row and start value share a register (gated lanes, dense walk).
+        On ``"ice40"`` weight row and start value share a register, and a start value's bytes do
+        not pass through each other's (gated lanes, dense walk).
 
     Members
     -------
@@ -156,22 +157,29 @@ class WeightFeed(wiring.Component):
         doubles = Signal()
         m.d.sync += fetched.eq(self.step_read)
         m.d.comb += doubles.eq(step.compute & ~step.row)
+        small = self._family == "ice40"
+        if small:
+            turn = Signal(g.start_bytes, init=1)  # of the byte that comes next
+            m.d.sync += turn.eq(Mux(fetched.byte, turn << 1, 1))
         for channel in range(g.channels):
-            start = Signal(8 * g.start_bytes, name=f"start_{channel}")
-            operand = Signal(signed(g.acc_bits), name=f"operand_{channel}")
+            start = Signal(8 * g.start_bytes, name=f"start_{channel}", reset_less=small)
+            operand = Signal(signed(g.acc_bits), name=f"operand_{channel}", reset_less=small)
             weight = data.word_select(channel, 8)
-            if self._family == "ice40":
-                given = Signal(signed(g.acc_bits), name=f"given_{channel}")
+            if small:
+                given = Signal(signed(g.acc_bits), name=f"given_{channel}", reset_less=True)
                 m.d.sync += given.eq(Mux(fetched.row, weight.as_signed(), 0)
                                      | Mux(fetched.start, start.as_signed(), 0))
+                for byte in range(g.start_bytes):
+                    with m.If(fetched.byte & turn[byte]):
+                        m.d.sync += start.word_select(byte, 8).eq(weight)
             else:
                 row = Signal(signed(8), name=f"row_{channel}")
                 start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
                 m.d.sync += [row.eq(Mux(fetched.row, weight, 0)),
                              start_now.eq(Mux(fetched.start, start, 0))]
                 given = row | start_now.as_signed()
-            with m.If(fetched.byte):
-                m.d.sync += start.eq(Cat(start[8:], weight))
+                with m.If(fetched.byte):
+                    m.d.sync += start.eq(Cat(start[8:], weight))
             with m.If(step.start | step.row | step.compute):
                 m.d.sync += operand.eq(Mux(doubles, operand << 1, given))
             m.d.comb += self.operand[channel].eq(operand)

@@ -61,6 +61,12 @@ class WindowFetch(wiring.Component):
     lanes, two bits of a pixel are offered at once: of a value with binary planes, those of its
     planes ``2 * plane`` and ``2 * plane + 1``. With int8 lanes, the eight bits of a value are.
 
+    Parameters
+    ----------
+    geometry : Geometry
+    family : str or None
+        On ``"ice40"`` the words of input buffer and line buffers share a register.
+
     Members
     -------
     layer : the running layer's descriptor
@@ -73,8 +79,9 @@ class WindowFetch(wiring.Component):
         :func:`register_places` says which pixels' they are
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, *, family=None):
         g = self._geometry = geometry
+        self._family = family
         super().__init__({
             "layer": In(layer_layout(geometry)),
             "window": In(window_layout(geometry)),
@@ -172,18 +179,23 @@ class WindowFetch(wiring.Component):
             return value.word_select(step.plane, 2) if g.lane == "pair" else value
 
         for bank in range(g.pixels):
-            kinds = [(Source.INPUT, self.input_data[bank]), (Source.LINE, self.line_data[bank])]
+            of_line = layer.source == Source.LINE
+            kinds = [("input", layer.source == Source.INPUT,
+                      planes(self.input_data[bank], self.step_3)),
+                     ("line", of_line, self.line_data[bank])]
+            if self._family == "ice40":
+                (_, of_input, given), (_, _, line) = kinds
+                kinds = [("map", of_input | of_line, Mux(of_line, line, given))]
             if bank == 0:
                 # Of int8 lanes, what a layer reads has been brought to 8 bits
                 vector = self.vector_data[:g.VALUE_BITS] if g.values else self.vector_data
-                kinds.append((Source.VECTOR, vector))
+                kinds.append(("vector", layer.source == Source.VECTOR,
+                              planes(vector, self.step_3)))
             # In the event-driven walk, padding is zero.
             word = C(0) if event else Mux(pad_4[bank], planes(layer.pad, self.step_4), 0)
-            for source, value in kinds:
-                if source != Source.LINE:
-                    value = planes(value, self.step_3)
-                raw = Signal(len(value), name=f"{source.name.lower()}_raw_{bank}")
-                m.d.sync += raw.eq(Mux(read[bank] & (layer.source == source), value, 0))
+            for name, wanted, value in kinds:
+                raw = Signal(len(value), name=f"{name}_raw_{bank}")
+                m.d.sync += raw.eq(Mux(read[bank] & wanted, value, 0))
                 word = word | raw
             words.append(word)
 
@@ -197,7 +209,10 @@ class WindowFetch(wiring.Component):
 
         for i in range(rows):
             for j in range(cols):
-                register = Signal(g.word_bits, name=f"word_{i}_{j}")
+                # Only the first bank's words may be those of a vector, which can be the widest.
+                width = g.word_bits if event or not (i or j) else min(
+                    g.word_bits, max(g.channels, g.INPUT_BITS))
+                register = Signal(width, name=f"word_{i}_{j}")
                 strided = reduce(or_, (words[a * cols + b] for a in pair(i, rows)
                                        for b in pair(j, cols)))
                 either = Signal(g.word_bits, name=f"either_{i}_{j}")
