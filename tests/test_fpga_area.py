@@ -2,7 +2,8 @@
 
 import pytest
 
-from bamac.fpga.flow import implement_verilog
+from bamac.fpga.flow import implement, implement_verilog
+from bamac_hw.boards import BOARDS
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import TOP, verilog_text
 
@@ -17,3 +18,14 @@ def test_small_after_mapping():
     assert total["bram"] <= 46 and total["dsp"] == 0
     # One LUT for each accumulator's chain beside the 20 of its sum.
     assert result["modules"]["lanes"]["lut"] <= 128 * 21 + 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", [None, "icebreaker"])
+def test_tiny_on_its_device(board):
+    """Placed and routed; nextpnr no longer finds a legal placement with nine cells of ten."""
+    result = implement(Geometry.preset("tiny"), None if board else "ice40-up5k",
+                       board=BOARDS[board] if board else None)
+    used = result["seeds"][0]["used"]
+    assert used["lut"] <= 4690 and used["spram"] == 4 and used["bram"] <= 28
+    assert result["fmax_mhz"]["lowest"] >= 18  # half as fast again as the board's clock
