@@ -14,6 +14,7 @@ from bamac.fpga import (
     FpgaError,
     GivenUp,
     Target,
+    flow,
     implement,
     nextpnr,
     shell,
@@ -65,6 +66,30 @@ def test_report_names_the_slowest_path_in_our_own_names():
         "from": "scheduler.candidate", "to": "scheduler.state", "delay_ns": 2.642,
         "logic_ns": 0.761, "routing_ns": 1.881, "levels": 1,
         "through": ["scheduler.candidate", "scheduler (logic)", "scheduler.state"]}
+
+
+def test_report_of_an_ice40_knows_the_packers_names():
+    steps = [("clk-to-q", "states.0.0_RAM", "states.0.0_RAM"),
+             ("routing", "states.0.0_RAM", "sum_LUT_LC"), ("logic", "sum_LUT_LC", "sum_LUT_LC"),
+             ("routing", "sum_LUT_LC", "kept_FF_DFFLC"),
+             ("setup", "kept_FF_DFFLC", "kept_FF_DFFLC")]
+    report = REPORT | {"critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": [
+        {"type": kind, "delay": 1.0, "from": {"cell": start}, "to": {"cell": end}}
+        for kind, start, end in steps]}]}
+    owners = {"states.0.0": "scheduler.states", "sum_LUT": "scheduler (logic)", "kept_FF": "kept"}
+    path = nextpnr.parse_report(report, "ice40", owners)["path"]
+    assert path["through"] == ["scheduler.states", "scheduler (logic)", "kept"]
+
+
+def test_path_in_the_pin_shell_has_the_designs_own_names():
+    path = {"from": "captured", "to": "design_in_shell.scheduler.state", "delay_ns": 2.0,
+            "through": ["captured", "design_in_shell.lanes (logic)",
+                        "design_in_shell.scheduler.state"]}
+    shown = flow._outside_shell({"given_up_s": None, "path": path})["path"]
+    assert shown == {"from": "captured", "to": "scheduler.state", "delay_ns": 2.0,
+                     "through": ["captured", "lanes (logic)", "scheduler.state"]}
+    given_up = {"given_up_s": 1200, "seed": 2}
+    assert flow._outside_shell(given_up) == given_up
 
 
 def test_report_without_a_path_between_registers():

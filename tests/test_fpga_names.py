@@ -77,6 +77,17 @@ def test_unnamed_logic_belongs_to_what_it_drives(owners):
     assert owners.label(lut) == "inner (logic)"
 
 
+def test_a_lut_of_an_ice40_is_named_after_the_register_in_its_cell():
+    mapped, flat = netlist()
+    cells = mapped["cells"]
+    cells["q_TRELLIS_FF_Q"]["type"], cells["q_TRELLIS_FF_Q_DI_LUT4_Z"]["type"] = "SB_DFF", "SB_LUT4"
+    found = Owners(Hierarchy(VERILOG, "top"), flat, mapped)
+    assert found.label("q_TRELLIS_FF_Q_DI_LUT4_Z") == "inner.kept"
+    cells["also"] = cell("SB_LUT4", a=12, q=15)  # then the LUT has a cell of its own
+    found = Owners(Hierarchy(VERILOG, "top"), flat, mapped)
+    assert found.label("q_TRELLIS_FF_Q_DI_LUT4_Z") == "(top) (logic)"
+
+
 def test_a_memory_keeps_its_name(owners):
     assert owners.module("inner.store.0.1") == "inner"
     assert owners.label("inner.store.0.1") == "inner.store"

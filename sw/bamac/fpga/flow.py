@@ -128,7 +128,7 @@ def implement_verilog(verilog, top, target, *, constraints="", place=True, seeds
     best, routed = max(complete, key=lambda run: run[0]["fmax_mhz"])
     result["tools"]["nextpnr"] = best["tool"]
     result |= {
-        "seeds": [run for run, _ in runs],
+        "seeds": [_outside_shell(run) if in_shell else run for run, _ in runs],
         "fmax_mhz": spread([run["fmax_mhz"] for run, _ in runs]),
         "best": best["seed"], "timing_met": best["fmax_mhz"] >= target.clock_mhz,
         "bitstream": str(routed / best["bitstream"]),
@@ -214,9 +214,21 @@ def _route(synthesised, target, seed, limit, constraints, cache, progress):
 
 def _without_shell(modules):
     """Instance paths as they are without the shell; the shell itself is ``(pins)``."""
-    inside = "design_in_shell"
-    return {"(pins)" if path == "" else path.removeprefix(inside).removeprefix("."): counts
+    return {"(pins)" if path == "" else path.removeprefix(shell.INSIDE).removeprefix("."): counts
             for path, counts in modules.items()}
+
+
+def _outside_shell(run):
+    """The same for the cells of a seed's slowest path."""
+    path = run["path"] if run["given_up_s"] is None else None
+    if path is None:
+        return run
+
+    def plain(cell):
+        return cell.removeprefix(f"{shell.INSIDE}.")
+
+    return run | {"path": path | {"from": plain(path["from"]), "to": plain(path["to"]),
+                                  "through": [plain(cell) for cell in path["through"]]}}
 
 
 def _check_fit(total, target):

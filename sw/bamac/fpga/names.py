@@ -132,7 +132,17 @@ class Owners:
         """The cell's net, or its module where the net is the mapper's own."""
         if self._is_memory(cell):
             return re.sub(r"(\.\d+)+$", "", cell)
-        return self.net(cell) or f"{self.module(cell) or '(top)'} (logic)"
+        return self.net(self._register_behind(cell) or cell) or (
+            f"{self.module(cell) or '(top)'} (logic)")
+
+    def _register_behind(self, cell):
+        """The register that iCE40's packer puts into the cell of this LUT, if there is one."""
+        if self._cells[cell]["type"] == "SB_LUT4":
+            sinks = [sink for bit in _bits(self._cells[cell], "output")
+                     for sink in self._sinks.get(bit, ())]
+            if len(sinks) == 1 and self._cells[sinks[0]]["type"].startswith("SB_DFF"):
+                return sinks[0]
+        return None
 
 
 def _bits(cell, direction):

@@ -132,8 +132,9 @@ def _worst_path(paths, owners):
     path = max(inner, key=delay)
 
     def ours(cell):
-        # The packer adds suffixes to the cells of a carry chain.
+        # The packer adds suffixes: to the cells of a carry chain, and to every cell of an iCE40.
         plain = cell.split("$CCU2_")[0].removesuffix("$nextpnr_PACKER")
+        plain = re.sub(r"_(LC|DFFLC|RAM|SPRAM)$", "", plain)
         return owners.get(cell) or owners.get(plain) or plain
 
     cells = [step["to"]["cell"] for step in path["path"]]

@@ -7,9 +7,10 @@ The shell is a module of its own in every table; it is no host interface.
 
 import re
 
-__all__ = ["PINS", "SHELL", "ports", "wrap"]
+__all__ = ["INSIDE", "PINS", "SHELL", "ports", "wrap"]
 
 SHELL = "bamac_pin_shell"
+INSIDE = "design_in_shell"  # name of the design's instance
 PINS = 5  # clk, rst, serial in, serial out, load
 
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+) ?;", re.M)
@@ -53,7 +54,7 @@ module {SHELL}(clk, rst, serial_in, load, serial_out);
     from_pins <= {{from_pins[{n - 2}:0], serial_in}};
     captured <= load ? to_pins : {{captured[{k - 2}:0], serial_in}};
   end
-  {top} design_in_shell (
+  {top} {INSIDE} (
 {joined}
   );
 endmodule

@@ -11,12 +11,13 @@ __all__ = ["SCRIPTS", "script", "synthesise"]
 # How slow these may be it has to be told, in ps with the delay of routing that it assumes, far
 # less than the real one; otherwise it makes everything as fast as it can.
 # The eight cells of an iCE40 tile share a clock enable: one of few flip-flops leaves most of a tile
-# to logic without a register, and nextpnr finds no legal placement.
+# to logic without a register, and nextpnr finds no legal placement. Some of its releases stop at
+# cells that tell of the hierarchy.
 SCRIPTS = {
     "ecp5": "scratchpad -set abc9.D 4000\nsynth_ecp5 -top {top}\ntechmap -map carry.v\n"
             "opt_lut_ins -tech lattice\nclean",
     "ice40": "scratchpad -set abc9.D 30000\nsynth_ice40 -device u -spram -abc9 "
-             "-dffe_min_ce_use 4 -top {top}",
+             "-dffe_min_ce_use 4 -top {top}\ndelete t:$scopeinfo",
     "xc7": "synth_xilinx -family xc7 -flatten -top {top}",
 }
 
