@@ -83,7 +83,7 @@ async def read(ctx, dut, address, *, wait=0):
 def test_identity_and_latency():
     async def testbench(ctx, dut):
         assert await read(ctx, dut, ID) == (OKAY, 0x434D4142, 3)
-        assert await read(ctx, dut, VERSION, wait=3) == (OKAY, 2, 3)
+        assert await read(ctx, dut, VERSION, wait=3) == (OKAY, 3, 3)
         digest = int(GEOMETRY_4.digest()[:8], 16)
         assert await read(ctx, dut, GEOMETRY) == (OKAY, digest, 3)
     simulate(testbench)

@@ -78,9 +78,11 @@ def test_bits_by_hand():
     values |= {"source": Source.VECTOR, "emit": Emit.RAW, "stride2": 1, "shift": 3,
                "padding_top": 6, "padding_left": 1, "row_low": 2, "col_low": 1, "group_start": -2}
     packed = pack_descriptor(LAYER, values)
-    assert packed[0] == 2 | 5 << 2 | 1 << 5 | 3 << 10
-    assert packed[6] == 6 | 1 << 3 | 2 << 6 | 1 << 8 | 0xFFFE << 10
-    assert sum(word != 0 for word in packed) == 2
+    assert packed[1] == 0xFFFE << 16
+    assert packed[2] == 2
+    assert packed[3] == 1 | 6 << 13 | 1 << 16 | 2 << 19 | 1 << 21
+    assert packed[6] == 5 | 3 << 7
+    assert sum(word != 0 for word in packed) == 4
 
 
 @pytest.mark.parametrize("words", [HEADER, LAYER])

@@ -43,9 +43,9 @@ def test_damaged_image_is_refused(program, tmp_path):
 def test_newer_format_is_refused(program, tmp_path):
     folder = program.save(tmp_path / "p")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["format"] = 3
+    manifest["format"] = 4
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ProgramError, match="has format 3, this version reads 2"):
+    with pytest.raises(ProgramError, match="has format 4, this version reads 3"):
         Program.load(folder)
 
 

@@ -45,7 +45,7 @@ def test_newer_format_with_other_fields_is_called_newer(program, tmp_path):
         del manifest["images"], manifest["layers"]
 
     edit(folder, change)
-    with pytest.raises(ProgramError, match="has format 7, this version reads 2; compile the"):
+    with pytest.raises(ProgramError, match="has format 7, this version reads 3; compile the"):
         Program.load(folder)
 
 

@@ -256,7 +256,7 @@ class Accelerator(wiring.Component):
                     collector.load.eq(written & is_global)]
             sums = [to.eq(acc) for to, acc in zip(collector.acc, lanes.acc, strict=False)]
         m.d.comb += [
-            write_back.job_start.eq(scheduler.job_start),
+            write_back.job_start.eq(scheduler.output_start),
             write_back.out_slot.eq(scheduler.out_slot), write_back.out_low.eq(scheduler.out_low),
             write_back.out_left.eq(scheduler.out_left), *outputs,
             line_buffers.write_en.eq(write_back.write_mask
@@ -292,14 +292,21 @@ class Accelerator(wiring.Component):
             })
         if self._trace:
             self._connect_trace(m, scheduler, write_back, collector, lanes, {
-                "mon_layer": scheduler.current, "mon_flush": scheduler.flush,
+                # A job's last accesses are some cycles behind its flush, the next job's first ones
+                # before that.
+                "mon_layer": _later(m, scheduler.current, WRITE_STAGE, "layer"),
+                "mon_flush": _later(m, scheduler.flush, WRITE_STAGE, "flush"),
                 "mon_weight_read": weights.reading,
                 "mon_input_read": fetch.input_en, "mon_input_write": frames.write_en.any(),
                 "mon_line_read": fetch.line_en, "mon_line_write": line_buffers.write_en,
                 "mon_vector_read": vector_read.en, "mon_vector_write": vector_write.en,
-                "mon_descriptor_read": scheduler.descriptor_reading & scheduler.running,
-                "mon_state_read": scheduler.state_reading,
-                "mon_state_write": scheduler.state_writing & scheduler.running,
+                "mon_descriptor_read": _later(
+                    m, scheduler.descriptor_reading & scheduler.running, WRITE_STAGE + 1,
+                    "descriptor_reading"),
+                "mon_state_read": _later(m, scheduler.state_reading, WRITE_STAGE + 1,
+                                         "state_reading"),
+                "mon_state_write": _later(m, scheduler.state_writing & scheduler.running,
+                                          WRITE_STAGE + 1, "state_writing"),
             })
         return m
 
@@ -366,7 +373,6 @@ class Accelerator(wiring.Component):
         assert not amounts
         m.d.comb += [
             counters.flush.eq(scheduler.flush), counters.layer.eq(scheduler.current),
-            counters.settled.eq(running & ~(scheduler.scheduling | scheduler.waiting)),
             counters.clear.eq(host.clear_counters),
             scheduler.run.eq(host.run & ~counters.clearing),
             counters.read_addr.eq(host.counter_addr), host.counter_data.eq(counters.read_data),
@@ -377,6 +383,8 @@ class Accelerator(wiring.Component):
         g = self._geometry
         job = Signal(16)
         layer = scheduler.layer
+        # The scheduler is already at the next job when the last bits of one are written.
+        current = _later(m, scheduler.current, WRITE_STAGE, "current")
         m.d.comb += job.eq((layer.out_rows - scheduler.out_left)[:16]
                            >> (g.tile_rows.bit_length() - 1 - layer.pool_rows_log2)[:2])
         if g.values:
@@ -390,14 +398,14 @@ class Accelerator(wiring.Component):
         with m.If(record):
             m.d.sync += [
                 self.trace_tile_toggle.eq(~self.trace_tile_toggle),
-                self.trace_tile_layer.eq(scheduler.current), self.trace_tile_row.eq(job),
+                self.trace_tile_layer.eq(current), self.trace_tile_row.eq(job),
                 self.trace_tile_col.eq(write_back.tile), self.trace_tile_pass.eq(write_back.pass_),
                 self.trace_tile_bits.eq(signs),
             ]
         with m.If(collector.word_valid):
             m.d.sync += [
                 self.trace_word_toggle.eq(~self.trace_word_toggle),
-                self.trace_word_layer.eq(scheduler.current),
+                self.trace_word_layer.eq(current),
                 self.trace_word_index.eq(collector.word_index),
                 self.trace_word_value.eq(collector.word_value),
             ]
@@ -411,6 +419,15 @@ class Accelerator(wiring.Component):
             m.d.sync += held.eq(seen)
             with m.If(write_back.valid):
                 m.d.sync += self.trace_tile_acc.eq(held)
+
+
+def _later(m, value, cycles, name):
+    """The value some cycles later."""
+    for stage in range(cycles):
+        later = Signal(len(value), name=f"{name}_later_{stage}")
+        m.d.sync += later.eq(value)
+        value = later
+    return value
 
 
 def _ones(value):

@@ -20,24 +20,23 @@ NAMES = list(COUNTERS)
 # Grow by up to one for each bank or pixel in a cycle; all others by one.
 BY_PIXEL = {"events", "input_reads", "line_reads", "line_writes"}
 
-# Counters in the order in which a round passes them. Those of the first line grow again soonest
-# when a job has ended: two of them from the fourth cycle behind the flush on, the others not before
-# the 18th, when the next job's walk begins.
-OF_JOB = ("cycles_load", "descriptor_reads", "state_writes", "cycles_collect",
-          "cycles_wait_output", "scores", "vector_writes", "vector_reads", "line_writes",
-          "input_reads", "line_reads", "cycles_fetch", "weight_reads", "cycles_tile",
-          "cycles_compute", "events")
-# Grow only while it is open to which layer they belong: the next job's.
-BEFORE_JOB = ("cycles_schedule", "state_reads", "cycles_wait_input")
-ANY_TIME = ("input_writes",)  # go on while other layers run, and are booked to layer 0
-ORDER = (*OF_JOB, *BEFORE_JOB, *ANY_TIME)
+# Counters in the order in which a round passes them. One is passed as many cycles behind a flush as
+# is its place here and one. It must have counted all of the job before by then, whose last bits are
+# written seven cycles behind the flush, and nothing yet of the next: its descriptor is read from
+# the cycle of the flush on, its weights 11 cycles later, its outputs come still later.
+ORDER = ("cycles_wait_input", "cycles_load", "descriptor_reads", "state_reads", "input_reads",
+         "line_reads", "cycles_tile", "cycles_compute", "cycles_fetch", "vector_reads",
+         "weight_reads", "cycles_collect", "cycles_schedule", "events", "scores",
+         "cycles_wait_output", "line_writes", "state_writes", "vector_writes", "input_writes")
+# For that, some are counted a few cycles late.
+LATE = {"cycles_wait_input": 1, "cycles_load": 2, "descriptor_reads": 3, "cycles_collect": 1,
+        "cycles_schedule": 1}
+FIRST_LAYER = ("cycles_wait_input", "input_writes")  # booked to it, whichever layer runs
 IDLE_SLOTS = 4  # of a round: for the host
 
-# A counter is passed at least once in this many cycles in which it can grow: two rounds (a flush
-# may begin a new one), or the longest search for a layer (3 cycles for each of 15) and a round.
+# A counter is passed at least once in two rounds, as a flush may begin a new one.
 ROUND_CYCLES = len(ORDER) + IDLE_SLOTS
 BETWEEN_PASSES = 2 * ROUND_CYCLES
-BETWEEN_PASSES_BEFORE_JOB = 3 * 15 + ROUND_CYCLES
 
 
 class Counters(wiring.Component):
@@ -45,11 +44,11 @@ class Counters(wiring.Component):
 
     A counter has only its low bits in a register. A round passes one counter per cycle; what has
     gathered there is added to the running job's layer in the counter memory, and the register
-    begins anew. At ``flush`` a round begins, for the job that has ended; it has passed each counter
+    begins anew. At ``flush`` a round begins, for the job that has ended; it passes each counter
     before the next job makes it grow, so counting costs no time.
 
-    Waiting for input may take forever while it is not known yet to which layer it belongs, so that
-    count is kept whole.
+    Waiting for input is booked behind the next job, as behind the last clip there may be no end of
+    it. It may take forever, so that count is kept whole.
 
     Parameters
     ----------
@@ -62,9 +61,7 @@ class Counters(wiring.Component):
     add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
         ``pixels * macs_per_lane`` for ``events``, ``pixels`` for the reads and writes of the banked
         memories, 1 for the others
-    settled : ``layer`` is that of the running job; needed in all but 45 of the cycles between
-        two flushes (not counting those that wait for input)
-    flush, layer : end of a job of this layer
+    flush, layer : end of a job of this layer; there are as many cycles between two as counters
     clear : set all counters to zero; takes ``max_layers * 32`` cycles (``clearing``)
     read_addr, read_data : the counter window; one cycle, if not ``busy`` at its begin
     """
@@ -75,7 +72,6 @@ class Counters(wiring.Component):
         self._words = g.max_layers * COUNTER_SLOTS
         super().__init__({
             "add": In(range(g.pixels * g.macs_per_lane + 1)).array(len(COUNTERS)),
-            "settled": In(1),
             "flush": In(1),
             "layer": In(4),
             "clear": In(1),
@@ -95,81 +91,84 @@ class Counters(wiring.Component):
                                               attrs={"no_rw_check": 1})
         read, write = memory.read_port(), memory.write_port()
 
-        # The round: ``rest`` is low for the counter that is passed. A cycle without one lies
-        # between a flush and the first counter.
+        # The round: ``turn`` is high for the counter that is passed, ``rest`` low.
         slots = ROUND_CYCLES
-        rest = Signal(slots, init=(1 << slots) - 2)
-        turn = Signal(slots)
-        m.d.comb += turn.eq(~rest)
-        slot = Signal(range(slots + 1), init=0)
+        others = (1 << slots) - 2
+        turn, rest = Signal(slots, init=1), Signal(slots, init=others)
+        slot = Signal(range(slots))
         booking = Signal()  # until the job that has ended is booked
         booked = Signal(4)
         with m.If(self.flush):
-            m.d.sync += [rest.eq(-1), slot.eq(slots), booking.eq(1), booked.eq(self.layer)]
+            m.d.sync += [turn.eq(1), slot.eq(0), booking.eq(1), booked.eq(self.layer)]
         with m.Else():
-            m.d.sync += [
-                rest.eq(Cat(rest[-1] & (slot != slots), rest[:-1])),
-                slot.eq(Mux(slot >= slots - 1, 0, slot + 1)),
-                booking.eq(booking & ~turn[len(OF_JOB) - 1]),
-            ]
+            m.d.sync += [turn.eq(turn.rotate_left(1)), slot.eq(Mux(turn[-1], 0, slot + 1))]
+            with m.If(turn[len(ORDER) - 1]):
+                m.d.sync += booking.eq(0)
+        if self._family == "ice40":
+            m.d.comb += rest.eq(~turn)
+        else:
+            # Registers instead of inverters.
+            m.d.sync += rest.eq(Mux(self.flush, others, rest.rotate_left(1)))
 
-        # Which counters can be passed now, and to which layer they are booked.
-        open_job, open_before = Signal(), Signal()
         passing = Signal()
         layer = Signal(4)
+        of_first = Cat(turn[ORDER.index(name)] for name in FIRST_LAYER).any()
         m.d.comb += [
-            open_job.eq((booking | self.settled) & ~self.flush),
-            open_before.eq(self.settled & ~self.flush),
-            layer.eq(Mux(turn[-IDLE_SLOTS - 1], 0, Mux(booking, booked, self.layer))),
+            passing.eq(slot < len(ORDER)),
+            layer.eq(Mux(of_first, 0, Mux(booking, booked, self.layer))),
         ]
         taken, name_index = [], []
-        visits = []
         for n, name in enumerate(ORDER):
             index = NAMES.index(name)
             most = g.pixels * g.macs_per_lane if name in BY_PIXEL else 1
-            between = BETWEEN_PASSES_BEFORE_JOB if name in BEFORE_JOB else BETWEEN_PASSES
-            bits = (COUNT_BITS if name == "cycles_wait_input" else
-                    (between * most).bit_length())
+            waits = name == "cycles_wait_input"
+            bits = COUNT_BITS if waits else (BETWEEN_PASSES * most).bit_length()
             local = Signal(bits, name=f"local_{name}")
             passed = Signal(bits, name=f"passed_{name}")
-            visit = Signal(name=f"visit_{name}")
-            open_now = (~self.flush if name in ANY_TIME else
-                        open_before if name in BEFORE_JOB else open_job)
-            m.d.comb += visit.eq(turn[n] & open_now)
-            begins = (visit | self.clear) if name in BEFORE_JOB else visit
+            amount = self.add[index]
+            for stage in range(LATE.get(name, 0)):
+                later = Signal(name=f"late_{name}_{stage}")
+                m.d.sync += later.eq(amount)
+                amount = later
+            begins, stays = turn[n], rest[n]
+            if waits:
+                stays = rest[n] | ~booking
+                begins = ~stays | self.clear
+            elif n == 1:
+                # Not again before the memory is written.
+                stays = rest[n] | self.flush
+                begins = ~stays
             if most == 1:
                 # What comes in this cycle is the first of the next pass, so that the sum has one
                 # use: its logic and its register are one cell of an iCE40.
-                one = self.add[index][0]
+                one = amount[0]
                 more = one_more(local, one) if bits <= 8 else (local + one)[:bits]
                 m.d.comb += passed.eq(local)
-                first = one & ~self.clear if name in BEFORE_JOB else one
+                first = one & ~self.clear if waits else one
                 m.d.sync += local.eq(Cat(first ^ (local[0] & ~begins), more[1:]))
                 with m.If(begins):
                     m.d.sync += local[1:].eq(0)
             elif self._family == "ice40":
                 m.d.comb += passed.eq(local)
-                m.d.sync += local.eq(local + self.add[index])
+                m.d.sync += local.eq(local + amount)
                 with m.If(begins):
-                    m.d.sync += local.eq(self.add[index])
+                    m.d.sync += local.eq(amount)
             else:
-                m.d.comb += passed.eq(local + self.add[index])
+                m.d.comb += passed.eq(local + amount)
                 m.d.sync += local.eq(passed)
                 with m.If(begins):
                     m.d.sync += local.eq(0)
             take = Signal(bits, name=f"taken_{name}", reset_less=True)
             if self._family == "ice40":
-                m.d.comb += take.eq(passed & turn[n].replicate(bits))
+                m.d.comb += take.eq(passed & ~stays.replicate(bits))
             else:
                 # All registers but one are in reset, so an OR takes the place of a selection.
-                with m.If(rest[n]):
+                with m.If(stays):
                     m.d.sync += take.eq(0)
                 with m.Else():
                     m.d.sync += take.eq(passed)
             taken.append(take)
             name_index.append(index)
-            visits.append(visit)
-        m.d.comb += passing.eq(Cat(visits).any())
 
         # Add and write, with zero for both operands while clearing.
         read_addr = Signal.like(self.read_addr)

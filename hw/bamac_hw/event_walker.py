@@ -62,8 +62,9 @@ class EventWalker(wiring.Component):
     Members
     -------
     prepare : comes four cycles before ``start``, or earlier, see ``WindowWalk``
-    start : begin a job; ``layer``, ``slot``, ``above``, ``ahead`` must be stable from three cycles
-        before it until ``done``
+    start : begin a job; ``slot``, ``above``, ``ahead`` and the first four descriptor words'
+        ``layer`` must be stable from two cycles before it until ``done``, the other words of the
+        walk (``WALK_WORDS``) from ``start``, the rest from five cycles behind it
     slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
     next_slot : ring slot of the next job
     done : in the last cycle of the walk

@@ -17,6 +17,7 @@ __all__ = [
     "HEADER",
     "LAYER",
     "REGISTERS",
+    "WALK_WORDS",
     "WINDOWS",
     "Emit",
     "Register",
@@ -65,24 +66,28 @@ HEADER = (
     {"offset": unsigned(8), "high_mask": unsigned(8)},
 )
 
+# In the order in which they are read, while the pipeline still holds the end of the job before: its
+# last activation word needs the fields of the third and fourth word for four cycles more, its
+# outputs need the others behind WALK_WORDS for eight.
 LAYER = (
-    {"source": Source, "emit": Emit, "stride2": unsigned(1), "pool_rows_log2": unsigned(2),
-     "pool_cols_log2": unsigned(2), "shift": unsigned(5), "pool_shift": unsigned(4)},
-    {"kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3),
-     "word_bits_last": unsigned(6), "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
-    {"ahead_start": signed(AHEAD_BITS), "col_to_last": unsigned(15)},
-    {"pad": unsigned(8), "span": unsigned(4), "pass_channels_last": unsigned(6),
-     "end_channels_last": unsigned(6)},
     {"ring_base": unsigned(16), "ring_end": unsigned(16)},
-    {"pitch": unsigned(16), "ring_start": unsigned(16)},
-    {"padding_top": unsigned(3), "padding_left": unsigned(3), "row_low": unsigned(2),
-     "col_low": unsigned(2), "group_start": signed(16)},
-    {"tiles_last": unsigned(16), "limit": unsigned(16)},
-    {"passes_last": unsigned(8), "weight_base": unsigned(16)},
+    {"pitch": unsigned(16), "group_start": signed(16)},
+    {"source": Source, "kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3),
+     "word_bits_last": unsigned(6), "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
+    {"stride2": unsigned(1), "pad": unsigned(8), "span": unsigned(4), "padding_top": unsigned(3),
+     "padding_left": unsigned(3), "row_low": unsigned(2), "col_low": unsigned(2),
+     "passes_last": unsigned(8)},
+    {"col_to_last": unsigned(15), "weight_base": unsigned(16)},
+    {"tiles_last": unsigned(16), "ring_start": unsigned(16)},
+    {"emit": Emit, "pool_rows_log2": unsigned(2), "pool_cols_log2": unsigned(2),
+     "shift": unsigned(5), "pool_shift": unsigned(4), "pass_channels_last": unsigned(6),
+     "end_channels_last": unsigned(6)},
+    {"limit": unsigned(16), "out_rows": unsigned(16)},
     {"out_base": unsigned(16), "out_end": unsigned(16)},
-    {"out_pitch": unsigned(16), "out_groups": unsigned(12)},
-    {"out_rows": unsigned(16), "out_cols": unsigned(16)},
+    {"out_pitch": unsigned(16), "out_cols": unsigned(16)},
+    {"ahead_start": signed(AHEAD_BITS), "out_groups": unsigned(12)},
 )
+WALK_WORDS = 6  # all that a walk needs to start
 
 
 def word_layout(fields):
@@ -199,7 +204,7 @@ REGISTERS = {
 }
 
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ID_VALUE = int.from_bytes(b"BAMC", "little")
 DESCRIPTOR_WINDOW = 0x01000
 COUNTER_WINDOW = 0x02000

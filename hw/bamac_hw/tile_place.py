@@ -18,7 +18,7 @@ def tile_place(m, geometry, layer, *, job_start, out_low, out_left, advance, las
     m : Module
     geometry : Geometry
     layer : the running layer's descriptor
-    job_start : a job begins
+    job_start : a job's outputs begin
     out_low, out_left : first bank row of the job's output; rows of the map from there on
     advance : go on to the next tile
     last : with ``advance``: the tile was the last of its pass

@@ -22,8 +22,9 @@ class WindowWalk(wiring.Component):
                 for each kernel row, kernel column, word:
                     for each phase (a strided tile needs up to four windows for a word)
 
-    Latency: one cycle from ``begin`` or ``advance`` to the new ``window``. ``layer``, ``above`` and
-    ``ahead`` must be stable from three cycles before ``begin``, ``slot`` from ``prepare`` and the
+    Latency: one cycle from ``begin`` or ``advance`` to the new ``window``. ``above``, ``ahead`` and
+    the first four descriptor words' ``layer`` must be stable from two cycles before ``begin``, the
+    other words of the walk from ``begin``, ``slot`` from ``prepare`` and the
     layer's input ring from the cycle behind it; behind the job's last window, the walk stands at
     its first tile again.
 

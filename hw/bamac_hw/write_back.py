@@ -34,7 +34,8 @@ class WriteBack(wiring.Component):
     Members
     -------
     layer : the running layer's descriptor
-    job_start : a job begins; ``out_slot``, ``out_low``, ``out_left`` must stay until its end
+    job_start : a job's outputs begin; ``out_slot``, ``out_low``, ``out_left`` must stay until its
+        last tile is written
     out_slot, out_low, out_left : ring slot and first bank row of the job's output; rows of the
         map from there on
     step_6 : the step at the lanes

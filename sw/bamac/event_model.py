@@ -15,7 +15,6 @@ from bamac_hw.collector import READ_OUT_CYCLES
 from bamac_hw.event_walker import FETCH_LATENCY, QUEUE_DEPTH
 from bamac_hw.geometry import Geometry
 from bamac_hw.layout import Emit, Source
-from bamac_hw.scheduler import DRAIN_CYCLES
 from bamac_hw.step import EVENT_PLANE_MOST, LANE_STAGE, WRITE_STAGE
 
 from . import reference
@@ -210,5 +209,5 @@ def job_cycles(walk, geometry, events):
     tile_cycles = np.full(jobs, (tiles + 1) * walk.passes)
     fetch = end - compute - tile_cycles - collect - walk.passes * start_bytes
     if is_global:
-        collect = collect + np.maximum(collector_free - end - DRAIN_CYCLES, 0)
+        collect = collect + np.maximum(collector_free - end - 1, 0)
     return {"compute": compute, "fetch": fetch, "tile": tile_cycles, "collect": collect}

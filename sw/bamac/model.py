@@ -21,7 +21,7 @@ from bamac_hw.int8_collector import SCORE_CYCLES
 from bamac_hw.int8_read_out import read_out_wait, sums_wait
 from bamac_hw.layout import COUNTERS, LAYER, Emit, Source
 from bamac_hw.program import Program
-from bamac_hw.scheduler import DRAIN_CYCLES, LOOK_CYCLES
+from bamac_hw.scheduler import LOOK_CYCLES, SAVE_CYCLES, START_CYCLES
 from bamac_hw.step import LANE_STAGE
 
 from . import event_model, reference
@@ -33,8 +33,7 @@ __all__ = ["CAUSES", "access_bytes", "adding_cycles", "bounds", "lower_bounds", 
 
 CAUSES = [name.removeprefix("cycles_") for name in COUNTERS if name.startswith("cycles_")]
 
-_LOAD = len(LAYER) + 1 + 1            # descriptor words and one more; start of the walk
-_SAVE = 1
+_LOAD = START_CYCLES + 1  # from a job's choice to its walk
 
 
 def _walk(row):
@@ -104,8 +103,7 @@ def bounds(program: Program, *, clips: int = 1) -> dict:
 
     In the event-driven walk, no input takes fewer cycles or accesses than the best, which has no
     1, or more than the worst, in which every bit is 1; neither needs to be possible. Cycles are
-    bounded in all, not by cause; reads of the layers' state, one for each look for work, are not
-    bounded. In the dense walk both are what it always takes.
+    bounded in all, not by cause. In the dense walk both are what it always takes.
     """
     if program.geometry.walk == "dense":
         both = _predict(program, clips)
@@ -134,34 +132,49 @@ def _predict(program, clips, events=None):
     frames = _FrameArrivals(rows, walks[0].in_cols, program.manifest["credit"])
     job_costs = [_job_cycles(walk, geometry, clips, None if events is None else events[walk.index])
                  for walk in walks]
-    now = 0
+    # The search for the first job; all others begin beside a walk.
+    settled = LOOK_CYCLES - 1
+    totals[0]["cycles_schedule"] += settled
+    totals[0]["state_reads"] += 1
+    for (clip, index, number), looks in _jobs(walks, clips):
+        walk, total = walks[index], totals[index]
+        chosen = settled
+        if index == 0:
+            first_row = number * walk.advance - walk.padding[0]
+            chosen = max(settled, frames.arrival(min(walk.rows, first_row + walk.span)))
+            total["cycles_wait_input"] += chosen - settled
+        costs = job_costs[index][clip][number]
+        for cause, cycles in costs.items():
+            total[f"cycles_{cause}"] += cycles
+        free = chosen + sum(costs.values())
+        settled = max(free, chosen + SAVE_CYCLES + LOOK_CYCLES * looks)
+        total["cycles_schedule"] += settled - free
+        total["state_reads"] += 1 + looks
+        if index == 0:
+            frames.release(walk.advance, at=settled + 1, last=number == walk.jobs - 1)
+    layers = [{"name": walk.name, **total} for walk, total in zip(walks, totals, strict=True)]
+    return {"cycles": settled, "layers": layers}
+
+
+def _jobs(walks, clips):
+    """Yield ``((clip, layer, job), looks)``: each job, and the looks of the search behind it."""
+    before = None
     for clip in range(clips):
         done = [0] * len(walks)
         for index, looks in job_order(walks, first=0 if clip == 0 else len(walks) - 1):
-            walk, total = walks[index], totals[index]
-            checked = now + LOOK_CYCLES * looks - 1
-            ready = checked
-            if index == 0:
-                first_row = done[0] * walk.advance - walk.padding[0]
-                ready = max(checked, frames.arrival(min(walk.rows, first_row + walk.span)))
-            total["cycles_schedule"] += LOOK_CYCLES * looks
-            total["state_reads"] += looks
-            total["cycles_wait_input"] += ready - checked
-            costs = job_costs[index][clip][done[index]]
-            for cause, cycles in costs.items():
-                total[f"cycles_{cause}"] += cycles
-            now = ready + 1 + sum(costs.values())
+            if before:
+                yield before, looks
+            before = clip, index, done[index]
             done[index] += 1
-            if index == 0:
-                frames.release(walk.advance, at=now - 1, last=done[0] == walk.jobs)
-    layers = [{"name": walk.name, **total} for walk, total in zip(walks, totals, strict=True)]
-    return {"cycles": now, "layers": layers}
+    yield before, len(walks)  # nothing can run any more
 
 
 def _job_cycles(walk, geometry, clips, events):
-    """For each clip and job, cycles by cause from the descriptor's first word to the saved state.
+    """For each clip and job, cycles by cause from its choice until it has ended.
+
+    The wait for the search that follows is not among them.
     """
-    load = _LOAD + walk.passes * geometry.start_reads + DRAIN_CYCLES + _SAVE
+    load = _LOAD + walk.passes * geometry.start_reads
     if events is None:
         return [[{**_dense_cycles(walk, geometry), "load": load}] * walk.jobs] * clips
     causes = event_model.job_cycles(walk, geometry, events.events)
@@ -190,7 +203,7 @@ def _dense_cycles(walk, geometry):
             busy = COLLECT_LATENCY + _pass_channels(walk, number, geometry)
             cycles["collect"] += (walk.tiles - 1) * max(0, busy - between)
             last = number == walk.passes - 1
-            following = DRAIN_CYCLES if last else between + geometry.start_reads
+            following = 1 if last else between + geometry.start_reads
             cycles["collect"] += max(0, busy - following)
     return cycles
 
