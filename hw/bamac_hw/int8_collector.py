@@ -130,7 +130,9 @@ class Int8Collector(wiring.Component):
                         m.d.sync += passes.eq(Mux(last_pass, 0, passes + 1))
                         m.next = "IDLE"
 
-        is_dense = layer.emit == Emit.UNSIGNED
+        # The last word is written when the next job's descriptor is already there.
+        is_dense = Signal()
+        m.d.sync += is_dense.eq(layer.emit == Emit.UNSIGNED)
         m.d.comb += [
             self.busy.eq(~fsm.ongoing("IDLE")),
             self.read_en.eq(loading[1] & ~fresh[1]),
