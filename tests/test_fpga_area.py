@@ -15,7 +15,7 @@ def test_small_after_mapping():
                                "ecp5-25k", place=False)
     total = result["resources"]
     assert total["lut"] <= 5980  # nextpnr places 16 more: below 6,000
-    assert total["bram"] <= 46 and total["dsp"] == 0
+    assert total["bram"] <= 47 and total["dsp"] == 0
     # One LUT for each accumulator's chain beside the 20 of its sum.
     assert result["modules"]["lanes"]["lut"] <= 128 * 21 + 10
 
