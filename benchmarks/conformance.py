@@ -47,6 +47,10 @@ GEOMETRIES = (
     Geometry("small_int8", acc_bits=24, weight_rows=4096, line_words=4096, lane="int8"),
     Geometry("tall_dsp", tile_rows=4, tile_cols=2, channels=8, acc_bits=24, weight_rows=16384,
              line_words=8192, lane="int8_dsp"),
+    Geometry("quad_streams", channels=8, weight_rows=8192, line_words=4096, walk="event",
+             streams=2),
+    Geometry("tall_streams", tile_rows=4, tile_cols=2, channels=4, acc_bits=24, weight_rows=16384,
+             line_words=4096, walk="event", streams=2),
 )
 
 
@@ -151,8 +155,9 @@ def report(rows, command):
              "| cycles simulated |", "|---|---|---|---|---|---|"]
     for name, geometry in arrays.items():
         chosen = [row for row in rows if row["array"] == name]
+        walk = geometry.walk if geometry.streams == 1 else f"{geometry.streams} streams"
         lines.append(line(f"`{name}`", f"{geometry.tile_rows}x{geometry.tile_cols}x"
-                          f"{geometry.channels}, {geometry.walk}, {geometry.lane}", chosen))
+                          f"{geometry.channels}, {walk}, {geometry.lane}", chosen))
     lines += [line("**all**", "", rows), "", "| input | runs |", "|---|---|"]
     lines += [f"| {kind} | {count} |" for kind, count in
               sorted(Counter(row["input"] for row in rows).items())]

@@ -19,9 +19,11 @@ def test_depth_must_be_a_power_of_two(depth):
         ActivityQueue(Geometry("g"), depth=depth)
 
 
-@pytest.mark.parametrize("tile, channels", [((2, 2), 32), ((1, 1), 4), ((4, 2), 64)])
-def test_words_come_out_in_order_with_their_events(tile, channels):
-    geometry = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=channels, walk="event")
+@pytest.mark.parametrize("tile, channels, streams", [
+    ((2, 2), 32, 1), ((1, 1), 4, 1), ((4, 2), 64, 1), ((4, 2), 8, 2)])
+def test_words_come_out_in_order_with_their_events(tile, channels, streams):
+    geometry = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=channels, walk="event",
+                        streams=streams)
     depth = 4
     dut = ActivityQueue(geometry, depth=depth)
     rng = np.random.default_rng(channels)
@@ -47,7 +49,7 @@ def test_words_come_out_in_order_with_their_events(tile, channels):
             push = len(inside) < depth and rng.random() < 0.7
             pop = valid and rng.random() < (0.2 if cycle < 300 else 0.9)
             tag = {"row": int(rng.integers(geometry.weight_rows)), "tile_end": int(rng.integers(2))}
-            words = [word() for _ in range(geometry.pixels)]
+            words = [word() for _ in range(geometry.pixels // streams)]
             ctx.set(dut.push, int(push))
             ctx.set(dut.pop, int(pop))
             ctx.set(dut.tag, tag)

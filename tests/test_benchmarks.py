@@ -12,7 +12,7 @@ from benchmarks import conformance
 from benchmarks.peers import ours
 
 
-@pytest.fixture(scope="module", params=["quad", "quad_event"])
+@pytest.fixture(scope="module", params=["quad", "quad_event", "quad_streams"])
 def run(request):
     """A case, its input and program, and a result as a faultless simulator gives it."""
     geometry = next(g for g in conformance.GEOMETRIES if g.name == request.param)

@@ -29,8 +29,9 @@ WHEN = {
 }
 
 
-def simulate(testbench, family):
-    dut = Counters(Geometry("four", channels=4, weight_rows=16, max_layers=LAYERS), family=family)
+def simulate(testbench, family, **more):
+    dut = Counters(Geometry("four", channels=4, weight_rows=16, max_layers=LAYERS, **more),
+                   family=family)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     finished = []
@@ -81,8 +82,8 @@ def test_waiting_for_input_is_kept_whole_until_a_job_has_ended(family):
     simulate(testbench, family)
 
 
-@pytest.mark.parametrize("family", [None, "ice40"])
-def test_jobs_are_booked_to_their_layers(family):
+@pytest.mark.parametrize("family, streams", [(None, 1), ("ice40", 1), (None, 2)])
+def test_jobs_are_booked_to_their_layers(family, streams):
     rng = random.Random(3)
     # The shortest job that there can be, long ones, back to back or behind a wait for input; two of
     # them count as fast as they can.
@@ -100,7 +101,7 @@ def test_jobs_are_booked_to_their_layers(family):
         counting["cycles_wait_input"] = flushes[-2], chosen - 1
         counting["input_writes"] = flushes[-2], flushes[-1] - 1
         for name, (first, last) in counting.items():
-            most = 4 if name in BY_PIXEL else 1
+            most = 4 if name in BY_PIXEL else streams if name == "weight_reads" else 1
             for cycle in range(first, last + 1):
                 amount = most if number in (8, 9) else rng.randrange(most + 1)
                 amounts.append((cycle, NAMES.index(name), amount))
@@ -138,4 +139,4 @@ def test_jobs_are_booked_to_their_layers(family):
             cycles += 1
         assert cycles == LAYERS * 32
         assert await read_all(ctx, dut) == [[0] * len(NAMES)] * LAYERS
-    simulate(testbench, family)
+    simulate(testbench, family, walk="event", streams=streams)

@@ -18,18 +18,21 @@ START_BYTES = 3  # 20-bit accumulators
 CAUSES = ("fetching", "tiling", "collecting", "loading")
 
 
-def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0, limit=5000):
+def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0, limit=5000,
+        streams=1):
     """One job; ``word_of(pixel row, pixel column, word number)`` is what the memories hold.
 
     Returns the operations in order, the cause of each cycle, and the cycles that load a window.
+    With several streams, the operations are a list for each, with its own pixels' bits.
     """
     places = list(product(
         range(layer.get("tiles_last", 0) + 1), range(layer.get("kernel_rows_last", 0) + 1),
         range(layer.get("kernel_cols_last", 0) + 1), range(layer.get("groups_last", 0) + 1)))
     geometry = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=channels,
-                        weight_rows=512, walk="event")
+                        weight_rows=512, walk="event", streams=streams)
     dut = EventWalker(geometry)
     steps, causes, loads, weight_rows, bits, reads_out = [], [], [], [], [], []
+    part = (1 << geometry.pixels // streams) - 1
     due = {}
     noise = np.random.default_rng(5)
 
@@ -51,13 +54,15 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
             words = due.pop(cycle, None) or noise.integers(0, 256, geometry.pixels).tolist()
             for port, word in zip(dut.words, words, strict=True):
                 ctx.set(port, word)
-            step = ctx.get(dut.step)
-            weight_rows.append(ctx.get(dut.weight_row))
-            bits.append(ctx.get(dut.bits))
+            now = [ctx.get(step) for step in (dut.step, *dut.more_steps)]
+            computes = any(step.compute for step in now)
+            weight_rows.append([ctx.get(port) for port in (dut.weight_row, *dut.more_weight_row)])
+            bits.append([ctx.get(dut.bits) >> stream * geometry.pixels // streams & part
+                         for stream in range(streams)])
             if tail is None:
-                steps.append(step)
+                steps.append(now)
                 names = [name for name in CAUSES if ctx.get(getattr(dut, name))]
-                names += ["compute"] * step.compute
+                names += ["compute"] * computes
                 assert len(names) == 1, f"every cycle has one cause, not {names}"
                 causes.extend(names)
                 reads_out.extend([cycle] * ctx.get(dut.collector_start))
@@ -74,7 +79,7 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
                 if ctx.get(dut.done):
                     tail = 0
             else:
-                assert not ctx.get(dut.load) and not step.compute
+                assert not ctx.get(dut.load) and not computes
                 tail += 1
                 if tail > WORD_STAGE:
                     return
@@ -86,21 +91,25 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
     simulator.add_testbench(testbench)
     simulator.run()
 
-    operations = []
-    for n, step in enumerate(steps):
-        if step.byte:
-            operations.append(("byte", weight_rows[n + READ_STAGE]))
-        elif step.compute:
-            reads = weight_rows[n + READ_STAGE] if step.row else None
-            operations.append(("event", reads, bits[n + WORD_STAGE], step.plane))
-        elif causes[n] == "tiling":
-            what = ["end"] * step.capture + ["start"] * step.start
-            operations.append((" and ".join(what) or "leave", bool(step.pass_)))
-    return operations, causes, loads, reads_out
+    operations = [[] for _ in range(streams)]
+    for n, (shared, *_) in enumerate(steps):
+        for stream, found in enumerate(operations):
+            step = steps[n][stream]
+            if shared.byte:
+                found.append(("byte", weight_rows[n + READ_STAGE][0]))
+            elif step.compute:
+                reads = weight_rows[n + READ_STAGE][stream] if step.row else None
+                found.append(("event", reads, bits[n + WORD_STAGE][stream], step.plane))
+            elif causes[n] == "tiling":
+                what = ["end"] * shared.capture + ["start"] * shared.start
+                found.append((" and ".join(what) or "leave", bool(shared.pass_)))
+            else:
+                assert not step.row
+    return operations if streams > 1 else operations[0], causes, loads, reads_out
 
 
-def expected_operations(layer, words_of, weight_base, rows_of_word, tile, row):
-    """Nested loops: passes, tiles, taps, words, bit positions."""
+def expected_operations(layer, words_of, weight_base, rows_of_word, tile, row, part=None):
+    """Nested loops: passes, tiles, taps, words, bit positions; of a ``part`` of a tile's rows."""
     channels_of_word = rows_of_word
     operations, base = [], weight_base
     for _ in range(layer["passes_last"] + 1):
@@ -112,7 +121,7 @@ def expected_operations(layer, words_of, weight_base, rows_of_word, tile, row):
                                         range(layer["kernel_cols_last"] + 1),
                                         range(layer["groups_last"] + 1)):
                 words = [words_of(row + i + pr, t * tile[1] + j + pc, number)
-                         for pr, pc in product(range(tile[0]), range(tile[1]))]
+                         for pr, pc in product(part or range(tile[0]), range(tile[1]))]
                 operations += list(events_of(layer["source"], words, at))
                 at += channels_of_word(number)
             last = t == layer["tiles_last"]
@@ -274,3 +283,90 @@ def test_union_is_over_all_pixels():
     assert [operation[2] for operation in operations if operation[0] == "event"] == [
         0b0001, 0b0110, 0b0100, 0b1000]
     assert reduce(or_, words.values()) == 0b1111
+
+
+@pytest.mark.parametrize("tile", [(2, 2), (4, 1), (4, 2)])
+@pytest.mark.parametrize("source", [Source.LINE, Source.INPUT])
+def test_two_streams_walk_the_rows_of_a_tile_by_themselves(tile, source):
+    """Each has the events of its own rows, and both the same starts and ends of tiles."""
+    rng = np.random.default_rng(tile[0])
+    # The lower rows of a tile are nearly empty, or the upper ones, tile by tile
+    density = np.where(np.arange(40)[:, None] // 2 % 2 == np.arange(40) // tile[1] % 2, 0.05, 0.6)
+    ones = rng.random((8, 40, 40, 2)) < density[..., None]
+    maps = (1 << np.arange(8)) @ ones.reshape(8, -1)
+    maps = maps.reshape(40, 40, 2) & (0xF if source == Source.LINE else 0xFF)
+    last = source == Source.LINE
+    if not last:
+        maps = np.where(rng.random(maps.shape) < 0.5, maps | maps.astype(bool) << 8, maps)
+    layer = {
+        "source": source, "emit": Emit.MAP, "kernel_rows_last": 2, "kernel_cols_last": 1,
+        "word_bits_last": 3, "end_bits_last": 3, "groups_last": int(last), "tiles_last": 4,
+        "passes_last": 1, "weight_base": 300, "row_low": 1,
+    }
+
+    def word_of(row, col, number):
+        return int(maps[row, col, number])
+
+    operations, causes, loads, _ = run(layer, word_of, tile=tile, row=tile[0] + 1, streams=2)
+    half = tile[0] // 2
+    expected = [expected_operations(layer, word_of, 300, lambda number: 4 if last else 2, tile,
+                                    tile[0] + 1, part)
+                for part in (range(half), range(half, tile[0]))]
+    assert operations == expected
+    events = [sum(operation[0] == "event" for operation in found) for found in expected]
+    assert max(events) <= causes.count("compute") < sum(events)
+    assert len(loads) == 2 * 5 * 3 * 2 * (1 + last), "a window serves both"
+    assert causes.count("tiling") == 2 * (5 + 1) and causes.count("loading") == 2 * START_BYTES
+
+
+def test_two_streams_take_this_long():
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "kernel_cols_last": 1, "tiles_last": 1,
+             "word_bits_last": 3, "end_bits_last": 3}
+    words = {0: [0b0111, 0b0001, 0, 0], 1: [0b0001, 0b1111, 0, 0b0110]}
+    operations, causes, loads, _ = run(
+        layer, lambda row, col, number: words[row][col], tile=(2, 1), streams=2)
+    # Tiles see columns 0 and 1, then 1 and 2. The second one's first words are in the queues by
+    # then, and its empty word ends the first stream's part.
+    assert loads == [1, 2, 3, 4]
+    assert causes == (["loading"] * 3 + ["tiling"] + ["fetching"] * 4 + ["compute"] * 5
+                      + ["tiling"] + ["compute"] * 4 + ["tiling"])
+    assert [[operation[2:3] or operation[:1] for operation in found[3:]] for found in operations
+            ] == [
+        [("start",), *[(1,)] * 4, ("end and start",), (1,), ("end",)],
+        [("start",), *[(1,)] * 5, ("end and start",), *[(1,)] * 4, ("end",)]]
+
+
+def test_a_tile_waits_for_the_stream_that_still_passes_empty_words():
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "word_bits_last": 31, "end_bits_last": 31,
+             "kernel_cols_last": 6, "groups_last": 1}
+    words = {(0, 0): (1 << 20) - 1, (0, 1): 1}
+    _, causes, *_ = run(layer, lambda row, col, number: words.get((col, number), 0) * row,
+                        channels=32, tile=(2, 1), streams=2)
+    # The second stream's second word holds up the twelve empty ones, of which the first leaves
+    # beside its event; the last one is held a cycle behind its turn.
+    assert causes == (["loading"] * 3 + ["tiling"] + ["fetching"] * 4 + ["compute"] * 21
+                      + ["fetching"] * 11 + ["tiling"])
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_a_full_queue_of_either_stream_stops_fetching(busy):
+    layer = {"source": Source.LINE, "emit": Emit.MAP, "word_bits_last": 63, "end_bits_last": 63,
+             "kernel_cols_last": 6, "groups_last": 2}
+    _, causes, loads, _ = run(layer, lambda row, col, number: ((1 << 64) - 1) * (row == busy),
+                              channels=64, tile=(2, 1), streams=2)
+    # As with one stream that has all the events
+    assert loads == [*range(1, QUEUE_DEPTH + 2), *range(73, 73 + 64 * (20 - QUEUE_DEPTH), 64)]
+    assert causes[8:] == ["compute"] * 21 * 64 + ["tiling"]
+
+
+def test_head_vectors_are_the_first_streams():
+    layer = {"source": Source.VECTOR, "emit": Emit.UNSIGNED, "groups_last": 1, "passes_last": 1,
+             "word_bits_last": 15, "end_bits_last": 15, "weight_base": 40}
+    vector = [0x0081, 0x0300]
+    (first, second), causes, _, reads_out = run(
+        layer, lambda row, col, number: vector[number] if (row, col) == (0, 0) else 0, streams=2)
+    events = [("event", 43, 1, 0), ("event", None, 1, 7), ("event", 44, 1, 7),
+              *[("event", None, 1, 7)] * 5]
+    assert first[3:13] == [("start", False), *events, ("leave", False)]
+    assert second[3:5] == [("start", False), ("leave", False)]
+    assert len(reads_out) == 2 and causes.count("compute") == 2 * len(events)

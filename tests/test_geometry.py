@@ -1,7 +1,9 @@
+# amaranth: UnusedElaboratable=no
 """Geometry: what is legal, what is refused and how, and what equal digests mean."""
 
 import pytest
 
+from bamac_hw.accelerator import Accelerator
 from bamac_hw.geometry import Geometry, GeometryError
 
 
@@ -49,11 +51,38 @@ def test_int8_lanes_need(values, message):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("values, message", [
+    ({"streams": 3, "walk": "event"}, "streams must be one of 1, 2, not 3"),
+    ({"streams": True, "walk": "event"}, "streams must be one of 1, 2, not True"),
+    ({"streams": 2}, "walk must be event for 2 streams, not 'dense'"),
+    ({"streams": 2, "lane": "pair"}, "walk must be event for 2 streams, not 'dense'"),
+    ({"streams": 2, "lane": "pair", "walk": "event"},
+     "lane pair must have walk dense, not 'event'"),
+    ({"streams": 2, "walk": "event", "tile_rows": 1},
+     "tile_rows must be a multiple of the 2 streams, not 1"),
+])
+def test_streams_need(values, message):
+    with pytest.raises(GeometryError) as error:
+        Geometry("bad", **values)
+    assert str(error.value) == message
+
+
+def test_ice40_has_no_second_port_for_streams():
+    geometry = Geometry("two", walk="event", streams=2)
+    with pytest.raises(GeometryError, match="^streams must be 1 on iCE40, whose memories have one "
+                                            "read port, not 2$"):
+        Accelerator(geometry, family="ice40")
+
+
 def test_digest_is_of_the_sizes_and_not_of_the_name():
     assert Geometry("one").digest() == Geometry("two").digest()
     assert Geometry("one").digest() != Geometry("one", acc_bits=21).digest()
     assert Geometry("one").digest() != Geometry("one", walk="event").digest()
     assert Geometry("one").digest() != Geometry("one", lane="pair").digest()
+    event = Geometry("one", walk="event")
+    assert event.digest() != Geometry("one", walk="event", streams=2).digest()
+    # From before there were streams
+    assert event.digest().startswith("282d275c1f91")
 
 
 def test_toml_file(tmp_path):

@@ -10,15 +10,16 @@ from bamac.fpga import FpgaError
 from bamac_hw.loading_lane_array import LoadingLaneArray
 
 
-def test_sums_and_start_values():
-    pixels, channels, bits = 3, 4, 12
+@pytest.mark.parametrize("pixels, streams", [(3, 1), (4, 2)])
+def test_sums_and_start_values(pixels, streams):
+    channels, bits = 4, 12
     rng = np.random.default_rng(5)
     enables, adds = rng.integers(0, 2, (2, 60, pixels))
     adds[1:] |= rng.random((59, 1)) < 0.8
     enables[0], adds[0] = 1, 0
-    operands = rng.integers(-127, 128, (60, channels))
+    operands = rng.integers(-127, 128, (60, streams, channels))
     operands[1], operands[2] = -127, 127
-    dut = LoadingLaneArray(pixels=pixels, channels=channels, acc_bits=bits)
+    dut = LoadingLaneArray(pixels=pixels, channels=channels, acc_bits=bits, streams=streams)
     compared = []
 
     async def testbench(ctx):
@@ -26,10 +27,11 @@ def test_sums_and_start_values():
         for enable, add, operand in zip(enables, adds, operands, strict=True):
             ctx.set(dut.en, int((enable << np.arange(pixels)).sum()))
             ctx.set(dut.add, int((add << np.arange(pixels)).sum()))
-            for port, value in zip(dut.operand, operand.tolist(), strict=True):
+            for port, value in zip(dut.operand, operand.ravel().tolist(), strict=True):
                 ctx.set(port, value)
             await ctx.tick()
-            after = expected * add[:, None] + operand
+            # The first half of the pixels takes the first stream's operands
+            after = expected * add[:, None] + np.repeat(operand, pixels // streams, axis=0)
             expected = np.where(enable[:, None] == 1, after, expected)
             actual = [ctx.get(acc) for acc in dut.acc]
             assert actual == expected.reshape(-1).tolist()

@@ -1,15 +1,18 @@
 """The cycle and traffic model against counts by hand; the RTL is in test_sim_accelerator.py."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from bamac.compiler import compile_network
-from bamac.event_model import LayerEvents, tile_events
+from bamac.event_model import LayerEvents, job_cycles, tile_events
 from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
 from bamac.model import CAUSES, adding_cycles, bounds, lower_bounds, predict
 from bamac.random_networks import paper_network, random_case
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS, Source
+from bamac_hw.layout import COUNTERS, Emit, Source
 
 
 def paper(clips=1):
@@ -68,8 +71,8 @@ def test_memory_accesses_by_hand():
     assert lower_bounds(program)["input_buffer"] == 2 * 249 * 120
 
 
-def event_driven(case, name="small_event"):
-    return compile_network(case.network, Geometry.preset(name))
+def event_driven(case, streams=1):
+    return compile_network(case.network, replace(Geometry.preset("small_event"), streams=streams))
 
 
 def test_event_driven_cycles_need_the_input():
@@ -89,10 +92,10 @@ def test_every_cycle_of_the_event_driven_walk_has_one_cause():
         layer[f"cycles_{cause}"] for layer in predicted["layers"] for cause in CAUSES)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_bounds_hold_for_any_input(seed):
+@pytest.mark.parametrize("seed, streams", [*((seed, 1) for seed in range(6)), (0, 2), (4, 2)])
+def test_bounds_hold_for_any_input(seed, streams):
     case = random_case(seed, pools=((1, 1), (2, 2)))
-    program = event_driven(case)
+    program = event_driven(case, streams)
     limits = bounds(program)
     predicted = predict(program, case.network, case.frames[0])
     assert limits["best"]["cycles"] <= predicted["cycles"] <= limits["worst"]["cycles"]
@@ -129,13 +132,43 @@ def test_events_by_hand():
                                                 weight_rows=64, walk="event"))
     conv, dense = tile_events(program, network, np.array([[5, -3, 0]]))
     # Tap 0 sees 5 and -3: planes 0 and 2 of one sign, 0 and 1 of the other. Tap 1 sees -3 and 0.
-    assert conv.events.tolist() == [[[4, 2]]] and conv.weight_rows.tolist() == [[[2, 1]]]
+    assert conv.events.tolist() == [[[[4, 2]]]] and conv.weight_rows.tolist() == [[[[2, 1]]]]
     # Sums -1 and -3 are below 0: the count is 0.
-    assert dense.events.tolist() == [[[0]]] and dense.weight_rows.tolist() == [[[0]]]
+    assert dense.events.tolist() == [[[[0]]]] and dense.weight_rows.tolist() == [[[[0]]]]
     conv, dense = tile_events(program, network, np.array([[-128, 127, 64]]))
-    assert conv.events.tolist() == [[[8, 7]]] and conv.weight_rows.tolist() == [[[2, 1]]]
+    assert conv.events.tolist() == [[[[8, 7]]]] and conv.weight_rows.tolist() == [[[[2, 1]]]]
     # 126 and 255: both bits are 1.
-    assert dense.events.tolist() == [[[1]]]
+    assert dense.events.tolist() == [[[[1]]]]
+
+
+def test_events_of_two_streams_by_hand():
+    """The second row of a tile of two has events of its own; a head vector is the first pixel's."""
+    network = IntegerNetwork("hand", InputSpec(2, 1, 8, True), (
+        Conv2d("conv1", np.array([[[[1]]]]), np.array([0]), 1, (0, 0, 0, 0), (1, 1), "sum"),
+        Dense("dense1", np.array([[3]]), np.array([0]), "raw")))
+    geometry = Geometry("two", tile_rows=2, tile_cols=1, channels=4, weight_rows=64, walk="event",
+                        streams=2)
+    program, frames = compile_network(network, geometry), np.array([[5], [63]])
+    conv, dense = tile_events(program, network, frames)
+    assert conv.events.tolist() == [[[[2]], [[6]]]]
+    assert conv.weight_rows.tolist() == [[[[1]], [[1]]]]
+    assert dense.events.tolist() == [[[[1]], [[0]]]]    # a sum of 2
+    conv, dense = predict(program, network, frames)["layers"]
+    # The second stream's 6 events go beside the first one's 2; each reads its row of weights
+    assert conv["cycles_compute"] == 6 and conv["weight_reads"] == 3 + 2
+    assert dense["cycles_compute"] == 1 and dense["weight_reads"] == 3 + 1
+
+
+def test_a_cycle_of_two_streams_computes_if_either_does():
+    # A word has four windows, so those of the tile can be held from cycles 12 and 16 on. One stream
+    # has events in 12 to 14 and 16, the other in 12 and 16 to 19.
+    events = np.array([[[[3, 1]], [[1, 4]]]])
+    walk = SimpleNamespace(fetches=3 * 2, passes=1, out_channels=4, source=Source.LINE,
+                           emit=Emit.MAP)
+    geometry = Geometry("two", channels=4, weight_rows=64, walk="event", streams=2)
+    cycles = job_cycles(walk, geometry, events)
+    assert {name: count.tolist() for name, count in cycles.items()} == {
+        "compute": [7], "fetch": [7 + 1], "tile": [2], "collect": [0]}
 
 
 def test_cycles_of_a_vectors_high_planes_by_hand():

@@ -3,6 +3,7 @@
 import getpass
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,8 @@ def test_baked_weights_are_in_the_memory_init():
 
 @pytest.mark.parametrize("geometry, program", [
     (QUAD, baked()), (Geometry.preset("small"), None), (Geometry.preset("small_event"), None),
-    (Geometry.preset("small_pair"), None)],
-    ids=["baked", "small", "event", "pair"])
+    (Geometry.preset("small_pair"), None), (replace(QUAD, walk="event", streams=2), None)],
+    ids=["baked", "small", "event", "pair", "streams"])
 def test_lint_finds_nothing(tmp_path, geometry, program):
     path = write_verilog(geometry, tmp_path / "bamac_accelerator.v", program)
     result = lint(path)

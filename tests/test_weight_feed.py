@@ -168,8 +168,8 @@ def test_operands_of_pairs(acc_bits, loaded, planes):
     assert sum(counted) == 2 * passes * (reads + tiles * rounds * taps)
 
 
-@pytest.mark.parametrize("acc_bits", [16, 20, 32])
-def test_operands_of_events(acc_bits):
+@pytest.mark.parametrize("acc_bits, family", [(16, None), (20, "ecp5"), (32, None), (20, "ice40")])
+def test_operands_of_events(acc_bits, family):
     """Rows at any address, shifted by the event's plane, with start values in between."""
     size = -(-acc_bits // 8)
     rng = np.random.default_rng(acc_bits)
@@ -179,7 +179,7 @@ def test_operands_of_events(acc_bits):
     rows += [bytes(int(w) & 0xFF for w in row) for row in weights]
     dut = WeightFeed(Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=20,
                               walk="event"),
-                     init=[int.from_bytes(row, "little") for row in rows])
+                     init=[int.from_bytes(row, "little") for row in rows], family=family)
     steps, expected = [({"byte": 1}, k) for k in range(size)], []
     for _ in range(30):
         steps.append(({"start": 1}, 0))
@@ -214,3 +214,59 @@ def test_operands_of_events(acc_bits):
     for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
         assert [a % wrap for a in actual] == [w % wrap for w in wanted], position
     assert len(operands) == 120
+
+
+def test_streams_read_rows_of_their_own():
+    """Two rows and two planes in one cycle; start values go to both; both see what was loaded."""
+    geometry = Geometry("g", channels=CHANNELS, acc_bits=16, weight_rows=20, walk="event",
+                        streams=2)
+    rng = np.random.default_rng(2)
+    rows = rng.integers(-127, 128, (20, CHANNELS))
+    dut = WeightFeed(geometry)
+    words = np.frombuffer(rows.astype(np.int8).tobytes(), "<u4").tolist()
+    steps, expected = [({"byte": 1}, {}, (k, 0)) for k in range(2)], []
+    starts = (256 * rows[1] + rows[0] % 256).tolist()
+    for number in range(60):
+        if number % 8 == 0:
+            steps.append(({"start": 1}, {}, (0, 0)))
+            expected.append([starts, starts])
+            continue
+        planes, chosen = rng.integers(0, 8, 2).tolist(), rng.integers(20, size=2).tolist()
+        adds = (True, True) if number % 3 else (number % 2 == 0, number % 2 == 1)
+        steps.append((*({"compute": add, "row": add, "plane": plane}
+                        for add, plane in zip(adds, planes, strict=True)), chosen))
+        expected.append([(rows[row] << plane).tolist() if add else None
+                         for add, plane, row in zip(adds, planes, chosen, strict=True)])
+    operands = []
+
+    async def testbench(ctx):
+        for address, word in enumerate(words):
+            ctx.set(dut.write_en, 1)
+            ctx.set(dut.write_addr, address)
+            ctx.set(dut.write_data, word)
+            await ctx.tick()
+        ctx.set(dut.write_en, 0)
+        for cycle in range(len(steps) + 3):
+            if 3 <= cycle and "byte" not in steps[cycle - 3][0]:
+                found = [ctx.get(port) for port in dut.operand]
+                operands.append([found[:CHANNELS], found[CHANNELS:]])
+            first, second, at = steps[cycle] if cycle < len(steps) else ({}, {}, (0, 0))
+            ctx.set(dut.row, at[0])
+            ctx.set(dut.more_row[0], at[1])
+            ctx.set(dut.step_read, {"byte": 0} | first)
+            ctx.set(dut.more_read[0], {"compute": 0} | second)
+            late = steps[cycle - 2] if 2 <= cycle < len(steps) + 2 else ({}, {})
+            ctx.set(dut.step_operand, {"byte": 0} | late[0])
+            ctx.set(dut.more_operand[0], {"compute": 0} | late[1])
+            assert ctx.get(dut.reading) == (bool(first.get("byte") or first.get("row"))
+                                            + 2 * bool(second.get("row")))
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
+        for stream in range(2):
+            assert wanted[stream] in (None, actual[stream]), (position, stream)
+    assert len(operands) == 60

@@ -1,5 +1,8 @@
 """The whole accelerator: frames in, raw scores out."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -12,7 +15,7 @@ from .counters import Counters
 from .dense_walker import DenseWalker
 from .event_walker import EventWalker
 from .frame_writer import FrameWriter
-from .geometry import Geometry
+from .geometry import Geometry, GeometryError
 from .host_port import HostPort
 from .int8_collector import Int8Collector
 from .int8_lane_array import Int8LaneArray
@@ -23,7 +26,7 @@ from .layout import COUNTERS, Emit, Source
 from .loading_lane_array import LoadingLaneArray
 from .pair_lane_array import PairLaneArray
 from .scheduler import Scheduler
-from .step import WORD_STAGE, WRITE_STAGE, Step
+from .step import LANE_STAGE, WORD_STAGE, WRITE_STAGE, Addition, Step
 from .weight_feed import WeightFeed
 from .window_fetch import WindowFetch
 from .write_back import WriteBack
@@ -43,7 +46,7 @@ def trace_ports(geometry, *, accumulators):
         "trace_tile_pass": 8, "trace_tile_bits": g.lanes,
         "trace_word_toggle": 1, "trace_word_layer": 4, "trace_word_index": 16,
         "trace_word_value": 32,
-        "mon_layer": 4, "mon_flush": 1, "mon_weight_read": 1,
+        "mon_layer": 4, "mon_flush": 1, "mon_weight_read": g.streams,
         "mon_input_read": g.pixels, "mon_input_write": 1,
         "mon_line_read": g.pixels, "mon_line_write": g.pixels,
         "mon_vector_read": 1, "mon_vector_write": 1, "mon_descriptor_read": 1,
@@ -91,6 +94,11 @@ class Accelerator(wiring.Component):
         Build for this family: lanes from ECP5's carry cells, where an expression would cost more;
         fewer registers on iCE40, where one without logic in front of it takes a cell for itself.
 
+    Raises
+    ------
+    GeometryError
+        If the family's memories cannot give the geometry's streams a read port each.
+
     Members
     -------
     s_axil_* : AXI4-Lite, see ``HostPort``; or the members of another ``port``'s ``bus()``
@@ -101,6 +109,9 @@ class Accelerator(wiring.Component):
 
     def __init__(self, geometry: Geometry, *, program=None, trace=False, accumulators=False,
                  port=HostPort, family=None):
+        if geometry.streams > 1 and family == "ice40":
+            raise GeometryError(f"streams must be 1 on iCE40, whose memories have one read port, "
+                                f"not {geometry.streams}")
         self._geometry, self._program, self._family = geometry, program, family
         self._trace, self._accumulators, self._port = trace, accumulators, port
         super().__init__(
@@ -147,10 +158,18 @@ class Accelerator(wiring.Component):
         # In the event-driven walk, fetches run ahead of the steps and have a pipeline of their own.
         fetches = steps
         bits = fetch.bits
+        more_steps = []  # of further streams of events
         if event_driven:
+            for stream, first in enumerate(walker.more_steps, start=1):
+                more_steps.append([first, *(Signal(Addition, name=f"step_{n}_of_{stream}")
+                                            for n in range(1, LANE_STAGE))])
+                m.d.sync += [to.eq(step) for to, step in zip(more_steps[-1][1:], more_steps[-1],
+                                                             strict=False)]
             fetches = [Signal(Step, name=f"fetch_{n}") for n in range(WORD_STAGE)]
             bits = walker.bits
             m.d.comb += [fetches[0].load.eq(walker.load), weights.row.eq(walker.weight_row),
+                         *(to.eq(row) for to, row in zip(weights.more_row, walker.more_weight_row,
+                                                         strict=True)),
                          *(to.eq(word) for to, word in zip(walker.words, fetch.words,
                                                            strict=True))]
             m.d.sync += [fetches[n + 1].eq(fetches[n]) for n in range(WORD_STAGE - 1)]
@@ -212,11 +231,15 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             weights.base_stb.eq(scheduler.job_start), weights.base.eq(layer.weight_base),
             weights.step_read.eq(steps[3]), weights.step_operand.eq(steps[5]),
+            *(to.eq(more[3]) for to, more in zip(weights.more_read, more_steps, strict=True)),
+            *(to.eq(more[5]) for to, more in zip(weights.more_operand, more_steps, strict=True)),
         ]
         hits = Signal(g.pixels * g.macs_per_lane)
         offered = bits if not g.values else Cat(bits.word_select(pixel, g.VALUE_BITS).any()
                                                 for pixel in range(g.pixels))
-        m.d.sync += hits.eq(offered & steps[5].compute.replicate(len(hits)))
+        computes = Cat(stream[5].compute.replicate(len(hits) // g.streams)
+                       for stream in (steps, *more_steps))
+        m.d.sync += hits.eq(offered & computes)
         if event_driven:
             m.d.comb += lanes.add.eq(hits)
         else:
@@ -238,8 +261,7 @@ class Accelerator(wiring.Component):
         else:
             m.d.comb += [to.eq(value)
                          for to, value in zip(lanes.operand, weights.operand, strict=True)]
-            m.d.sync += lanes.en.eq((bits & steps[5].compute.replicate(g.pixels))
-                                    | steps[5].start.replicate(g.pixels))
+            m.d.sync += lanes.en.eq((bits & computes) | steps[5].start.replicate(g.pixels))
 
         # Outputs.
         is_map = layer.emit == Emit.MAP
@@ -317,7 +339,7 @@ class Accelerator(wiring.Component):
         if g.values:
             return Int8LaneArray(**sizes, multiplier=multiplier_of(g), family=cells)
         if g.walk == "event":
-            return LoadingLaneArray(**sizes, family=cells)
+            return LoadingLaneArray(**sizes, streams=g.streams, family=cells)
         if g.lane == "pair":
             return PairLaneArray(**sizes, family=cells)
         return LaneArray(**sizes)
@@ -350,10 +372,11 @@ class Accelerator(wiring.Component):
 
     def _count(self, m, host, scheduler, walker, collector, weights, hits, ports):
         g = self._geometry
+        steps = [walker.step, *(walker.more_steps if g.walk == "event" else ())]
         m.submodules.counters = counters = Counters(g, family=self._family)
         running = scheduler.running
         amounts = {
-            "cycles_compute": walker.step.compute,
+            "cycles_compute": reduce(or_, (step.compute for step in steps)),
             "cycles_fetch": walker.fetching,
             "cycles_tile": walker.tiling,
             "cycles_collect": (walker.collecting | scheduler.draining) & ~collector.stalled,
@@ -362,7 +385,7 @@ class Accelerator(wiring.Component):
             "cycles_wait_input": scheduler.waiting,
             "cycles_wait_output": (walker.collecting | scheduler.draining) & collector.stalled,
             "events": _ones(hits),
-            "weight_reads": weights.reading,
+            "weight_reads": _ones(weights.reading),
             "descriptor_reads": scheduler.descriptor_reading & running,
             "state_reads": scheduler.state_reading,
             "state_writes": scheduler.state_writing & running,

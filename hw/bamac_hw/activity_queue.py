@@ -1,4 +1,4 @@
-"""Activation words on their way from the memories to the event scanner."""
+"""Activation words on their way from the memories to an event scanner."""
 
 from functools import reduce
 from operator import or_
@@ -31,7 +31,7 @@ def tag_layout(geometry):
 
 
 class ActivityQueue(wiring.Component):
-    """First-in, first-out queue of a tile's activation words, with the number of events in each.
+    """First-in, first-out queue of a stream's activation words, with the number of events in each.
 
     An *event* is a bit position at which any pixel's word has a 1. Counting them takes a cycle of
     its own, so a word is in the queue one cycle before its count.
@@ -48,7 +48,7 @@ class ActivityQueue(wiring.Component):
 
     Members
     -------
-    push, tag, words : put a word of each pixel in
+    push, tag, words : put a word of each pixel of the stream in
     valid : there is a head
     head_tag, head_words, head_events : the head
     pop : take it out
@@ -62,10 +62,10 @@ class ActivityQueue(wiring.Component):
         super().__init__({
             "push": In(1),
             "tag": In(tag_layout(geometry)),
-            "words": In(g.word_bits).array(g.pixels),
+            "words": In(g.word_bits).array(g.stream_pixels),
             "valid": Out(1),
             "head_tag": Out(tag_layout(geometry)),
-            "head_words": Out(g.word_bits).array(g.pixels),
+            "head_words": Out(g.word_bits).array(g.stream_pixels),
             "head_events": Out(range(g.word_bits + 1)),
             "pop": In(1),
         })
@@ -75,7 +75,7 @@ class ActivityQueue(wiring.Component):
         m = Module()
 
         content = data.StructLayout({
-            "tag": tag_layout(g), "words": data.ArrayLayout(g.word_bits, g.pixels)})
+            "tag": tag_layout(g), "words": data.ArrayLayout(g.word_bits, g.stream_pixels)})
         m.submodules.store = store = Memory(shape=content, depth=depth, init=[])
         m.submodules.counts = counts = Memory(
             shape=range(g.word_bits + 1), depth=depth, init=[])
@@ -89,7 +89,7 @@ class ActivityQueue(wiring.Component):
         m.d.comb += [
             store_write.en.eq(self.push), store_write.addr.eq(last_in),
             store_write.data.tag.eq(self.tag),
-            *(store_write.data.words[q].eq(self.words[q]) for q in range(g.pixels)),
+            *(store_write.data.words[q].eq(self.words[q]) for q in range(g.stream_pixels)),
         ]
 
         # One cycle later their count does.
@@ -117,7 +117,7 @@ class ActivityQueue(wiring.Component):
             self.valid.eq(level != 0),
             store_read.addr.eq(first), count_read.addr.eq(first),
             self.head_tag.eq(store_read.data.tag),
-            *(self.head_words[q].eq(store_read.data.words[q]) for q in range(g.pixels)),
+            *(self.head_words[q].eq(store_read.data.words[q]) for q in range(g.stream_pixels)),
             self.head_events.eq(count_read.data),
         ]
         return m

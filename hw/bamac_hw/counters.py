@@ -17,7 +17,7 @@ __all__ = ["Counters"]
 COUNT_BITS = 32  # counts wrap modulo 2**32, which differences of two readings survive
 
 NAMES = list(COUNTERS)
-# Grow by up to one for each bank or pixel in a cycle; all others by one.
+# Grow by up to one for each bank or pixel in a cycle; all others but weight_reads by one.
 BY_PIXEL = {"events", "input_reads", "line_reads", "line_writes"}
 
 # Counters in the order in which a round passes them. One is passed as many cycles behind a flush as
@@ -60,7 +60,7 @@ class Counters(wiring.Component):
     -------
     add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
         ``pixels * macs_per_lane`` for ``events``, ``pixels`` for the reads and writes of the banked
-        memories, 1 for the others
+        memories, ``streams`` for ``weight_reads``, 1 for the others
     flush, layer : end of a job of this layer; there are as many cycles between two as counters
     clear : set all counters to zero; takes ``max_layers * 32`` cycles (``clearing``)
     read_addr, read_data : the counter window; one cycle, if not ``busy`` at its begin
@@ -120,7 +120,8 @@ class Counters(wiring.Component):
         taken, name_index = [], []
         for n, name in enumerate(ORDER):
             index = NAMES.index(name)
-            most = g.pixels * g.macs_per_lane if name in BY_PIXEL else 1
+            most = (g.pixels * g.macs_per_lane if name in BY_PIXEL else
+                    g.streams if name == "weight_reads" else 1)
             waits = name == "cycles_wait_input"
             bits = COUNT_BITS if waits else (BETWEEN_PASSES * most).bit_length()
             local = Signal(bits, name=f"local_{name}")
@@ -148,7 +149,8 @@ class Counters(wiring.Component):
                 m.d.sync += local.eq(Cat(first ^ (local[0] & ~begins), more[1:]))
                 with m.If(begins):
                     m.d.sync += local[1:].eq(0)
-            elif self._family == "ice40":
+            elif self._family == "ice40" or name == "weight_reads":
+                # Weights of the next job may be read in this cycle.
                 m.d.comb += passed.eq(local)
                 m.d.sync += local.eq(local + amount)
                 with m.If(begins):

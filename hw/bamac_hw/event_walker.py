@@ -1,16 +1,17 @@
 """The event-driven walk: only the weight rows for which any pixel of the tile has a 1."""
 
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
+from .event_scan import event_scan
 from .geometry import Geometry
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
-from .step import EVENT_PLANE_MOST, LANE_STAGE, READ_STAGE, WORD_STAGE, Step
+from .step import LANE_STAGE, READ_STAGE, WORD_STAGE, Addition, Step
 from .window_fetch import register_places, window_layout
 from .window_walk import WindowWalk
 
@@ -29,7 +30,7 @@ class EventWalker(wiring.Component):
     Two halves work beside each other. The *fetch* half steps through the windows of the whole job,
     as fast as there is room in a queue of activation words. The *scan* half takes words out of
     the queue and offers one event per cycle to the lanes: the lowest bit position that is left at
-    which any pixel has a 1. ::
+    which any pixel has a 1 (see :func:`~bamac_hw.event_scan.event_scan`). ::
 
         WindowWalk ─ window ─▶ WindowFetch ─ words ─▶ ActivityQueue ─▶ scan ─▶ step, bits, row
              ▲                                              │
@@ -43,6 +44,11 @@ class EventWalker(wiring.Component):
     higher planes add their weight row times ``2**EVENT_PLANE_MOST`` as often as these are worth:
     there are few, and a wider shifter takes a LUT for each bit and channel.
 
+    With two streams, each half of the tile's rows of pixels has a queue, a scan and a weight row
+    per cycle of its own. A word is fetched when both queues have room. A tile ends for both at
+    once, when both have offered all of its events: start values, write-back and collector are
+    shared.
+
     Cycles of the scan half:
 
     - for each pass ``start_bytes`` and 1 (start of its first tile); for each tile 1 for each event
@@ -55,7 +61,10 @@ class EventWalker(wiring.Component):
       it has left the queue, and not before the cycle behind the previous window. The word is at
       the head ``FETCH_LATENCY`` cycles later, and the cycle after it has left the queue is the
       first that can offer its events. It leaves the queue in the last cycle of the word before
-      it: its last event, or the end of its tile.
+      it: its last event, or the end of its tile;
+    - with two streams, a tile's end is that of the later one, and all of the above holds for each
+      queue by itself. A cycle in which either offers an event computes; one in which neither does
+      waits for words, as long as one has not come to its end of the tile.
 
     :mod:`bamac.event_model` computes the same.
 
@@ -71,11 +80,12 @@ class EventWalker(wiring.Component):
     window, load : a window to be fetched
     words : the activation words, ``WORD_STAGE`` cycles after their last window, in the order of
         :func:`~bamac_hw.window_fetch.register_places`
-    step : what enters the pipeline in this cycle
+    step : what enters the pipeline in this cycle; of the events, those of the first stream
     bits : one activation bit per pixel, ``WORD_STAGE`` cycles after the step
     weight_row : address in the weight store, ``READ_STAGE`` cycles after the step
+    more_steps, more_weight_row : those of further streams
     collector_busy : a collection is under way; collector_start : begin one (dense layers)
-    fetching, tiling, collecting, loading : the cause of a cycle that is not ``step.compute``
+    fetching, tiling, collecting, loading : the cause of a cycle in which no step has ``compute``
     """
 
     def __init__(self, geometry: Geometry):
@@ -93,8 +103,10 @@ class EventWalker(wiring.Component):
             "load": Out(1),
             "words": In(g.word_bits).array(g.pixels),
             "step": Out(Step),
+            "more_steps": Out(Addition).array(g.streams - 1),
             "bits": Out(g.pixels),
             "weight_row": Out(g.row_bits),
+            "more_weight_row": Out(g.row_bits).array(g.streams - 1),
             "collector_busy": In(1),
             "collector_start": Out(1),
             "fetching": Out(1),
@@ -105,18 +117,22 @@ class EventWalker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = ActivityQueue(self._geometry, depth=QUEUE_DEPTH)
-        self._fetch(m, queue)
-        self._scan(m, queue)
+        queues = [ActivityQueue(self._geometry, depth=QUEUE_DEPTH)
+                  for _ in range(self._geometry.streams)]
+        for stream, queue in enumerate(queues):
+            m.submodules[f"queue_{stream}" if stream else "queue"] = queue
+        self._fetch(m, queues)
+        self._scan(m, queues)
         return m
 
-    def _fetch(self, m, queue):
-        """Fetch the windows of a job while the queue has room; tag their words and push them."""
+    def _fetch(self, m, queues):
+        """Fetch the windows of a job while all queues have room; tag their words and push them."""
         g, layer = self._geometry, self.layer
         m.submodules.windows = windows = WindowWalk(g)
 
         active = Signal()
-        room = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH)
+        rooms = [Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH, name=f"room_{stream}")
+                 for stream in range(g.streams)]
         complete = Signal()
         m.d.comb += [
             windows.layer.eq(layer), windows.slot.eq(self.slot),
@@ -124,10 +140,11 @@ class EventWalker(wiring.Component):
             windows.prepare.eq(self.prepare),
             windows.begin.eq(self.start), windows.advance.eq(self.load),
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
-            self.load.eq(active & (room != 0)),
+            self.load.eq(reduce(and_, (room != 0 for room in rooms), active)),
             complete.eq(self.load & windows.last_phase),
         ]
-        m.d.sync += room.eq(room - complete + queue.pop)
+        m.d.sync += [room.eq(room - complete + queue.pop)
+                     for room, queue in zip(rooms, queues, strict=True)]
 
         tag = Signal(tag_layout(g))
         row = Signal(g.row_bits)
@@ -165,103 +182,54 @@ class EventWalker(wiring.Component):
             tags.append(Signal(tag_layout(g), name=f"tag_{stage}"))
             pushes.append(Signal(name=f"push_{stage}"))
             m.d.sync += [tags[stage].eq(tags[stage - 1]), pushes[stage].eq(pushes[stage - 1])]
-        m.d.comb += [
-            queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE]),
-        ]
+        for queue in queues:
+            m.d.comb += [queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE])]
         # An input value has its sign above its magnitude, and nothing above that.
         planes, sign = g.INPUT_BITS, g.INPUT_BITS
-        for to, word in zip(queue.words, self.words, strict=True):
+        words = (list(self.words) if g.streams == 1 else
+                 self._words_of_rows(tags[WORD_STAGE].row_low))
+        for to, word in zip((to for queue in queues for to in queue.words), words, strict=True):
             m.d.comb += to.eq(word)
             with m.If(layer.source == Source.INPUT):
                 magnitude = word[:planes]
                 m.d.comb += to[:2 * planes].eq(Mux(word[sign], magnitude << planes, magnitude))
+
+    def _words_of_rows(self, row_low):
+        """The words by pixel rows, in the places that they have within a row."""
+        g = self._geometry
+        columns = [Cat(self.words[row * g.tile_cols + col] for row in range(g.tile_rows))
+                   for col in range(g.tile_cols)]
+        return [column.word_select(row, g.word_bits)
+                for row in register_places(row_low, g.tile_rows, self.layer.stride2)
+                for column in columns]
 
     def _last_row(self, bits_last):
         """Weight rows of a word less 1: one for each channel; the row and its negative; or one."""
         source = self.layer.source
         return Mux(source == Source.LINE, bits_last, source == Source.INPUT)
 
-    def _scan(self, m, queue):
-        """Take words out of the queue and offer their events, one per cycle."""
+    def _scan(self, m, queues):
+        """Take words out of the queues and offer their events, one of each queue per cycle."""
         g, layer, step = self._geometry, self.layer, self.step
-
-        # The word that is being scanned.
-        held = Signal()
-        tag = Signal(tag_layout(g))
-        words = [Signal(g.word_bits, name=f"word_{q}") for q in range(g.pixels)]
-        union = Signal(g.word_bits)
-        events = Signal(range(g.word_bits + 1))  # left in the word
-        some = Signal()                          # events != 0
-        final = Signal()                         # events == 1
-
-        # Its lowest event.
-        lowest = Signal(g.word_bits)
-        index = Signal(range(g.word_bits))
-        bits = Signal(g.pixels)
-        m.d.comb += [
-            lowest.eq(union & (~union + 1)[:g.word_bits]),
-            index.eq(Cat(reduce(or_, [lowest[n] for n in range(g.word_bits) if n >> k & 1])
-                         for k in range(len(index)))),
-            bits.eq(Cat((lowest & word).any() for word in words)),
-        ]
-
-        # An event of a plane beyond the shifter's is offered several times.
-        low = union[:EVENT_PLANE_MOST + 1]
-        high = union[EVENT_PLANE_MOST + 1:g.VECTOR_BITS]
-        beyond = Signal()
-        repeat = Signal(len(high))
-        again = Signal()
-        m.d.comb += [
-            beyond.eq((layer.source == Source.VECTOR) & ~low.any()),
-            # All bits up to the lowest 1 of ``high`` are set in the last repetition.
-            again.eq(beyond & Cat(~repeat[k] & ~high[:k].any() for k in range(len(high))).any()),
-        ]
-
-        offer = Signal()     # an event, for the last time
-        finish = Signal()    # this is the last cycle of the word
-        skip = Signal()      # the head has nothing to scan and ends no tile
-        m.d.comb += [
-            skip.eq((queue.head_events == 0) & ~queue.head_tag.tile_end),
-            queue.pop.eq(queue.valid & (skip | ~held | finish)),
-        ]
-        with m.If(offer):
-            m.d.sync += [union.eq(union & ~lowest), events.eq(events - 1),
-                         some.eq(~final), final.eq(events == 2)]
-        with m.If(finish):
-            m.d.sync += held.eq(0)
-        with m.If(queue.pop & ~skip):
-            m.d.sync += [
-                held.eq(1), tag.eq(queue.head_tag), events.eq(queue.head_events),
-                some.eq(queue.head_events != 0), final.eq(queue.head_events == 1),
-                union.eq(reduce(or_, queue.head_words)),
-                *(word.eq(head) for word, head in zip(words, queue.head_words, strict=True)),
-            ]
+        steps = [step, *self.more_steps]
+        scans = [event_scan(m, g, layer, queue, one, stream=stream)
+                 for stream, (queue, one) in enumerate(zip(queues, steps, strict=True))]
+        tag = scans[0].tag  # at a tile's end, that of all
 
         start_row = Signal(g.row_bits)  # of the pass's start values
-        rows_read = Signal(2)  # of this word: the row, the negative row
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
         is_global = Signal()
-        is_line = Signal()
-        is_input = Signal()
-        negative = Signal()
+        some, lacking = Signal(), Signal()
         m.d.comb += [
             is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
-            is_line.eq(layer.source == Source.LINE),
-            is_input.eq(layer.source == Source.INPUT),
-            negative.eq(is_input & index[3]),
+            some.eq(reduce(or_, (scan.some for scan in scans))),
+            lacking.eq(reduce(or_, (~scan.held for scan in scans))),
         ]
-        # Events of a map have a weight row each; planes of a value, and of a sign, share one.
-        same_row = Signal()
-        m.d.comb += same_row.eq(~is_line & Mux(negative, rows_read[1], rows_read[0]))
-        with m.If(step.compute):
-            m.d.sync += [rows_read.eq(rows_read | Mux(negative, 0b10, 0b01)),
-                         repeat.eq(Mux(again, repeat + 1, 0))]
-        with m.If(queue.pop & ~skip):
-            m.d.sync += rows_read.eq(0)
 
         def next_tile():
             """Leave a tile that has ended: on to the next tile, pass, or out."""
-            m.d.comb += finish.eq(1)
+            for scan in scans:
+                scan.leave()
             with m.If(tag.pass_end):
                 # The next pass's rows lie behind the last word's.
                 m.d.sync += [count.eq(0), start_row.eq(
@@ -291,15 +259,11 @@ class EventWalker(wiring.Component):
                 m.next = "SCAN"
 
             with m.State("SCAN"):
-                with m.If(~held):
+                with m.If(some):
+                    for scan in scans:
+                        scan.offer()
+                with m.Elif(lacking):
                     m.d.comb += self.fetching.eq(1)
-                with m.Elif(some):
-                    m.d.comb += [
-                        offer.eq(~again), finish.eq(final & ~again & ~tag.tile_end),
-                        step.compute.eq(1), step.row.eq(~same_row),
-                        step.plane.eq(
-                            Mux(is_line, 0, Mux(beyond, EVENT_PLANE_MOST, index[:3]))),
-                    ]
                 with m.Elif(layer.source == Source.VECTOR):
                     m.d.comb += self.collecting.eq(1)
                     m.d.sync += count.eq(count + 1)
@@ -321,25 +285,39 @@ class EventWalker(wiring.Component):
                     m.d.comb += self.tiling.eq(1)
                     next_tile()
 
-        # Bits and weight row travel beside the step until they are needed.
+        self._send(m, scans[0], self.weight_row, start=(step.byte, start_row, count))
+        for scan, row in zip(scans[1:], self.more_weight_row, strict=True):
+            self._send(m, scan, row)
+        m.d.comb += self.bits.eq(Cat(self._pixel_bits(m, scan) for scan in scans))
+
+    def _send(self, m, scan, weight_row, *, start=None):
+        """The weight row travels beside the step until it is read."""
+        g = self._geometry
         row = Signal(g.row_bits)
         offset = Signal(range(g.word_bits))
         row_1, offset_1 = Signal.like(row), Signal.like(offset)
-        m.d.comb += [
-            row.eq(Mux(step.byte, start_row, tag.row)),
-            offset.eq(Mux(step.byte, count, Mux(is_line, index, negative))),
-        ]
+        from_row, from_offset = scan.tag.row, scan.offset
+        if start is not None:
+            now, start_row, count = start
+            from_row, from_offset = Mux(now, start_row, from_row), Mux(now, count, from_offset)
+        m.d.comb += [row.eq(from_row), offset.eq(from_offset)]
         m.d.sync += [row_1.eq(row), offset_1.eq(offset)]
-        m.d.comb += self.weight_row.eq(
+        m.d.comb += weight_row.eq(
             _delayed(m, (row_1 + offset_1)[:g.row_bits], READ_STAGE - 1, "row"))
-        # The words' bits are given to their pixels a cycle later.
-        bits_1, tag_1, rotated = Signal.like(bits), Signal.like(tag), Signal.like(bits)
-        m.d.sync += [bits_1.eq(bits), tag_1.eq(tag)]
-        row_of = register_places(tag_1.row_low, g.tile_rows, layer.stride2)
-        col_of = register_places(tag_1.col_low, g.tile_cols, layer.stride2)
+
+    def _pixel_bits(self, m, scan):
+        """An event's bits, given to their pixels a cycle later, travel beside the step."""
+        g, stride2 = self._geometry, self.layer.stride2
+        bits_1, tag_1 = Signal.like(scan.bits), Signal.like(scan.tag)
+        rotated = Signal.like(scan.bits)
+        m.d.sync += [bits_1.eq(scan.bits), tag_1.eq(scan.tag)]
+        rows = g.tile_rows // g.streams
+        row_of = (register_places(tag_1.row_low, rows, stride2) if g.streams == 1 else
+                  [C(row, (rows - 1).bit_length()) for row in range(rows)])
+        col_of = register_places(tag_1.col_low, g.tile_cols, stride2)
         m.d.comb += rotated.eq(Cat(bits_1.bit_select(Cat(col, row), 1)
                                    for row in row_of for col in col_of))
-        m.d.comb += self.bits.eq(_delayed(m, rotated, WORD_STAGE - 1, "bits"))
+        return _delayed(m, rotated, WORD_STAGE - 1, "bits")
 
 
 def _delayed(m, value, cycles, name):

@@ -61,6 +61,10 @@ class Geometry:
         ``int8`` and ``int8_dsp`` multiply a weight by an activation of 8 bits per cycle, by shift
         and add or with a DSP block: the baseline, which runs networks whose maps hold such values
         (dense walk only, 8 channels or more).
+    streams : 1 or 2
+        Parts of a tile, of ``tile_rows / streams`` rows of pixels each, that are offered weight
+        rows of their own (event-driven walk only): each one per cycle, from a read port of its own
+        of the weight store. Memories of iCE40 have no second one.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Geometry:
     counters: bool = True
     walk: str = "dense"
     lane: str = "gated"
+    streams: int = 1
 
     INPUT_BITS = 8
     VECTOR_BITS = 16
@@ -101,6 +106,13 @@ class Geometry:
         _check_choice("lane", self.lane, ("gated", "pair", "int8", "int8_dsp"))
         if self.lane != "gated" and self.walk != "dense":
             raise GeometryError(f"lane {self.lane} must have walk dense, not {self.walk!r}")
+        _check_choice("streams", self.streams, (1, 2))
+        if self.streams > 1 and self.walk != "event":
+            raise GeometryError(
+                f"walk must be event for {self.streams} streams, not {self.walk!r}")
+        if self.tile_rows % self.streams:
+            raise GeometryError(f"tile_rows must be a multiple of the {self.streams} streams, "
+                                f"not {self.tile_rows}")
         if self.values and self.channels < self.VALUE_BITS:
             raise GeometryError(f"channels must be at least 8 for int8 lanes, not {self.channels}")
         if self.weight_rows % self.store_rows:
@@ -113,6 +125,11 @@ class Geometry:
     def pixels(self):
         """Pixels of a tile, and banks of each activation memory."""
         return self.tile_rows * self.tile_cols
+
+    @property
+    def stream_pixels(self):
+        """Pixels of a stream's part of a tile."""
+        return self.pixels // self.streams
 
     @property
     def lanes(self):
@@ -216,8 +233,12 @@ class Geometry:
         return asdict(self)
 
     def digest(self):
-        """SHA-256 over every field but the name: equal digests run the same programs."""
-        values = {key: value for key, value in self.to_dict().items() if key != "name"}
+        """SHA-256 over every field but the name: equal digests run the same programs.
+
+        A single stream is left out, so that arrays from before there were several keep theirs.
+        """
+        values = {key: value for key, value in self.to_dict().items()
+                  if key != "name" and (key, value) != ("streams", 1)}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @classmethod

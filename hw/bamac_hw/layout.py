@@ -152,7 +152,8 @@ COUNTERS = {
     "cycles_wait_output": "cycles in which a score waits to be taken",
     "events": "activation bits that were 1 when offered (int8 lanes: values that were not 0): each "
               "adds one weight row to one pixel",
-    "weight_reads": "words read from the weight store: a row, or two with pair lanes",
+    "weight_reads": "words read from the weight store, through all of its ports: a row, or two "
+                    "with pair lanes",
     "input_reads": "words read from the input buffer",
     "input_writes": "words written to the input buffer",
     "line_reads": "words read from the line buffers",

@@ -22,9 +22,14 @@ class LoadingLaneArray(wiring.Component):
     hand. Latency: one cycle. There is no saturation: the compiler proves that no sum leaves
     ``acc_bits``. The accumulators have no reset: a start value must come first.
 
+    With several streams, the pixels are shared out to them in order, and each has operands of its
+    own.
+
     Parameters
     ----------
     pixels, channels, acc_bits : int
+    streams : int
+        Divides ``pixels``.
     family : "ecp5" or None
         Build the lanes from this family's carry cells, or as an expression.
 
@@ -32,18 +37,18 @@ class LoadingLaneArray(wiring.Component):
     -------
     en : one bit per pixel: its accumulators change
     add : one bit per pixel: they keep what they hold, and add
-    operand : ``signed(acc_bits)`` per channel
+    operand : ``signed(acc_bits)`` per channel of each stream, ``stream * channels + channel``
     acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
     """
 
-    def __init__(self, *, pixels, channels, acc_bits, family=None):
+    def __init__(self, *, pixels, channels, acc_bits, streams=1, family=None):
         check_family(family)
         self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
-        self._family = family
+        self._streams, self._family = streams, family
         super().__init__({
             "en": In(pixels),
             "add": In(pixels),
-            "operand": In(signed(acc_bits)).array(channels),
+            "operand": In(signed(acc_bits)).array(streams * channels),
             "acc": Out(signed(acc_bits)).array(pixels * channels),
         })
 
@@ -51,8 +56,9 @@ class LoadingLaneArray(wiring.Component):
         m = Module()
         for pixel in range(self._pixels):
             add = self.add[pixel]
+            stream = pixel * self._streams // self._pixels
             for channel in range(self._channels):
-                operand = self.operand[channel]
+                operand = self.operand[stream * self._channels + channel]
                 acc = Signal(signed(self._acc_bits), name=f"acc_{pixel}_{channel}",
                              reset_less=True)
                 after = Signal.like(acc, name=f"after_{pixel}_{channel}")

@@ -3,8 +3,8 @@
 from amaranth import *
 from amaranth.lib import data
 
-__all__ = ["EVENT_PLANE_MOST", "LANE_STAGE", "PLANE_BITS", "READ_STAGE", "Step", "WORD_STAGE",
-           "WRITE_STAGE"]
+__all__ = ["Addition", "EVENT_PLANE_MOST", "LANE_STAGE", "PLANE_BITS", "READ_STAGE", "Step",
+           "WORD_STAGE", "WRITE_STAGE"]
 
 PLANE_BITS = 4  # planes of a head vector's value: 16
 EVENT_PLANE_MOST = 7  # the highest that the event-driven walk shifts to: an input value has 8
@@ -42,6 +42,14 @@ class Step(data.Struct):
     capture: 1
     plane: PLANE_BITS
     double: 1
+
+
+class Addition(data.Struct):
+    """What a further stream of events adds in one cycle: fields of a :class:`Step`."""
+
+    compute: 1
+    row: 1
+    plane: PLANE_BITS
 
 
 # Pipeline stages, in cycles after a step leaves the walker:

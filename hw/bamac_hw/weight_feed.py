@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .geometry import Geometry
 from .pair_lane_array import WEIGHT_BITS
-from .step import EVENT_PLANE_MOST, Step
+from .step import EVENT_PLANE_MOST, Addition, Step
 
 __all__ = ["WeightFeed"]
 
@@ -29,6 +29,10 @@ class WeightFeed(wiring.Component):
     bits, in the second. A tile of such values is walked several times: the pointer goes back to the
     tile's weights before each walk.
 
+    With several streams of events, each has a read port and operand registers; start values are
+    read through the first one, for all. The host's writes share the first port's address, so that
+    block RAM with two ports holds the store once for two streams.
+
     Latency: a step at stage 3 (``step_read``) reads the memory; the operand is at the lanes at
     stage 6 together with the step itself.
 
@@ -46,20 +50,21 @@ class WeightFeed(wiring.Component):
     base_stb, base : set the pointer (a job starts; dense walk)
     row : address of the row to be read with ``step_read`` (event-driven walk)
     step_read, step_operand : the steps at stages 3 and 5
-    operand : ``signed(acc_bits)`` per channel, for gated lanes
+    more_row, more_read, more_operand : ``row``, ``step_read``, ``step_operand`` of further streams
+    operand : ``signed(acc_bits)`` per channel, for gated lanes; ``stream * channels + channel``
     planes : the weights are those of values with binary planes (pair lanes)
     weight : ``signed(8)`` per channel, for int8 lanes
     bias : ``signed(acc_bits)`` per channel: the start values, as they are (int8 lanes)
     first, second : ``signed(WEIGHT_BITS)`` per channel, for pair lanes
     total : ``signed(acc_bits)`` per channel, for pair lanes: their sum, or the start value
     write_en, write_addr, write_data : load one 32-bit word; ``write_addr`` counts such words
-    reading : a row is read in this cycle
+    reading : a row is read in this cycle; one bit per stream
     """
 
     def __init__(self, geometry: Geometry, *, init=(), family=None):
         self._geometry, self._init, self._family = geometry, init, family
         shape = signed(geometry.acc_bits)
-        operands = {"operand": Out(shape).array(geometry.channels)}
+        operands = {"operand": Out(shape).array(geometry.streams * geometry.channels)}
         if geometry.lane == "pair":
             operands = {
                 "planes": In(1),
@@ -76,10 +81,13 @@ class WeightFeed(wiring.Component):
             "row": In(geometry.row_bits),
             "step_read": In(Step),
             "step_operand": In(Step),
+            "more_row": In(geometry.row_bits).array(geometry.streams - 1),
+            "more_read": In(Addition).array(geometry.streams - 1),
+            "more_operand": In(Addition).array(geometry.streams - 1),
             "write_en": In(1),
             "write_addr": In(range(geometry.weight_rows * geometry.channels // 4)),
             "write_data": In(32),
-            "reading": Out(1),
+            "reading": Out(geometry.streams),
         })
 
     def elaborate(self, platform):
@@ -106,13 +114,14 @@ class WeightFeed(wiring.Component):
                         self.write_en),
         ]
 
+        reading = self.step_read.byte | self.step_read.row
         m.d.comb += [
-            self.reading.eq(self.step_read.byte | self.step_read.row),
-            read.en.eq(self.reading | self.write_en),
+            self.reading.eq(Cat(reading, (step.row for step in self.more_read))),
+            read.en.eq(self.reading[0] | self.write_en),
             read.addr.eq(address),
         ]
         if g.walk == "event":
-            self._shifted_operands(m, read.data)
+            self._shifted_operands(m, [read.data, *self._further_ports(m, store)])
         elif g.lane == "pair":
             self._pair_operands(m, read.data)
         elif g.values:
@@ -121,30 +130,39 @@ class WeightFeed(wiring.Component):
             self._doubled_operands(m, read.data)
         return m
 
-    def _shifted_operands(self, m, data):
-        """Operands of the event-driven walk: the weight row times 2**plane.
+    def _further_ports(self, m, store):
+        """What the further streams read."""
+        for wanted, row in zip(self.more_read, self.more_row, strict=True):
+            port = store.read_port()
+            m.d.comb += [port.en.eq(wanted.row), port.addr.eq(row)]
+            yield port.data
+
+    def _shifted_operands(self, m, reads):
+        """Operands of the event-driven walk: for each stream, its weight row times 2**plane.
 
         Row and start value are zero (by the registers' synchronous reset) unless they are wanted,
         so an OR takes the place of a selection, in the LUTs of the last stage of the shifter.
         """
-        g, step = self._geometry, self.step_operand
+        g = self._geometry
         fetched = Signal(Step)  # stage 4
         m.d.sync += fetched.eq(self.step_read)
         for channel in range(g.channels):
-            row = Signal(signed(8), name=f"row_{channel}")
             start = Signal(8 * g.start_bytes, name=f"start_{channel}")
             start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
-            operand = Signal(signed(g.acc_bits), name=f"operand_{channel}")
-            weight = data.word_select(channel, 8)
-            shifted = row << step.plane[:EVENT_PLANE_MOST.bit_length()]
-            m.d.sync += [
-                row.eq(Mux(fetched.start, 0, weight)),
-                start_now.eq(Mux(fetched.start, start, 0)),
-                operand.eq(shifted | start_now.as_signed()),
-            ]
+            m.d.sync += start_now.eq(Mux(fetched.start, start, 0))
             with m.If(fetched.byte):
-                m.d.sync += start.eq(Cat(start[8:], weight))
-            m.d.comb += self.operand[channel].eq(operand)
+                m.d.sync += start.eq(Cat(start[8:], reads[0].word_select(channel, 8)))
+            for stream, (data, step) in enumerate(
+                    zip(reads, (self.step_operand, *self.more_operand), strict=True)):
+                index = stream * g.channels + channel
+                row = Signal(signed(8), name=f"row_{index}")
+                operand = Signal(signed(g.acc_bits), name=f"operand_{index}")
+                shifted = row << step.plane[:EVENT_PLANE_MOST.bit_length()]
+                m.d.sync += [
+                    row.eq(Mux(fetched.start, 0, data.word_select(channel, 8))),
+                    operand.eq(shifted | start_now.as_signed()),
+                ]
+                m.d.comb += self.operand[index].eq(operand)
 
     def _doubled_operands(self, m, data):
         """Operands of the dense walk, with one 4-input LUT for each bit.

@@ -30,14 +30,14 @@ COLLECT_LATENCY = WRITE_STAGE + 4     # from a tile's end
 
 @dataclass(frozen=True, eq=False)
 class LayerEvents:
-    """What the activation words of a layer hold, one for each word of each tile.
+    """What the activation words of a layer hold, one for each word of each tile and stream.
 
-    Both are unsigned integers (jobs, tiles, words), with the words of a tile in the order of its
-    walk (kernel row, kernel column, word); every pass of a job walks the same words.
+    Both are unsigned integers (jobs, streams, tiles, words), with the words of a tile in the order
+    of its walk (kernel row, kernel column, word); every pass of a job walks the same words.
 
     Parameters
     ----------
-    events : in how many bit positions any pixel of the tile has a 1; in a head vector, how many
+    events : in how many bit positions any pixel of the stream has a 1; in a head vector, how many
         cycles they take
     weight_rows : rows of the weight store that these need
     """
@@ -47,7 +47,7 @@ class LayerEvents:
 
     @classmethod
     def of_words(cls, words, source):
-        """From the union over the tile's pixels of each word."""
+        """From the union over the stream's pixels of each word."""
         events = np.bitwise_count(words)
         if source == Source.LINE:
             return cls(events, events)
@@ -68,21 +68,25 @@ def tile_events(program, network, frames):
     Pixels beyond the map count as the hardware fetches them.
     """
     trace = reference.run(network, frames)
-    layers = [LayerEvents.of_words(words, Source.LINE if index else Source.INPUT)
-              for index, words in enumerate(layer_unions(program, network, trace, frames))]
+    streams = program.geometry.streams
+    layers = [LayerEvents.of_words(words.reshape(-1, streams, *words.shape[1:]),
+                                   Source.LINE if index else Source.INPUT)
+              for index, words in enumerate(layer_unions(program, network, trace, frames, streams))]
     vector = trace.vector
     for dense in network.denses:
-        layers.append(LayerEvents.of_words(
-            np.asarray(vector).astype(np.uint64)[None, None], Source.VECTOR))
+        words = np.zeros((1, streams, 1, len(vector)), np.uint64)
+        words[:, 0] = vector    # the first pixel's
+        layers.append(LayerEvents.of_words(words, Source.VECTOR))
         vector = trace.layers[dense.name].outputs
     return layers
 
 
-def layer_unions(program, network, trace, frames):
+def layer_unions(program, network, trace, frames, streams=1):
     """For each convolution, the OR over the pixels of a tile of every word: (jobs, tiles, words).
 
-    ``trace`` is the reference's of ``frames``. The words are uint64; a word of the input has the
-    planes of positive values, and above them those of negative ones.
+    With several ``streams``, over the pixels of each one's part of a tile: (jobs * streams, tiles,
+    words). ``trace`` is the reference's of ``frames``. The words are uint64; a word of the input
+    has the planes of positive values, and above them those of negative ones.
     """
     geometry = program.geometry
     frames = np.asarray(frames, np.int64)
@@ -93,7 +97,8 @@ def layer_unions(program, network, trace, frames):
         if index:
             words = _packed(trace.layers[network.convs[index - 1].name].pooled,
                             geometry.channels)
-        yield _unions(words[:, :row["in_rows"]], conv, row, geometry)
+        yield _unions(words[:, :row["in_rows"]], conv, row["jobs"] * streams, row["tiles"],
+                      geometry.tile_rows // streams, geometry.tile_cols)
 
 
 def event_limits(walk, geometry):
@@ -105,8 +110,10 @@ def event_limits(walk, geometry):
     words = ~np.uint64(0) >> (64 - word_bits).astype(np.uint64)
     if walk.source == Source.INPUT:
         words = words | words << np.uint64(Geometry.INPUT_BITS)
-    words = np.broadcast_to(np.tile(words, walk.kernel[0] * walk.kernel[1]),
-                            (walk.jobs, walk.tiles, walk.kernel[0] * walk.kernel[1] * walk.words))
+    taps = walk.kernel[0] * walk.kernel[1]
+    words = np.tile(words, (walk.jobs, geometry.streams, walk.tiles, taps))
+    if walk.source == Source.VECTOR:
+        words[:, 1:] = 0    # a head vector is the first pixel's
     return tuple(LayerEvents.of_words(each, walk.source)
                  for each in (np.zeros_like(words), words))
 
@@ -128,10 +135,10 @@ def _packed(bits, channels):
     return words
 
 
-def _unions(words, conv, row, geometry):
-    """The OR over the pixels of a tile, (jobs, tiles, words)."""
-    tile_rows, tile_cols, stride = geometry.tile_rows, geometry.tile_cols, conv.stride
-    rows, cols = row["jobs"] * tile_rows, row["tiles"] * tile_cols
+def _unions(words, conv, parts, tiles, part_rows, part_cols):
+    """The OR over the pixels of each part of a map, (parts along rows, tiles, words)."""
+    stride = conv.stride
+    rows, cols = parts * part_rows, tiles * part_cols
     top, _, left, _ = conv.padding
     height = (rows - 1) * stride + conv.kernel[0]
     width = (cols - 1) * stride + conv.kernel[1]
@@ -144,12 +151,12 @@ def _unions(words, conv, row, geometry):
         for j in range(conv.kernel[1]):
             tap = padded[:, i:i + (rows - 1) * stride + 1:stride,
                          j:j + (cols - 1) * stride + 1:stride]
-            union = np.zeros((len(words), row["jobs"], row["tiles"]), np.uint64)
-            for r in range(tile_rows):
-                for c in range(tile_cols):
-                    union |= tap[:, r::tile_rows, c::tile_cols]
+            union = np.zeros((len(words), parts, tiles), np.uint64)
+            for r in range(part_rows):
+                for c in range(part_cols):
+                    union |= tap[:, r::part_rows, c::part_cols]
             taps.append(union)
-    # (taps, words, jobs, tiles) -> (jobs, tiles, taps * words)
+    # (taps, words, parts, tiles) -> (parts, tiles, taps * words)
     unions = np.array(taps).transpose(2, 3, 0, 1)
     return unions.reshape(*unions.shape[:2], -1)
 
@@ -157,21 +164,25 @@ def _unions(words, conv, row, geometry):
 def job_cycles(walk, geometry, events):
     """Cycles by cause within the walk of each job, and behind it until the collector is free.
 
-    ``events`` is (jobs, tiles, words), see :class:`LayerEvents`. Returns a dict of int64 arrays
-    (jobs,): ``compute``, ``fetch``, ``tile``, ``collect``. The ``start_bytes`` of each pass are not
-    among them. More events never make a job shorter: all times are sums and maxima of earlier ones.
+    ``events`` is (jobs, streams, tiles, words), see :class:`LayerEvents`. Returns a dict of int64
+    arrays (jobs,): ``compute``, ``fetch``, ``tile``, ``collect``. The ``start_bytes`` of each pass
+    are not among them. More events never make a job shorter: all times are sums and maxima of
+    earlier ones.
     """
-    jobs, tiles, words = events.shape
+    jobs, streams, tiles, words = events.shape
     phases = 1 + walk.fetches // words
     start_bytes = geometry.start_bytes
-    columns = events.reshape(jobs, -1).T.astype(np.int64, order="C")
+    # Each column, and the times of its word, are (jobs,) or, with several streams, (streams, jobs).
+    columns = events.reshape(jobs, streams, -1).T.astype(np.int64, order="C")
+    several = streams > 1
+    columns = columns if several else columns[:, 0]
     zero = np.zeros(jobs, np.int64)
     is_global = walk.emit in (Emit.GLOBAL_MAX, Emit.GLOBAL_SUM)
 
     # Cycles are counted from the job's start.
-    last_window, free, end = zero, zero, zero
+    last_window, free, end = zero, np.zeros_like(columns[0]), zero
     collect, collector_free = zero.copy(), zero
-    popped = []
+    popped, begun = [], []
     for number in range(walk.passes):
         channels = min(geometry.channels, walk.out_channels - number * geometry.channels)
         for tile in range(tiles):
@@ -180,7 +191,9 @@ def job_cycles(walk, geometry, events):
                 count = columns[tile * words + word]
                 last_window = last_window + 1
                 if len(popped) >= QUEUE_DEPTH:
-                    last_window = np.maximum(last_window, popped[-QUEUE_DEPTH] + 1)
+                    left = popped[-QUEUE_DEPTH]
+                    last_window = np.maximum(last_window,
+                                             (left.max(axis=0) if several else left) + 1)
                 last_window = last_window + (phases - 1)
                 pop = last_window + FETCH_LATENCY
                 if popped:
@@ -191,8 +204,11 @@ def job_cycles(walk, geometry, events):
                     held = np.where(count > 0, held, pop)
                 popped.append(held)
                 begin = np.maximum(held + 1, scan)
+                if several:
+                    begun.append(begin)
                 if tile_end:
                     end = begin + count
+                    end = end.max(axis=0) if several else end
                 else:
                     free = np.where(count > 0, begin + count - 1, free)
             if walk.source == Source.VECTOR:
@@ -203,11 +219,27 @@ def job_cycles(walk, geometry, events):
                 collect += np.maximum(collector_free - end, 0)
                 end = np.maximum(end, collector_free)
                 collector_free = end + COLLECT_LATENCY + channels
-            free = end
+            free = np.broadcast_to(end, free.shape)
 
-    compute = walk.passes * columns.sum(axis=0)
+    compute = (_cycles_of_any(np.array(begun), np.concatenate([columns] * walk.passes), end)
+               if several else walk.passes * columns.sum(axis=0))
     tile_cycles = np.full(jobs, (tiles + 1) * walk.passes)
     fetch = end - compute - tile_cycles - collect - walk.passes * start_bytes
     if is_global:
         collect = collect + np.maximum(collector_free - end - 1, 0)
     return {"compute": compute, "fetch": fetch, "tile": tile_cycles, "collect": collect}
+
+
+def _cycles_of_any(begin, count, end):
+    """For each job, the cycles before ``end`` (jobs,) in which any stream offers an event.
+
+    ``begin`` and ``count``, (words, streams, jobs), are where each word's events begin, and how
+    many cycles they take.
+    """
+    cycles = np.empty_like(end)
+    for job, last in enumerate(end.tolist()):
+        first, events = begin[..., job].ravel(), count[..., job].ravel()
+        running = (np.bincount(first, minlength=last + 1)
+                   - np.bincount(first + events, minlength=last + 1)).cumsum()
+        cycles[job] = np.count_nonzero(running)
+    return cycles

@@ -25,6 +25,8 @@ def design_document(design, command):
     """
     geometry, network = design.program.geometry, design.about
     walk = "event-driven walk" if geometry.walk == "event" else "dense walk"
+    if geometry.streams > 1:
+        walk += f" with {geometry.streams} streams"
     lanes = _LANES.get(geometry.lane, f"{geometry.lane} lanes")
     spec = network["input"]
     lead = (f"Network {network['name']} on array `{geometry.name}`: {geometry.tile_rows} x "
