@@ -1,5 +1,8 @@
 """From the weight store to the lanes' operands."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -43,7 +46,8 @@ class WeightFeed(wiring.Component):
         Initial words of the weight store, ``8 * channels * store_rows`` bits each.
     family : str or None
         On ``"ice40"`` weight row and start value share a register, and a start value's bytes do
-        not pass through each other's (gated lanes, dense walk).
+        not pass through each other's (gated lanes, dense walk); rows have no register for each
+        shift (event-driven walk).
 
     Members
     -------
@@ -141,28 +145,40 @@ class WeightFeed(wiring.Component):
         """Operands of the event-driven walk: for each stream, its weight row times 2**plane.
 
         Row and start value are zero (by the registers' synchronous reset) unless they are wanted,
-        so an OR takes the place of a selection, in the LUTs of the last stage of the shifter.
+        so an OR takes the place of a selection, in the LUTs of the last stage of the shifter. Nor
+        do the first stages select: each of their shifts has a register of the row. On iCE40, where
+        a register without logic takes as much as one with, there is one register and a shifter.
         """
         g = self._geometry
+        streams = range(g.streams)
+        shift_bits = 0 if self._family == "ice40" else 2
         fetched = Signal(Step)  # stage 4
-        m.d.sync += fetched.eq(self.step_read)
+        more_fetched = [Signal(Addition, name=f"fetched_of_{stream}") for stream in streams[1:]]
+        m.d.sync += [to.eq(step) for to, step in zip(
+            (fetched, *more_fetched), (self.step_read, *self.more_read), strict=True)]
+        planes = [step.plane for step in (fetched, *more_fetched)]
+        late_planes = [step.plane for step in (self.step_operand, *self.more_operand)]
         for channel in range(g.channels):
             start = Signal(8 * g.start_bytes, name=f"start_{channel}")
             start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
             m.d.sync += start_now.eq(Mux(fetched.start, start, 0))
             with m.If(fetched.byte):
                 m.d.sync += start.eq(Cat(start[8:], reads[0].word_select(channel, 8)))
-            for stream, (data, step) in enumerate(
-                    zip(reads, (self.step_operand, *self.more_operand), strict=True)):
+            for stream, data in zip(streams, reads, strict=True):
                 index = stream * g.channels + channel
-                row = Signal(signed(8), name=f"row_{index}")
+                rows = [Signal(signed(8), name=f"row_{index}_{shift}")
+                        for shift in range(1 << shift_bits)]
                 operand = Signal(signed(g.acc_bits), name=f"operand_{index}")
-                shifted = row << step.plane[:EVENT_PLANE_MOST.bit_length()]
-                m.d.sync += [
-                    row.eq(Mux(fetched.start, 0, data.word_select(channel, 8))),
-                    operand.eq(shifted | start_now.as_signed()),
+                for shift, row in enumerate(rows):
+                    unwanted = fetched.start | (planes[stream][:shift_bits] != shift)
+                    m.d.sync += row.eq(Mux(unwanted, 0, data.word_select(channel, 8)))
+                low = Signal(signed(7 + len(rows)), name=f"shifted_{index}")
+                m.d.comb += [
+                    low.eq(reduce(or_, (row << shift for shift, row in enumerate(rows)))),
+                    self.operand[index].eq(operand),
                 ]
-                m.d.comb += self.operand[index].eq(operand)
+                high = late_planes[stream][shift_bits:EVENT_PLANE_MOST.bit_length()]
+                m.d.sync += operand.eq(low << Cat(C(0, shift_bits), high) | start_now.as_signed())
 
     def _doubled_operands(self, m, data):
         """Operands of the dense walk, with one 4-input LUT for each bit.
