@@ -1,8 +1,9 @@
 """Estimates of walks that offer more than one event per cycle, from real activations.
 
-Nothing of this is built; ``python -m benchmarks.event_walk`` puts the table into its report. A
-figure is the cycles with events, against one event of the whole tile per cycle. Starts, loads and
-waits are not in it, and are as many as before.
+``python -m benchmarks.event_walk`` puts the table into its report. One of them is built: a scanner
+for each row of a tile's pixels, in step tile by tile (``Geometry(streams=2)``). A figure is the
+cycles with events, against one event of the whole tile per cycle. Starts, loads and waits are not
+in it, and are as many as before.
 """
 
 from types import SimpleNamespace
