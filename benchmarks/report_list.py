@@ -139,7 +139,7 @@ REPORTS = (
            (*HARDWARE, *COMPILER, "benchmarks/peers/*.py")),
     _design("tiny", "ice40-up5k", seeds=3),
     _design("small", "ecp5-25k", "--activity", seeds=3),
-    _design("small_event", "ecp5-25k"),
+    _design("small_event", "ecp5-25k", seeds=3),
     _design("small_pair", "ecp5-25k"),
     _design("large", "ecp5-85k"),
 )

@@ -84,6 +84,8 @@ def row_title(config):
         parts.append(f"{config['prune']:.0%} of weights pruned".replace("%", " %"))
     if config["global_pool"] != "sum":
         parts.append("global max")
+    if config["batch"] != 16:
+        parts.append(f"{config['batch']} clips per step")
     if config["union_penalty"]:
         parts.append(f"union penalty {config['union_penalty']:g}")
     if config["start_bias"] is not None:
