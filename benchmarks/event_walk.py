@@ -136,8 +136,8 @@ def area(network, frames):
             f"{luts * cycles / base:.3f} |")
         print(lines[-1], flush=True)
     return [*lines, "", "Targets: LUTs x cycles of `small_event` at most 0.45; at most 45 LUTs per "
-            "MAC and cycle of the dense array (NNgen's accelerator of [peers](peers.md), which has no "
-            "performance counters: 297), and 25 per effective MAC and cycle."]
+            "MAC and cycle of the dense array (NNgen: 297, see [peers](peers.md); it has no "
+            "performance counters), and 25 per effective MAC and cycle."]
 
 
 def streams(program, network, frames):
