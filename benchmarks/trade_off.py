@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.accuracy import row_title
+from bamac.accuracy import row_title, short_title
 from bamac.checkpoint import load_network
 from bamac.compiler import compile_network
 from bamac.files import write_text
@@ -73,12 +73,11 @@ def points(runs, clips):
 
 def _short(title):
     """A setting as the plot says it: what most share is left to the table."""
-    return (title.replace("-bit input", "-bit").replace("start bias", "bias")
-            .replace(", 14,400 clips, 8 + 1", ""))
+    return short_title(title).replace(", 14,400 clips, 8 + 1", "")
 
 
 def plot(rows, path):
-    with figure(path, width=8.6, height=max(4.2, 0.42 * len(rows))) as drawing:
+    with figure(path, width=8.6, height=max(4.2, 0.55 * len(rows))) as drawing:
         axis = drawing.subplots()
         best = -1.0
         for row in rows:

@@ -18,7 +18,7 @@ import numpy as np
 from bamac.metrics import pcc, rmse, srcc
 
 __all__ = ["AccuracyError", "Row", "bootstrap", "collect", "memory_bytes", "row_title",
-           "streaming_bytes"]
+           "short_title", "streaming_bytes"]
 
 RESAMPLES = 2000
 
@@ -93,6 +93,15 @@ def row_title(config):
     if config.get("colour"):
         parts.append(f"clips coloured by {config['colour']:g} dB")
     return ", ".join(parts)
+
+
+def short_title(title):
+    """A title in fewer letters, for labels in plots."""
+    for long, short in (("-bit input", "-bit"), ("clips per step", "per step"),
+                        ("union penalty", "penalty"), ("start bias", "bias"),
+                        ("of weights pruned", "pruned")):
+        title = title.replace(long, short)
+    return title
 
 
 def _key(config):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.accuracy import bootstrap, memory_bytes, streaming_bytes
+from bamac.accuracy import bootstrap, memory_bytes, short_title, streaming_bytes
 from bamac.files import new_file, write_text
 from bamac.metrics import pcc, rmse, srcc
 from bamac.report.figures import COLOURS, figure
@@ -117,23 +117,22 @@ def _memory(rows, memories, path):
     points = sorted(((r.summary(), (m["weights"] + m["maps"]) / 1000, r)
                      for r, m in zip(rows, memories, strict=True)), key=lambda p: -p[0]["pcc"])
     height = max(4.6, 0.36 * len(points))
-    with figure(path, width=8.4, height=height) as drawing:
+    with figure(path, width=11.5, height=height) as drawing:
         axis = drawing.subplots()
         span = max(0.05, points[0][0]["pcc"] - points[-1][0]["pcc"])
-        for binary, right in ((True, False), (False, True)):
+        for binary, names_at in ((True, 430), (False, 7_500)):
             group = [p for p in points if p[2].config["variant"].startswith("bam") == binary]
             places = _spread([p[0]["pcc"] for p in group], 1.25 * span * 0.2 / height)
             for (s, size, row), place in zip(group, places, strict=True):
                 colour = COLOURS[0] if binary else COLOURS[1]
                 axis.errorbar(size, s["pcc"], yerr=s["pcc_std"], color=colour, capsize=3,
                               fmt="o" if binary else "s")
-                axis.annotate(row.title, (size, s["pcc"]), fontsize=8.5, va="center",
-                              xytext=(size / 1.25 if right else 430, place),
-                              ha="right" if right else "left",
+                axis.annotate(short_title(row.title), (size, s["pcc"]), fontsize=8.5,
+                              va="center", xytext=(names_at, place),
                               arrowprops={"arrowstyle": "-", "color": "#8a929c",
-                                          "linewidth": 0.7, "relpos": (float(right), 0.5)})
+                                          "linewidth": 0.7, "relpos": (0.0, 0.5)})
         axis.set_xscale("log")
-        axis.set_xlim(100, 10_000)
+        axis.set_xlim(100, 24_000)
         axis.set(xlabel="weights and activation maps by the paper's count (kB)",
                  ylabel="PCC to PESQ, test clips", title="Agreement against memory")
         axis.margins(y=0.12)
