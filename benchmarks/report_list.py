@@ -40,6 +40,8 @@ class Report:
         Files and patterns whose contents decide the report.
     before : tuple of commands
         To be run first.
+    also : tuple of str
+        Further files that it makes and other reports read, in ``reports/``.
     data : bool
         Whether it needs the data set that ``bamac data`` makes.
     """
@@ -50,6 +52,7 @@ class Report:
     command: tuple
     sources: tuple
     before: tuple = ()
+    also: tuple = ()
     data: bool = False
 
     @property
@@ -89,7 +92,8 @@ REPORTS = (
     Report("accuracy", "accuracy.md",
            "PCC, SRCC, RMSE of every variant, by damage, language and recording; memory; density",
            ("bamac", "evaluate", "--table", "reports/runs"),
-           ("reports/runs/**/*", "sw/bamac/accuracy.py", "sw/bamac/report/accuracy.py")),
+           ("reports/runs/**/*", "sw/bamac/accuracy.py", "sw/bamac/report/accuracy.py"),
+           also=("accuracy.json",)),
     Report("learning-curve", "learning-curve.md",
            "agreement against training clips",
            ("bamac", "evaluate", "--curve", "reports/runs", "--curve", "reports/runs-of-fewer"),

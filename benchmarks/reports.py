@@ -1,15 +1,16 @@
 """Make all reports again, and their index: ``python -m benchmarks.reports [--only NAME ...]``.
 
 A report whose sources have not changed since it was last made is left alone (doit keeps their
-digests in ``build/reports.db``), so a run that was stopped goes on where it was. A report that
-fails is named at the end, the others are made all the same, and the exit code is 1. ``--only
-index`` makes the index alone.
+digests in ``build/reports.db``), so a run that was stopped goes on where it was. Two reports are
+made at a time. A report that fails is named at the end, the others are made all the same, and the
+exit code is 1. ``--only index`` makes the index alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from benchmarks.report_list import FOLDER, PROGRAMS, REPORTS, ROOT
 __all__ = ["main", "run"]
 
 DATABASE = ROOT / "build" / "reports.db"
+AT_ONCE = 2
+"""Reports that are made at a time: most of what they run uses one core."""
 
 
 def _sources(report):
@@ -68,7 +71,8 @@ def _tasks(reports):
     for report in reports:
         yield {"basename": report.name, "actions": [list(words) for words in report.commands],
                "file_dep": _sources(report),
-               "targets": [str(FOLDER / report.path)], "verbosity": 1}
+               "targets": [os.path.relpath(FOLDER / path, ROOT)
+                           for path in (report.path, *report.also)], "verbosity": 1}
 
 
 def run(reports, *, force=False, database=DATABASE):
@@ -92,7 +96,8 @@ def run(reports, *, force=False, database=DATABASE):
     Path(database).parent.mkdir(parents=True, exist_ok=True)
     (ROOT / PROGRAMS).mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(ROOT):
-        return DoitMain(loader).run(["run", *(["--always-execute"] if force else [])]) == 0
+        return DoitMain(loader).run(["run", "-n", str(AT_ONCE), "-P", "thread",
+                                     *(["--always-execute"] if force else [])]) == 0
 
 
 def main(arguments=None):

@@ -92,6 +92,12 @@ def test_the_folder_of_the_programs_is_there_in_a_fresh_clone(tmp_path, monkeypa
     assert (tmp_path / "one.md").read_text() == "program"
 
 
+def test_reports_wait_for_those_that_they_read():
+    tasks = {task["basename"]: task for task in reports._tasks(report_list.REPORTS)}
+    for name in ("tiny", "small", "large"):
+        assert set(tasks[name]["file_dep"]) & set(tasks["accuracy"]["targets"])
+
+
 def test_reports_that_need_the_data_set_are_left_out_without_it(monkeypatch, capsys):
     monkeypatch.setattr(reports, "_has_data", lambda: False)
     monkeypatch.setattr(reports, "run", lambda chosen, force: pytest.fail(str(chosen)))
