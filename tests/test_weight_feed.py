@@ -23,6 +23,17 @@ def steps_of(start_bytes, passes=2, tiles=2, taps=2):
     return steps
 
 
+async def load(ctx, dut, raw, rng):
+    """Write the store's bytes in words of 32 bits, in any order."""
+    words = np.frombuffer(raw, "<u4").tolist()
+    for address in rng.permutation(len(words)).tolist():
+        ctx.set(dut.write_en, 1)
+        ctx.set(dut.write_addr, address)
+        ctx.set(dut.write_data, words[address])
+        await ctx.tick()
+    ctx.set(dut.write_en, 0)
+
+
 def expected_operands(starts, weights):
     """The operands of the steps above that matter, by hand."""
     for number in range(2):
@@ -56,13 +67,7 @@ def test_operands(acc_bits, loaded, family):
 
     async def testbench(ctx):
         if loaded:
-            words = np.frombuffer(b"".join(rows), "<u4").tolist()
-            for address in rng.permutation(len(words)).tolist():
-                ctx.set(dut.write_en, 1)
-                ctx.set(dut.write_addr, address)
-                ctx.set(dut.write_data, words[address])
-                await ctx.tick()
-            ctx.set(dut.write_en, 0)
+            await load(ctx, dut, b"".join(rows), rng)
         for _ in range(2):  # a second job gives the same again
             ctx.set(dut.base_stb, 1)
             ctx.set(dut.base, base)
@@ -135,13 +140,7 @@ def test_operands_of_pairs(acc_bits, loaded, planes):
     async def testbench(ctx):
         ctx.set(dut.planes, planes)
         if loaded:
-            parts = np.frombuffer(raw, "<u4").tolist()
-            for address in rng.permutation(len(parts)).tolist():
-                ctx.set(dut.write_en, 1)
-                ctx.set(dut.write_addr, address)
-                ctx.set(dut.write_data, parts[address])
-                await ctx.tick()
-            ctx.set(dut.write_en, 0)
+            await load(ctx, dut, raw, rng)
         for _ in range(2):  # a second job gives the same again
             ctx.set(dut.base_stb, 1)
             ctx.set(dut.base, base // 2)
