@@ -12,6 +12,7 @@ from .axi import axi_stream_ports
 from .banked_memory import BankedMemory
 from .collector import Collector
 from .counters import Counters
+from .delay import delayed
 from .dense_walker import DenseWalker
 from .event_walker import EventWalker
 from .frame_writer import FrameWriter
@@ -316,19 +317,19 @@ class Accelerator(wiring.Component):
             self._connect_trace(m, scheduler, write_back, collector, lanes, {
                 # A job's last accesses are some cycles behind its flush, the next job's first ones
                 # before that.
-                "mon_layer": _later(m, scheduler.current, WRITE_STAGE, "layer"),
-                "mon_flush": _later(m, scheduler.flush, WRITE_STAGE, "flush"),
+                "mon_layer": delayed(m, scheduler.current, WRITE_STAGE, "layer_later"),
+                "mon_flush": delayed(m, scheduler.flush, WRITE_STAGE, "flush_later"),
                 "mon_weight_read": weights.reading,
                 "mon_input_read": fetch.input_en, "mon_input_write": frames.write_en.any(),
                 "mon_line_read": fetch.line_en, "mon_line_write": line_buffers.write_en,
                 "mon_vector_read": vector_read.en, "mon_vector_write": vector_write.en,
-                "mon_descriptor_read": _later(
+                "mon_descriptor_read": delayed(
                     m, scheduler.descriptor_reading & scheduler.running, WRITE_STAGE + 1,
-                    "descriptor_reading"),
-                "mon_state_read": _later(m, scheduler.state_reading, WRITE_STAGE + 1,
-                                         "state_reading"),
-                "mon_state_write": _later(m, scheduler.state_writing & scheduler.running,
-                                          WRITE_STAGE + 1, "state_writing"),
+                    "descriptor_reading_later"),
+                "mon_state_read": delayed(m, scheduler.state_reading, WRITE_STAGE + 1,
+                                         "state_reading_later"),
+                "mon_state_write": delayed(m, scheduler.state_writing & scheduler.running,
+                                          WRITE_STAGE + 1, "state_writing_later"),
             })
         return m
 
@@ -407,7 +408,7 @@ class Accelerator(wiring.Component):
         job = Signal(16)
         layer = scheduler.layer
         # The scheduler is already at the next job when the last bits of one are written.
-        current = _later(m, scheduler.current, WRITE_STAGE, "current")
+        current = delayed(m, scheduler.current, WRITE_STAGE, "current_later")
         m.d.comb += job.eq((layer.out_rows - scheduler.out_left)[:16]
                            >> (g.tile_rows.bit_length() - 1 - layer.pool_rows_log2)[:2])
         if g.values:
@@ -442,15 +443,6 @@ class Accelerator(wiring.Component):
             m.d.sync += held.eq(seen)
             with m.If(write_back.valid):
                 m.d.sync += self.trace_tile_acc.eq(held)
-
-
-def _later(m, value, cycles, name):
-    """The value some cycles later."""
-    for stage in range(cycles):
-        later = Signal(len(value), name=f"{name}_later_{stage}")
-        m.d.sync += later.eq(value)
-        value = later
-    return value
 
 
 def _ones(value):

@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
+from .delay import delayed
 from .event_scan import event_scan
 from .geometry import Geometry
 from .layout import AHEAD_BITS, Emit, Source, layer_layout
@@ -303,7 +304,7 @@ class EventWalker(wiring.Component):
         m.d.comb += [row.eq(from_row), offset.eq(from_offset)]
         m.d.sync += [row_1.eq(row), offset_1.eq(offset)]
         m.d.comb += weight_row.eq(
-            _delayed(m, (row_1 + offset_1)[:g.row_bits], READ_STAGE - 1, "row"))
+            delayed(m, (row_1 + offset_1)[:g.row_bits], READ_STAGE - 1, "row_delayed"))
 
     def _pixel_bits(self, m, scan):
         """An event's bits, given to their pixels a cycle later, travel beside the step."""
@@ -317,12 +318,4 @@ class EventWalker(wiring.Component):
         col_of = register_places(tag_1.col_low, g.tile_cols, stride2)
         m.d.comb += rotated.eq(Cat(bits_1.bit_select(Cat(col, row), 1)
                                    for row in row_of for col in col_of))
-        return _delayed(m, rotated, WORD_STAGE - 1, "bits")
-
-
-def _delayed(m, value, cycles, name):
-    for stage in range(cycles):
-        later = Signal(len(value), name=f"{name}_delayed_{stage}")
-        m.d.sync += later.eq(value)
-        value = later
-    return value
+        return delayed(m, rotated, WORD_STAGE - 1, "bits_delayed")

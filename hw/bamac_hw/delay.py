@@ -1,0 +1,14 @@
+"""A value some cycles later."""
+
+from amaranth import *
+
+__all__ = ["delayed"]
+
+
+def delayed(m, value, cycles, name):
+    """``value`` through ``cycles`` registers, called ``name`` and a number from 0 up."""
+    for stage in range(cycles):
+        later = Signal(len(value), name=f"{name}_{stage}")
+        m.d.sync += later.eq(value)
+        value = later
+    return value
