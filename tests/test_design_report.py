@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_report import made_up
+from test_report import made_up, made_up_int8
 
 from bamac import pipeline
 from bamac.compiler import CompileError, compile_network
@@ -111,6 +111,26 @@ def test_a_difference_is_shown(full):
     assert "1 of 2" in text and "layer conv1 here" in text
 
 
+def test_the_baseline_is_told_of_in_its_own_words(full):
+    network = paper_network(values=True).network
+    own = compile_network(network, Geometry.preset("small_int8"))
+    rivals = [row | {"geometry": Geometry.preset(name)}
+              for row, name in zip(full.rivals, ("small_int8", "small"), strict=True)]
+    design = dataclasses.replace(full, program=own, network=network,
+                                 results=[made_up_int8(clip="clean.wav")], rivals=rivals,
+                                 about=pipeline.describe_network(network))
+    text = _text(design)
+    for words in ("int8 lanes (a shift-and-add multiplier each)", "not 0 at input",
+                  "products needed", "int8 = 1", "with int8 maps",
+                  "the float network that this one was quantised from",
+                  "8-bit maps with int8 weights, without the front end"):
+        assert words in text, words
+    for words in ("ones at input", "additions needed", "binary = 1", "Only a 1",
+                  "horowitz-45nm: binary"):
+        assert words not in text, words
+    assert "horowitz-45nm: fp32" in text
+
+
 def test_markdown_and_page_have_the_same_sections(full, tmp_path):
     document = design_document(full, "bamac report paper.bamac")
     write_markdown(document, tmp_path)
@@ -126,8 +146,13 @@ def test_int8_lanes_run_the_twin_of_the_same_shape():
     assert compiled(network, twin, int8).manifest["network"]["digest"] == twin.digest()
     gated = compiled(network, twin, Geometry.preset("small"))
     assert gated.manifest["network"]["digest"] == network.digest()
+    small = Geometry.preset("small")
+    assert compiled(twin, network, small).manifest["network"]["digest"] == network.digest()
+    assert compiled(twin, network, int8).manifest["network"]["digest"] == twin.digest()
     with pytest.raises(CompileError, match="no network of this shape with 8-bit maps ships"):
         compiled(network, None, int8)
+    with pytest.raises(CompileError, match="no network of this shape with binary maps ships"):
+        compiled(twin, None, small)
 
 
 def test_modules_add_up():

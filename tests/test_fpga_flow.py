@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,34 @@ def test_too_many_cells_after_packing_is_a_design_that_does_not_fit():
     assert str(error) == ("Design does not fit ice40-up5k: 5911 logic cells of 5280 (631 too "
                           "many) when packed")
     assert nextpnr.does_not_fit("nextpnr-ice40 failed: no such pin", target) is None
+
+
+def test_an_entry_that_several_want_is_made_once(tmp_path):
+    begun, go_on, made = threading.Event(), threading.Event(), []
+
+    def make(folder):
+        begun.set()
+        go_on.wait(10)
+        made.append(folder)
+        (folder / "result").write_text("whole")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(Cache(tmp_path).get, "synth", "1", make)
+        begun.wait(10)
+        second = pool.submit(Cache(tmp_path).get, "synth", "1", make)
+        with pytest.raises(TimeoutError):
+            second.result(0.1)
+        go_on.set()
+        assert first.result(10) == second.result(10) == tmp_path / "synth-1"
+    assert len(made) == 1 and (tmp_path / "synth-1" / "result").read_text() == "whole"
+
+
+def test_an_entry_that_fails_is_made_by_the_next(tmp_path):
+    cache = Cache(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        cache.get("synth", "1", lambda folder: 1 / 0)
+    assert cache.find("synth", "1") is None
+    assert cache.get("synth", "1", lambda folder: None) == tmp_path / "synth-1"
 
 
 @pytest.fixture

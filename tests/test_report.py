@@ -12,7 +12,7 @@ CAUSES = {"compute": 900, "fetch": 0, "tile": 50, "collect": 5, "load": 30, "sch
           "wait_input": 5, "wait_output": 0}
 
 
-def made_up(**changes):
+def made_up(maps="binary", **changes):
     layers = [{"name": name, "kind": "conv", "bit_exact": True, "compared": 500, "cycles": 1000,
                "predicted_cycles": 1000, "cycles_by_cause": dict(CAUSES), "binary_macs": 115_200,
                "additions": 20_000, "density_in": 0.125} for name in ("conv1", "dense1")]
@@ -20,7 +20,7 @@ def made_up(**changes):
                for key, n in (("counted", 400), ("predicted", 400), ("lower_bound", 100))}
     traffic = {"weights": columns, "layer_state": copy.deepcopy(columns)}
     traffic["layer_state"]["lower_bound"] = {"accesses": 0, "bytes": 0}
-    counts = {"acc_bits": 20, "front_end": energy.front_end_counts(249),
+    counts = {"maps": maps, "acc_bits": 20, "front_end": energy.front_end_counts(249),
               "memories": {"weights": {"bytes": 65536, "access_bits": 256}},
               "layers": [{"name": "conv1", "lane_adds": 20_000, "lane_steps": 115_200,
                           "macs": 115_200, "accesses": {"weights": 400}}]}
@@ -33,6 +33,11 @@ def made_up(**changes):
         "memory_count": {"binary": 206137, "fp32": 5316868}, "energy": energy.estimate(counts),
         "energy_uj": 12.5, "geometry": {"name": "small", "lanes": 128, "digest": "1" * 64},
         "versions": {"bamac": "0.1.0"}} | changes
+
+
+def made_up_int8(**changes):
+    """A result of the int8 baseline, whose energies have no binary variant."""
+    return made_up(maps="int8", **changes)
 
 
 class Checked(HTMLParser):
@@ -128,6 +133,17 @@ def test_unusable_results_are_refused(bad, message):
     with pytest.raises(html.ReportError) as error:
         html.render(bad)
     assert str(error.value) == message
+
+
+def test_the_baseline_is_told_of_in_its_own_words():
+    text = checked(made_up_int8())
+    for words in ("not 0 at input", "products needed", "fp32 is the same network on the same",
+                  "kB with int8 maps"):
+        assert words in text, words
+    for words in ("ones at input", "Only a 1", "For the paper's network", "binary"):
+        assert words not in text, words
+    first = made_up_int8()["energy"]["tables"]["horowitz-45nm"]
+    assert f"{first['int8']['total_uj']:.1f} µJ 45 nm; fp32 " in text
 
 
 def test_written_whole_or_not_at_all(tmp_path):

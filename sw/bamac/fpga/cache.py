@@ -1,9 +1,9 @@
 """Results of long tool runs, kept by the content of everything that went into them."""
 
+import fcntl
 import hashlib
 import json
 import os
-from contextlib import contextmanager
 from pathlib import Path
 
 from bamac.files import new_folder
@@ -38,9 +38,18 @@ class Cache:
         folder = self.folder / f"{kind}-{key}"
         return folder if folder.is_dir() else None
 
-    @contextmanager
-    def add(self, kind, key):
-        """Yield a temporary folder that becomes the entry when the block succeeds."""
+    def get(self, kind, key, make):
+        """Folder of an entry; what it holds is written by ``make(folder)`` if it is not there.
+
+        Of several processes that want the same entry at a time, one makes it and the others wait.
+        """
+        entry = self.find(kind, key)
+        if entry is not None:
+            return entry
         self.folder.mkdir(parents=True, exist_ok=True)
-        with new_folder(self.folder / f"{kind}-{key}") as temporary:
-            yield temporary
+        with open(self.folder / f".{kind}-{key}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.find(kind, key) is None:
+                with new_folder(self.folder / f"{kind}-{key}") as temporary:
+                    make(temporary)
+        return self.find(kind, key)

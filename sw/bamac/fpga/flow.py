@@ -178,12 +178,8 @@ def _synthesise(verilog, top, target, cache, progress):
     """``(folder, result)`` of the synthesis, from the cache if it is there."""
     tool = tools.find("yosys")
     key = cache.key(_VERSION, verilog, yosys.script(target, top), tool.version)
-    folder = cache.find("synth", key)
-    if folder is None:
-        with cache.add("synth", key) as temporary:
-            yosys.synthesise(verilog, top, target, temporary,
-                             lambda stage: progress("synthesis", stage))
-        folder = cache.find("synth", key)
+    folder = cache.get("synth", key, lambda temporary: yosys.synthesise(
+        verilog, top, target, temporary, lambda stage: progress("synthesis", stage)))
     return folder, json.loads((folder / "resources.json").read_text(encoding="utf-8"))
 
 
@@ -196,18 +192,18 @@ def _route(synthesised, target, seed, limit, constraints, cache, progress):
     arguments = nextpnr.command(target, seed, pins=bool(constraints))
     key = cache.key(_VERSION, synthesised.name, arguments, *([constraints] if constraints else []),
                     tool.version)
-    folder = cache.find("route", key)
-    if folder is None:
+
+    def make(temporary):
         owners = json.loads((synthesised / "owners.json").read_text(encoding="utf-8"))
-        try:
-            with cache.add("route", key) as temporary:
-                nextpnr.place_and_route(synthesised / "netlist.json", target, seed, temporary,
-                                        owners, lambda stage: progress(f"seed {seed}", stage),
-                                        constraints=constraints, limit=limit)
-        except GivenUp:
-            progress(f"seed {seed} given up after {limit:g} s", "")
-            return {"seed": seed, "given_up_s": limit, "fmax_mhz": None}, None
-        folder = cache.find("route", key)
+        nextpnr.place_and_route(synthesised / "netlist.json", target, seed, temporary, owners,
+                                lambda stage: progress(f"seed {seed}", stage),
+                                constraints=constraints, limit=limit)
+
+    try:
+        folder = cache.get("route", key, make)
+    except GivenUp:
+        progress(f"seed {seed} given up after {limit:g} s", "")
+        return {"seed": seed, "given_up_s": limit, "fmax_mhz": None}, None
     run = json.loads((folder / "route.json").read_text(encoding="utf-8"))
     return run | {"given_up_s": None}, folder
 

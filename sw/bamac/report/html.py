@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bamac import files
 from bamac.report import plots
+from bamac.report.wording import variants_of, wording
 
 __all__ = ["ReportError", "render", "write_report"]
 
@@ -39,26 +40,26 @@ def render(result):
     if missing:
         raise ReportError(f"Result must hold {', '.join(missing)}; make it with "
                           "'bamac run CLIP.wav --json'")
-    if "binary" not in result["energy"]["tables"]["horowitz-45nm"]:
-        raise ReportError("Result must be of a network with binary maps for a report, not of the "
-                          "int8 baseline; take the summary or --json")
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
     environment.filters["size"] = _bytes
     energy = result["energy"]["tables"]
-    ratios = {name: {variant: table[variant]["total_uj"] / table["binary"]["total_uj"]
-                     if table["binary"]["total_uj"] else 0.0 for variant in ("int8", "fp32")}
-              for name, table in energy.items()}
+    ran, *others = variants_of(energy)
+    words, first = wording(ran == "int8"), energy["horowitz-45nm"]
+    ratios = {variant: first[variant]["total_uj"] / first[ran]["total_uj"]
+              if first[ran]["total_uj"] else 0.0 for variant in others}
     return environment.get_template("report.html.j2").render(
         result=result, css=(HERE / "report.css").read_text(encoding="utf-8"), ratios=ratios,
+        words=words,
         used=sum(result["memory_bytes"].values()),
         exact_layers=sum(bool(layer["bit_exact"]) for layer in result["layers"]),
         compared=sum(layer.get("compared", 0) for layer in result["layers"]),
         plots={"cycles": plots.cycles_plot(result["layers"]).svg(),
-               "density": plots.density_plot(result["layers"]).svg(),
+               "density": plots.density_plot(result["layers"], words).svg(),
                "traffic": plots.traffic_plot(result["traffic"]).svg(),
-               "memory": plots.memory_plot(result["memory_bytes"], result["memory_count"]).svg(),
+               "memory": plots.memory_plot(result["memory_bytes"], result["memory_count"],
+                                           words).svg(),
                "energy": plots.energy_plot(energy).svg()})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .drawing import Drawing
+from .wording import BITS, variants_of
 
 __all__ = ["cycles_plot", "density_plot", "energy_panels", "energy_plot", "memory_plot", "stacked",
            "traffic_plot"]
@@ -55,17 +56,18 @@ def cycles_plot(layers):
     return Drawing(draw, 0.9 + 0.4 * len(names), "Cycles per layer by cause")
 
 
-def density_plot(layers):
-    """Share of ones at each layer's input."""
+def density_plot(layers, words=BITS):
+    """Share of ones at each layer's input, or as ``words`` call it."""
     names = [layer["name"] for layer in layers]
 
     def draw(figure, paint):
         axis = figure.subplots()
-        stacked(axis, paint, names, {"ones": [100 * layer["density_in"] for layer in layers]},
-                 unit="% of the bits read are 1",
+        stacked(axis, paint, names,
+                {"share": [100 * layer["density_in"] for layer in layers]},
+                unit=words.density_unit,
                  labels=[f"{100 * layer['density_in']:.1f} %" for layer in layers])
 
-    return Drawing(draw, 0.6 + 0.36 * len(names), "Share of ones at the input of each layer")
+    return Drawing(draw, 0.6 + 0.36 * len(names), words.density_title)
 
 
 def traffic_plot(traffic):
@@ -104,9 +106,9 @@ def _size(count):
     return f"{count:,.0f} B"
 
 
-def memory_plot(memory_bytes, count):
+def memory_plot(memory_bytes, count, words=BITS):
     """On-chip memory by purpose, beside the counts with whole maps."""
-    names = ["this accelerator", "binary maps, whole", "fp32 maps, whole"]
+    names = ["this accelerator", f"{words.maps} maps, whole", "fp32 maps, whole"]
     used = sum(memory_bytes.values())
 
     def draw(figure, paint):
@@ -165,9 +167,9 @@ def energy_panels(tables, rows, purposes, *, unit, height, title):
 
 
 def energy_plot(tables):
-    """Energy by purpose of the binary network, int8 and fp32, one panel per table."""
-    variants = ("binary", "int8", "fp32")
+    """Energy by purpose of the network that ran, and in wider words; one panel per table."""
+    variants = variants_of(tables)
     return energy_panels(
         tables, lambda table: {variant: table[variant] for variant in variants},
         ("arithmetic", "weights", "activations", "control", "front_end"), unit="{:,.1f} uJ",
-        height=0.7 + 1.55 * len(tables), title="Energy estimates")
+        height=0.7 + (0.65 + 0.3 * len(variants)) * len(tables), title="Energy estimates")

@@ -45,17 +45,17 @@ def activity_of(program, network, clip, options, say):
     cache = results_cache()
     key = cache.key(netlist_path.parent.name, hashlib.sha256(frames[0].tobytes()).hexdigest(),
                     pipeline.versions()["verilator"])
-    folder = cache.find("toggles", key)
-    if folder is None:
-        if not options.activity:
-            return wanted
+    if cache.find("toggles", key) is None and not options.activity:
+        return wanted
+
+    def make(temporary):
         say(f"simulating the mapped netlist of {program.geometry.name} on {Path(clip).name}")
         expected = (reference.run(network, frames[0]).outputs,
                     predict(program, network, frames[:1])["cycles"])
         counted = activity.count_toggles(netlist_path, program, frames[:1], expected)
-        with cache.add("toggles", key) as temporary:
-            activity.save(counted, temporary / "toggles.json")
-        folder = cache.find("toggles", key)
+        activity.save(counted, temporary / "toggles.json")
+
+    folder = cache.get("toggles", key, make)
     owners = json.loads((netlist_path.parent / "owners.json").read_text(encoding="utf-8"))
     result = power.estimate_energy(gates.load_netlist(netlist_path, TOP), owners,
                                    by_instance(mapped["modules"]),

@@ -26,6 +26,10 @@ from .missing import Missing, NotKept, ReadOnlyCache
 
 __all__ = ["Design", "Options", "collect", "compiled"]
 
+TWIN = "paper-fp32.pt"
+"""The shipped checkpoint that becomes a network with 8-bit maps, see :mod:`bamac.post_training`."""
+BINARY = "paper-bam-w8.onnx"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -92,9 +96,6 @@ def collect(folder, options=None, progress=None):
     options, say = options or Options(), progress or (lambda text: None)
     program = Program.load(folder)
     network = pipeline.network_of(folder, program, options.model)
-    if network.values:
-        raise pipeline.InputError(f"Network {network.name} must have binary maps for a report, not "
-                                  f"those of the int8 baseline; its figures stand beside them")
     clips = [Path(clip) for clip in options.clips] or pipeline.demo_clips()
     results = samples.results(program, network, clips, say)
     implementation = _implementation(program, options, say)
@@ -117,7 +118,8 @@ def _card(network, options):
 
 
 def _shipped_card(network):
-    for path in sorted((pipeline.ASSETS / "models").glob("*.onnx")):
+    models = pipeline.ASSETS / "models"
+    for path in [models / TWIN] if network.values else sorted(models.glob("*.onnx")):
         card = path.with_suffix(".md")
         if card.is_file() and pipeline.load_model(path).digest() == network.digest():
             return card
@@ -156,14 +158,15 @@ def _implementation(program, options, say):
 def _rivals(program, network, clip, implementation, options, say):
     """This array and every preset of the same tile and channels: resources, cycles for a clip.
 
-    Presets of int8 lanes run the network's twin with 8-bit maps, if one ships.
+    Presets of int8 lanes run the network's twin with 8-bit maps, those of binary lanes its twin
+    with binary maps, if one ships.
     """
     own = program.geometry
-    frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
     same = [g for g in Geometry.presets().values()
             if (g.tile_rows, g.tile_cols, g.channels) == (own.tile_rows, own.tile_cols,
                                                           own.channels) and g.name != own.name]
-    twin = _twin(network) if any(g.values for g in same) else None
+    other_kind = any(g.values != own.values for g in same)
+    twin = _twin(network) if other_kind else None
     rows = []
     for geometry in [own, *same]:
         try:
@@ -171,37 +174,45 @@ def _rivals(program, network, clip, implementation, options, say):
         except CompileError as error:
             rows.append({"geometry": geometry, "cycles": None, "mapped": Missing(str(error))})
             continue
-        dense = geometry.walk == "dense"
-        cycles = predict(other) if dense else predict(other, network, frames)
+        runs = network if geometry.values == own.values else twin
         placed = geometry is own and isinstance(implementation, dict)
-        rows.append({"geometry": geometry, "cycles": cycles["cycles"],
+        rows.append({"geometry": geometry, "cycles": _cycles(other, runs, clip),
                      "mapped": implementation if placed else _mapped(other, options, say)})
     return rows
 
 
+def _cycles(program, network, clip):
+    """Cycles for a clip, from the model."""
+    if program.geometry.walk == "dense":
+        return predict(program)["cycles"]
+    frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
+    return predict(program, network, frames)["cycles"]
+
+
 def compiled(network, twin, geometry):
-    """The network's program for a geometry, or its twin's where the maps must have 8 bits.
+    """The network's program for a geometry, or its twin's where maps must be of the other kind.
 
     Raises
     ------
     CompileError
         If one of them cannot be mapped, or there is no twin.
     """
-    if not geometry.values:
+    if network.values == geometry.values:
         return compile_network(network, geometry)
     if twin is None:
-        raise CompileError("no network of this shape with 8-bit maps ships with bamac")
+        kind = "8-bit" if geometry.values else "binary"
+        raise CompileError(f"no network of this shape with {kind} maps ships with bamac")
     return compile_network(twin, geometry)
 
 
 def _twin(network):
-    """The shipped network of the same shape with 8-bit maps, or None."""
+    """The shipped network of the same shape with maps of the other kind, or None."""
     def shape(net):
         kept = ("kind", "inputs", "outputs", "kernel", "stride", "pool", "map")
         return [[layer.get(name) for name in kept]
                 for layer in pipeline.describe_network(net)["layers"]]
 
-    path = pipeline.ASSETS / "models" / "paper-fp32.pt"
+    path = pipeline.ASSETS / "models" / (BINARY if network.values else TWIN)
     twin = pipeline.load_model(path) if path.is_file() else None
     return twin if twin is not None and shape(twin) == shape(network) else None
 

@@ -6,24 +6,33 @@ from bamac.fpga.power import CONSTANTS, PARTS
 
 from .. import plots as run_plots
 from ..document import Bullets, Figure, Paragraph, Section, Table
+from ..wording import variants_of
 from . import plots
 from .missing import Missing
 from .numbers import percent
 
 __all__ = ["energy_section"]
 
-VARIANTS = ("binary", "int8", "fp32")
 PURPOSES = ("arithmetic", "weights", "activations", "control", "front_end")
+_SCHEDULES = {
+    "binary": "Binary is this design, with int8 weights; int8 and fp32 are the same network on the "
+              "same schedule, with words as much wider and a multiplication for each product.",
+    "int8": "int8 is this design; fp32 is the same network on the same schedule, with words four "
+            "times as wide."}
+_LAYERS = {"binary": "Binary maps with int8 weights, without the front end.",
+           "int8": "8-bit maps with int8 weights, without the front end."}
 
 
 def energy_section(design):
     result = design.results[0]
     tables = result["energy"]["tables"]
+    variants = variants_of(tables)
+    ran = variants[0]
     rows = [[f"{name}: {variant}", f"{table[variant]['total_uj']:,.1f}",
              *(f"{table[variant][f'{purpose}_uj']:,.2f}" for purpose in PURPOSES),
-             f"{table[variant]['total_uj'] / table['binary']['total_uj']:.1f}"]
-            for name, table in tables.items() for variant in VARIANTS]
-    totals = [table["binary"]["total_uj"] for table in tables.values()]
+             f"{table[variant]['total_uj'] / table[ran]['total_uj']:.1f}"]
+            for name, table in tables.items() for variant in variants]
+    totals = [table[ran]["total_uj"] for table in tables.values()]
     blocks = [
         Paragraph(f"Two kinds of estimate; nothing is measured on silicon. They answer different "
                   f"questions: the first is about a chip with just these operations, the second "
@@ -33,16 +42,13 @@ def energy_section(design):
                                                             f"{max(totals):.1f}"],
             ["counted toggles x constants, ECP5, dynamic", _range(design.activity)]]),
         Paragraph("**Counted operations.** Operations and accesses counted in the RTL, times a "
-                  "published energy for each. Binary is this design, with int8 weights; int8 and "
-                  "fp32 are the same network on the same schedule, with words as much wider and a "
-                  "multiplication for each product. Control is what is counted of it (descriptors "
-                  "and layer state); clock tree, leakage and pins are not in it. The front end is "
-                  "counted as 16-bit fixed-point hardware, and is the same for all three."),
+                  f"published energy for each. {_SCHEDULES[ran]} Control is what is counted of it "
+                  "(descriptors and layer state); clock tree, leakage and pins are not in it. The "
+                  "front end is counted as 16-bit fixed-point hardware, and is the same for all."),
         Figure(run_plots.energy_plot(tables)),
         Table(["table: network", "total (uJ)", *(p.replace("_", " ") for p in PURPOSES),
-               "binary = 1"], rows),
-        Figure(plots.layer_energy_plot(tables), "Binary maps with int8 weights, without the front "
-                                                "end."),
+               f"{ran} = 1"], rows),
+        Figure(plots.layer_energy_plot(tables), _LAYERS[ran]),
         Bullets([f"{name}: {table['citation']}." for name, table in tables.items()]),
         *_activity_blocks(design)]
     return Section("Energy (estimates)", blocks)

@@ -116,12 +116,12 @@ def _comparison(shown):
         Figure(plots.rivals_plot([row["geometry"].name for row in shown], parts)),
         Table(["array", "lanes", "walk", "LUTs", "flip-flops", "DSPs", "cycles",
                "LUTs at equal throughput, this = 1"], rows),
-        Paragraph("Whole designs, mapped in the same flow, with the same network in them, or, "
-                  "with int8 lanes, its twin with 8-bit maps and an input of 8 bits "
-                  "(`paper-fp32.pt`, quantised after training). Cycles are for the first sample "
-                  "clip, predicted by the model, which equals the RTL. LUTs at equal throughput: "
-                  "LUTs times cycles. Lanes of `small_dsp` have a DSP block each, which LUTs do "
-                  "not show.")]
+        Paragraph("Whole designs, mapped in the same flow. Arrays of binary lanes hold the network "
+                  "with binary maps, those of int8 lanes its twin with 8-bit maps and an input of "
+                  "8 bits (`paper-fp32.pt`, quantised after training). Cycles are for the first "
+                  "sample clip, predicted by the model, which equals the RTL. LUTs at equal "
+                  "throughput: LUTs times cycles. Lanes of `small_dsp` have a DSP block each, "
+                  "which LUTs do not show.")]
 
 
 def timing_section(design):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..drawing import Drawing
 from ..plots import energy_panels, stacked
+from ..wording import variants_of
 
 __all__ = ["activity_plot", "layer_energy_plot", "memory_purpose_plot", "module_plot",
            "rivals_plot", "spread_plot"]
@@ -85,10 +86,11 @@ def spread_plot(seeds, clock_mhz):
 
 
 def layer_energy_plot(tables):
-    """Energy of each layer by purpose, binary network, one panel for each table."""
-    layers = next(iter(tables.values()))["binary"]["layers"]
+    """Energy of each layer by purpose, of the network that ran; one panel for each table."""
+    ran = variants_of(tables)[0]
+    layers = next(iter(tables.values()))[ran]["layers"]
     return energy_panels(
-        tables, lambda table: {layer["name"]: layer for layer in table["binary"]["layers"]},
+        tables, lambda table: {layer["name"]: layer for layer in table[ran]["layers"]},
         ("arithmetic", "weights", "activations", "control"), unit="{:,.2f}",
         height=0.7 + (0.65 + 0.3 * len(layers)) * len(tables), title="Energy of each layer")
 

@@ -40,15 +40,15 @@ def results(program, network, clips, say):
                                                   clip)
         key = cache.key(program_key(program), hashlib.sha256(frames.tobytes()).hexdigest(),
                         list(frames.shape), seconds, sources, pipeline.versions())
-        folder = cache.find("clip", key)
-        if folder is None:
+
+        def make(temporary, clip=clip, frames=frames, seconds=seconds):
             say(f"simulating {Path(clip).name} on {program.geometry.name}")
             simulated = pipeline.simulate_program(program, network, frames)
             result = pipeline.describe(network, program, frames, simulated, clock_mhz=CLOCK_MHZ,
                                        seconds=seconds, audio=True)
-            with cache.add("clip", key) as temporary:
-                (temporary / "result.json").write_text(json.dumps(result), encoding="utf-8")
-            folder = cache.find("clip", key)
+            (temporary / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+        folder = cache.get("clip", key, make)
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         found.append({"clip": Path(clip).name} | result)
     return found

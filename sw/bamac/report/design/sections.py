@@ -6,6 +6,7 @@ from datetime import date
 
 from .. import plots as run_plots
 from ..document import Bullets, Document, Facts, Figure, Paragraph, Section, Table
+from ..wording import wording
 from . import hardware
 from .energy_section import energy_section
 from .missing import Missing
@@ -15,7 +16,9 @@ from .plots import memory_purpose_plot
 __all__ = ["design_document"]
 
 _LANES = {"gated": "gated lanes (one weight added, or not, per lane and cycle)",
-          "pair": "pair lanes (two weights per cycle)"}
+          "pair": "pair lanes (two weights per cycle)",
+          "int8": "int8 lanes (a shift-and-add multiplier each)",
+          "int8_dsp": "int8 lanes (a DSP block each)"}
 
 
 def design_document(design, command):
@@ -38,6 +41,10 @@ def design_document(design, command):
         [_samples(design), _accuracy(design), _cycles(design), _traffic(design), _memory(design),
          hardware.resources_section(design), hardware.rivals_section(design),
          hardware.timing_section(design), energy_section(design), _method(design, command)])
+
+
+def _words(design):
+    return wording(design.program.geometry.values)
 
 
 def _real_time(result, clock_mhz):
@@ -83,9 +90,8 @@ def _samples(design):
         Table(["clip", "score, RTL", "score, reference", "bit-exact", "cycles", "lanes used",
                f"real time, {clock:g} MHz", "uJ (45 nm, estimate)"], rows),
         Paragraph("Bit-exact: every output bit of every layer, every raw score, every counted "
-                  "cycle and memory access is equal to the reference and the model. Lanes used: "
-                  "additions that the network needs, divided by cycles times lanes; above 100 % "
-                  "where the event-driven walk skips those whose bit is 0."),
+                  "cycle and memory access is equal to the reference and the model. "
+                  + _words(design).lanes_used),
         *[Bullets(result["differences"][:5]) for result in design.results
           if result["differences"]]])
 
@@ -98,8 +104,10 @@ def _accuracy(design):
         name, heading, rows = design.card
         kept = [row for row in rows if row[0] in ("test, all", "test: seen damage",
                                                   "test: unseen damage", "validation")]
+        float_net = "the float network that this one was quantised from" \
+            if design.program.geometry.values else "this checkpoint"
         blocks += [
-            Paragraph(f"Agreement of this checkpoint with {heading}, from its model card "
+            Paragraph(f"Agreement of {float_net} with {heading}, from its model card "
                       f"(`{name}`). The test clips have talkers, languages, noises and rooms that "
                       f"training never had; no epoch was chosen by them. It is agreement with a "
                       f"program's score on this project's own data set, not with listeners, and "
@@ -118,7 +126,7 @@ def _accuracy(design):
 
 
 def _cycles(design):
-    result = design.results[0]
+    result, words = design.results[0], _words(design)
     rows = [[layer["name"], count(layer["cycles"]), percent(layer["cycles"] / result["cycles"]),
              percent(layer["cycles_by_cause"].get("compute", 0) / max(1, layer["cycles"])),
              _losses(layer), percent(layer["density_in"]), count(layer["binary_macs"]),
@@ -127,12 +135,10 @@ def _cycles(design):
         Figure(run_plots.cycles_plot(result["layers"]),
                f"Cycles of {result['clip']} by layer and cause, counted in the RTL; the model "
                f"predicts {count(result['predicted_cycles'])}."),
-        Table(["layer", "cycles", "share", "computing", "largest losses", "ones at input",
-               "additions needed", "carried out"], rows),
-        Paragraph("Additions needed: one int8 weight under one activation bit, whatever the bit "
-                  "is. Carried out: those whose bit was 1, in all lanes, lanes without a channel "
-                  "included."),
-        Figure(run_plots.density_plot(result["layers"]), "Only a 1 causes an addition.")])
+        Table(["layer", "cycles", "share", "computing", "largest losses", words.density_column,
+               words.work_column, "carried out"], rows),
+        Paragraph(words.about_work),
+        Figure(run_plots.density_plot(result["layers"], words), words.why_density)])
 
 
 def _losses(layer):
@@ -158,7 +164,7 @@ def _traffic(design):
 
 
 def _memory(design):
-    result = design.results[0]
+    result, words = design.results[0], _words(design)
     used, capacity = result["memory_bytes"], design.program.manifest["memory"]["capacity_bytes"]
     rows = [[purpose.replace("_", " "), count(value),
              count(capacity[purpose]) if purpose in capacity else "-"]
@@ -168,10 +174,10 @@ def _memory(design):
     return Section("On-chip memory", [
         Figure(memory_purpose_plot(used)),
         Table(["purpose", "bytes in use", "bytes on the array"], rows),
-        Figure(run_plots.memory_plot(used, whole)),
+        Figure(run_plots.memory_plot(used, whole, words)),
         Paragraph(f"Everything that the design stores on chip takes {size(total)}. The paper's "
                   f"count (weights and all convolution outputs before their pools, whole; the "
-                  f"input not counted) is {size(whole['binary'])} with binary maps and "
+                  f"input not counted) is {size(whole['binary'])} with {words.maps} maps and "
                   f"{size(whole['fp32'])} in fp32: {whole['fp32'] / total:.0f} times as much. "
                   f"Rows stream through line buffers here, so no map exists whole.")])
 

@@ -1,0 +1,71 @@
+"""What reports call things where maps hold bits, and where they hold values of 8 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BITS", "VALUES", "Wording", "variants_of", "wording"]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Words for one kind of map.
+
+    Parameters
+    ----------
+    ran : the variant of :mod:`bamac.energy` that ran on the array
+    density_title, density_unit, density_column : share of ones, or of values that are not 0
+    why_density : one sentence on what that share decides
+    work, work_column : what a lane does, and how much of it the network needs
+    about_work : on the columns of work
+    lanes_used : on the share of the lanes that is used
+    maps : of the bar of whole maps on chip
+    """
+
+    ran: str
+    density_title: str
+    density_unit: str
+    density_column: str
+    why_density: str
+    work_column: str
+    about_work: str
+    lanes_used: str
+    maps: str
+
+
+BITS = Wording(
+    ran="binary",
+    density_title="Share of ones at the input of each layer",
+    density_unit="% of the bits read are 1",
+    density_column="ones at input",
+    why_density="Only a 1 causes an addition.",
+    work_column="additions needed",
+    about_work="Additions needed: one int8 weight under one activation bit, whatever the bit is. "
+               "Carried out: those whose bit was 1, in all lanes, lanes without a channel "
+               "included.",
+    lanes_used="Lanes used: additions that the network needs, divided by cycles times lanes; "
+               "above 100 % where the event-driven walk skips those whose bit is 0.",
+    maps="binary")
+VALUES = Wording(
+    ran="int8",
+    density_title="Values other than 0 at the input of each layer",
+    density_unit="% of the values read are not 0",
+    density_column="not 0 at input",
+    why_density="The lanes multiply by every value; a 0 saves no cycle.",
+    work_column="products needed",
+    about_work="Products needed: one int8 weight times one 8-bit value, whatever the value is. "
+               "Carried out: those whose value was not 0, in all lanes, lanes without a channel "
+               "included.",
+    lanes_used="Lanes used: products that the network needs, divided by cycles times lanes.",
+    maps="int8")
+
+
+def wording(values):
+    """:data:`VALUES` if maps hold values of 8 bits, else :data:`BITS`."""
+    return VALUES if values else BITS
+
+
+def variants_of(tables):
+    """Variants in tables of energies, the one that ran first: see :func:`bamac.energy.estimate`."""
+    table = next(iter(tables.values()))
+    return [variant for variant in ("binary", "int8", "fp32") if variant in table]
