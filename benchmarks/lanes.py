@@ -141,8 +141,9 @@ def report(rows, whole):
         "twin with int8 weights and 8-bit maps ([how](../docs/qonnx.md)). They do not agree with "
         "PESQ equally well: [accuracy](accuracy.md). An int8 lane takes an input value of any "
         "width in one cycle, so that fewer input bits would not help there.",
-        "- At equal clock: the int8 arrays have not been placed. DSP blocks count no LUTs, and 128 "
-        "of them need the largest ECP5.",
+        "- Cycles compare at equal clock. What each array reaches when placed: its own report, "
+        + ", ".join(f"[{name}]({name}/README.md#timing)" for name in ARRAYS) + ". DSP blocks count "
+        "no LUTs, and 128 of them need the largest ECP5.",
         "- Cycles are the model's, which equal the RTL's counters (tests, and "
         "`python -m benchmarks.conformance`). "
         "The int8 arrays stand still for eight cycles per tile while its sums are read out.",

@@ -7,6 +7,7 @@ import subprocess
 
 from bamac.files import write_text
 from benchmarks.report_list import FOLDER, REPORTS, ROOT
+from benchmarks.report_times import read_times
 
 __all__ = ["index_text", "write_index"]
 
@@ -45,17 +46,35 @@ def _made(report):
         else date
 
 
+def _about_times(times):
+    machines = sorted({each["machine"] for each in times["reports"].values()})
+    if not machines:
+        return []
+    text = f"Minutes: what a report took when it was last made, two at a time, on " \
+           f"{' or '.join(machines)}; less where simulators, mappings or placements were in the " \
+           f"caches already."
+    if times["all"]:
+        about = times["all"]
+        text += f" All in one run: **{about['minutes']:.0f} minutes** on {about['machine']}, " \
+                f"{about['date']}."
+    return [text, ""]
+
+
 def index_text():
     """Markdown of the index, from :data:`benchmarks.report_list.REPORTS`."""
+    times = read_times()
     lines = ["# Reports", "",
              "`make reports` makes all of them again, and this index (`python -m "
              "benchmarks.reports --only NAME` one of them). Numbers are measured by the commands "
              "beside them; estimates are called so. Dates are those that the reports state.", "",
-             "| report | what it says | command | made |", "|---|---|---|---|"]
+             *_about_times(times),
+             "| report | what it says | command | made | minutes |", "|---|---|---|---|--:|"]
     for report in REPORTS:
         title = report.path.removesuffix("/README.md")
         name = f"[{title}]({report.path})" if (FOLDER / report.path).is_file() else title
-        lines.append(f"| {name} | {report.says} | `{report.shown}` | {_made(report)} |")
+        took = times["reports"].get(report.name)
+        lines.append(f"| {name} | {report.says} | `{report.shown}` | {_made(report)} | "
+                     f"{took['minutes'] if took else '-'} |")
     return "\n".join(lines) + "\n"
 
 

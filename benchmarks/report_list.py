@@ -13,6 +13,7 @@ FOLDER = ROOT / "reports"
 
 PROGRAMS = "build/programs"
 MODEL = "sw/bamac/assets/models/paper-bam-w8.onnx"
+TWIN = "sw/bamac/assets/models/paper-fp32.pt"
 
 HARDWARE = ("hw/bamac_hw/**/*.py", "sim/bamac_sim/*.py")
 COMPILER = ("sw/bamac/compiler/*.py", "sw/bamac/model.py", "sw/bamac/event_model.py",
@@ -44,6 +45,9 @@ class Report:
         Further files that it makes and other reports read, in ``reports/``.
     data : bool
         Whether it needs the data set that ``bamac data`` makes.
+    minutes : int
+        About how long it takes from empty caches, another one at the same time. The longest are
+        begun first, so that no long one is left alone at the end.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Report:
     before: tuple = ()
     also: tuple = ()
     data: bool = False
+    minutes: int = 1
 
     @property
     def commands(self):
@@ -72,17 +77,23 @@ def _runnable(command):
     return [*start, *rest]
 
 
-def _design(preset, target, *options, seeds=1):
+def _design(preset, target, *options, seeds=1, minutes, model=MODEL, what="the shipped network"):
     program = f"{PROGRAMS}/{preset}.bamac"
     return Report(
         preset, f"{preset}/README.md",
-        f"the shipped network on array `{preset}`: scores, cycles, traffic, memory, resources "
+        f"{what} on array `{preset}`: scores, cycles, traffic, memory, resources "
         f"and timing on {target}, energy",
         ("bamac", "report", program, "--target", target, "--synth", "--seeds", str(seeds),
          *options, "--accuracy", "reports/accuracy.json", "--markdown", f"reports/{preset}"),
         (*HARDWARE, *COMPILER, *FPGA, *FEATURES, *SHIPPED, "sw/bamac/energy.py",
          "sw/bamac/report/**/*.py", "reports/accuracy.json"),
-        before=(("bamac", "compile", MODEL, "--array", preset, "-o", program),))
+        before=(("bamac", "compile", model, "--array", preset, "-o", program),),
+        minutes=minutes)
+
+
+def _baseline(preset, target, *, minutes):
+    return _design(preset, target, minutes=minutes, model=TWIN,
+                   what="the int8 baseline: the network's twin with 8-bit maps")
 
 
 REPORTS = (
@@ -114,36 +125,40 @@ REPORTS = (
     Report("event-walk", "event-walk.md",
            "event-driven against dense walk, by layer and cause; tile shapes",
            ("python", "-m", "benchmarks.event_walk", "--rtl", "20"),
-           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/event_walk.py")),
+           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/event_walk.py"), minutes=6),
     Report("lanes", "lanes.md",
            "LUTs, DSPs and cycles of gated, pair and int8 lanes on ECP5",
            ("python", "-m", "benchmarks.lanes"),
-           (*HARDWARE, *COMPILER, *FPGA, "benchmarks/lanes.py")),
+           (*HARDWARE, *COMPILER, *FPGA, "benchmarks/lanes.py"), minutes=3),
     Report("exactness", "exactness.md",
            "scores of the default checkpoint at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
            (*HARDWARE, *COMPILER, *SHIPPED, "sw/bamac/qonnx_*.py", "sw/bamac/integerise.py",
-            "benchmarks/exactness.py"), data=True),
+            "benchmarks/exactness.py"), data=True, minutes=2),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",
            ("python", "-m", "benchmarks.colour", "sw/bamac/assets/models/paper-bam-w8.pt",
             "sw/bamac/assets/models/paper-fp32.pt"),
-           (*FEATURES, *SHIPPED, "benchmarks/colour.py"), data=True),
+           (*FEATURES, *SHIPPED, "benchmarks/colour.py"), data=True, minutes=2),
     Report("conformance", "conformance.md",
            "random networks x arrays x inputs in RTL against reference, model and bounds",
            ("python", "-m", "benchmarks.conformance", "--runs", "500"),
-           (*HARDWARE, *COMPILER, "sw/bamac/random_networks.py", "benchmarks/conformance.py")),
+           (*HARDWARE, *COMPILER, "sw/bamac/random_networks.py", "benchmarks/conformance.py"),
+           minutes=5),
     Report("targets", "targets.md", "bit-exactness, cycles, memory, speed, conformance",
            ("python", "-m", "benchmarks"),
-           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/__main__.py"), data=True),
+           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/__main__.py"), data=True, minutes=3),
     Report("peers", "peers.md",
            "NNgen and this accelerator on the same layers: cycles, utilisation, external bytes, "
            "LUTs",
-           ("python", "-m", "benchmarks.peers"),
-           (*HARDWARE, *COMPILER, "benchmarks/peers/*.py")),
-    _design("tiny", "ice40-up5k", seeds=3),
-    _design("small", "ecp5-25k", "--activity", seeds=3),
-    _design("small_event", "ecp5-25k", seeds=3),
-    _design("small_pair", "ecp5-25k"),
-    _design("large", "ecp5-85k"),
+           ("python", "-m", "benchmarks.peers", "--allow-missed", "--area", "int2", "small",
+            "small_event"),
+           (*HARDWARE, *COMPILER, "benchmarks/peers/*"), minutes=16),
+    _design("tiny", "ice40-up5k", seeds=3, minutes=6),
+    _design("small", "ecp5-25k", "--activity", seeds=3, minutes=21),
+    _design("small_event", "ecp5-25k", seeds=3, minutes=18),
+    _design("small_pair", "ecp5-25k", minutes=6),
+    _design("large", "ecp5-85k", minutes=12),
+    _baseline("small_int8", "ecp5-45k", minutes=15),
+    _baseline("small_dsp", "ecp5-85k", minutes=11),
 )

@@ -2,8 +2,9 @@
 
 A report whose sources have not changed since it was last made is left alone (doit keeps their
 digests in ``build/reports.db``), so a run that was stopped goes on where it was. Two reports are
-made at a time. A report that fails is named at the end, the others are made all the same, and the
-exit code is 1. ``--only index`` makes the index alone.
+made at a time, the longest first. A report that fails is named at the end, the others are made all
+the same, and the exit code is 1. What each took is printed at the end, and kept for the index.
+``--only index`` makes the index alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.report_index import write_index
 from benchmarks.report_list import FOLDER, PROGRAMS, REPORTS, ROOT
+from benchmarks.report_times import add_all, add_report, machine
 
 __all__ = ["main", "run"]
 
@@ -39,19 +41,21 @@ def _has_data():
     return any(folder.glob("test-*.jsonl"))
 
 
-def _reporter():
+def _reporter(on_made):
     from doit.reporter import ConsoleReporter
 
     class Timed(ConsoleReporter):
         """One line when a report is begun, kept, made or failed, with the time since the start."""
 
         began = time.monotonic()
+        making = {}
 
         def _say(self, word, task):
             elapsed = time.monotonic() - self.began
             print(f"{elapsed / 60:5.1f} min  {word:7}  {task.name}", flush=True)
 
         def execute_task(self, task):
+            self.making[task.name] = time.monotonic()
             self._say("making", task)
 
         def skip_uptodate(self, task):
@@ -59,6 +63,7 @@ def _reporter():
 
         def add_success(self, task):
             self._say("made", task)
+            on_made(task.name, (time.monotonic() - self.making[task.name]) / 60)
 
         def add_failure(self, task, fail):
             self._say("FAILED", task)
@@ -68,14 +73,14 @@ def _reporter():
 
 
 def _tasks(reports):
-    for report in reports:
+    for report in sorted(reports, key=lambda report: -report.minutes):
         yield {"basename": report.name, "actions": [list(words) for words in report.commands],
                "file_dep": _sources(report),
                "targets": [os.path.relpath(FOLDER / path, ROOT)
                            for path in (report.path, *report.also)], "verbosity": 1}
 
 
-def run(reports, *, force=False, database=DATABASE):
+def run(reports, *, force=False, database=DATABASE, on_made=lambda name, minutes: None):
     """Make ``reports`` as far as their sources have changed; whether all of them are there.
 
     Parameters
@@ -85,13 +90,15 @@ def run(reports, *, force=False, database=DATABASE):
         Make them whether their sources have changed or not.
     database : path
         Where digests of the sources are kept.
+    on_made : callable
+        Called with the name of each report that was made, and the minutes that it took.
     """
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
     loader = ModuleTaskLoader({
         "task_report": lambda: _tasks(reports),
-        "DOIT_CONFIG": {"dep_file": str(database), "reporter": _reporter(), "continue": True,
+        "DOIT_CONFIG": {"dep_file": str(database), "reporter": _reporter(on_made), "continue": True,
                         "backend": "json"}})
     Path(database).parent.mkdir(parents=True, exist_ok=True)
     (ROOT / PROGRAMS).mkdir(parents=True, exist_ok=True)
@@ -114,7 +121,19 @@ def main(arguments=None):
             if report.data:
                 print(f"left out: {report.name} (it needs the data set: bamac data)")
         reports = [report for report in reports if not report.data]
-    done = run(reports, force=chosen.force) if reports else True
+    began, took = time.monotonic(), {}
+
+    def made(name, minutes):
+        took[name] = minutes
+        add_report(name, minutes)
+
+    done = run(reports, force=chosen.force, on_made=made) if reports else True
+    minutes = (time.monotonic() - began) / 60
+    add_all(took, minutes)
+    for name, each in sorted(took.items(), key=lambda item: -item[1]):
+        print(f"{each:5.1f} min  {name}")
+    if reports:
+        print(f"{minutes:5.1f} min  in all: {len(took)} made, {AT_ONCE} at a time, on {machine()}")
     write_index(FOLDER / "README.md")
     print("index: reports/README.md")
     return 0 if done else 1

@@ -9,6 +9,7 @@ from bamac.cli import root
 from benchmarks import report_list, reports
 from benchmarks.report_index import index_text
 from benchmarks.report_list import FOLDER, REPORTS, ROOT, Report
+from benchmarks.report_times import add_all, add_report, machine, read_times
 
 
 def test_every_report_has_a_command_that_exists_and_sources_that_are_there():
@@ -37,7 +38,32 @@ def test_the_index_has_a_row_for_each_and_says_what_is_not_made(monkeypatch):
     monkeypatch.setattr("benchmarks.report_index.REPORTS", (REPORTS[0], extra))
     text = index_text()
     assert "| [front-end.md](front-end.md) | time of features" in text
-    assert "| new.md | something new | `bamac demo` | not made yet |" in text
+    assert "| new.md | something new | `bamac demo` | not made yet | - |" in text
+
+
+def test_times_are_kept_and_stand_in_the_index(tmp_path, monkeypatch):
+    path = tmp_path / "minutes.json"
+    extra = Report("new", "new.md", "something new", ("bamac", "demo"), ("Makefile",))
+    monkeypatch.setattr("benchmarks.report_index.REPORTS", (extra,))
+    monkeypatch.setattr("benchmarks.report_times.REPORTS", (extra, REPORTS[0]))
+    monkeypatch.setattr("benchmarks.report_index.read_times", lambda: read_times(path))
+    assert "Minutes:" not in index_text()
+    add_report("new", 6.54, path)
+    add_report("old", 1, path)
+    add_all({"new": 6.54}, 7.0, path)
+    assert "| not made yet | 6.5 |" in index_text() and machine() in index_text()
+    assert "All in one run" not in index_text()
+    add_all({"new": 6.54, REPORTS[0].name: 2.0}, 7.6, path)
+    assert "**8 minutes**" in index_text()
+    path.write_text("{damaged")
+    assert read_times(path) == {"reports": {}, "all": None}
+
+
+def test_the_longest_are_begun_first():
+    tasks = [task["basename"] for task in reports._tasks(REPORTS)]
+    minutes = {report.name: report.minutes for report in REPORTS}
+    assert sorted(tasks) == sorted(minutes)
+    assert [minutes[name] for name in tasks] == sorted(minutes.values(), reverse=True)
 
 
 def _report(name, folder, code):
@@ -53,7 +79,9 @@ def test_a_failing_report_is_named_and_the_others_are_made(tmp_path, capfd):
     write = f"open(out, 'w').write('x'); open({str(log)!r}, 'a').write('x')"
     chosen = [_report("first", tmp_path, "raise SystemExit('it broke here')"),
               _report("second", tmp_path, write)]
-    assert not reports.run(chosen, database=tmp_path / "db")
+    took = {}
+    assert not reports.run(chosen, database=tmp_path / "db", on_made=took.__setitem__)
+    assert list(took) == ["second"] and 0 < took["second"] < 1
     printed = capfd.readouterr()
     assert "FAILED" in printed.out and "first" in printed.out
     assert "it broke here" in printed.out + printed.err
@@ -100,7 +128,7 @@ def test_reports_wait_for_those_that_they_read():
 
 def test_reports_that_need_the_data_set_are_left_out_without_it(monkeypatch, capsys):
     monkeypatch.setattr(reports, "_has_data", lambda: False)
-    monkeypatch.setattr(reports, "run", lambda chosen, force: pytest.fail(str(chosen)))
+    monkeypatch.setattr(reports, "run", lambda chosen, **_: pytest.fail(str(chosen)))
     monkeypatch.setattr(reports, "write_index", lambda path: None)
     assert reports.main(["--only", "data"]) == 0
     assert "left out: data (it needs the data set: bamac data)" in capsys.readouterr().out

