@@ -131,6 +131,21 @@ def test_pruned_weights_stay_zero(tmp_path):
     assert metadata["training"]["prune"] == 0.75 and network.int8
 
 
+def test_the_second_phase_is_the_same_in_a_run_of_its_own(tmp_path):
+    one = dataclasses.replace(CONFIG, fine_union_penalty=0.5)
+    training.train(one, tmp_path / "one")
+    training.train(CONFIG, tmp_path / "first")
+    start = str(tmp_path / "first" / "float.pt")
+    training.train(dataclasses.replace(CONFIG, union_penalty=0.5, start=start),
+                   tmp_path / "penalty")
+    training.train(dataclasses.replace(CONFIG, start=start), tmp_path / "none")
+    states = {run: load_network(tmp_path / run / "model.pt")[0].state_dict()
+              for run in ("one", "penalty", "none")}
+    same = {run: all(torch.equal(states["one"][name], value) for name, value in state.items())
+            for run, state in states.items()}
+    assert same == {"one": True, "penalty": True, "none": False}
+
+
 def test_a_start_of_other_activations_is_refused(tmp_path):
     training.train(CONFIG, tmp_path / "first")
     config = dataclasses.replace(CONFIG, variant="fp32",

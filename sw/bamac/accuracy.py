@@ -88,6 +88,8 @@ def row_title(config):
         parts.append(f"{config['batch']} clips per step")
     if config["union_penalty"]:
         parts.append(f"union penalty {config['union_penalty']:g}")
+    if config.get("fine_union_penalty") is not None:
+        parts.append(f"union penalty {config['fine_union_penalty']:g} in the second phase")
     if config["start_bias"] is not None:
         parts.append(f"start bias {config['start_bias']:g}")
     if config.get("colour"):

@@ -75,6 +75,7 @@ class TrainConfig:
     start_bias : start of batch norm's bias, which sets the density of ones; None for the default
     beta : width of the surrogate gradient
     union_penalty : weight of the mean 2x2 union density in the loss (see :mod:`bamac.density`)
+    fine_union_penalty : the same in the second phase; None for ``union_penalty``
     input_bits : bits of the input; below 8 the features are rounded
     weight_bits : bits of every convolution's weights, () for 8 everywhere
     colour : dB (standard deviation) of a smooth gain over frequency that every clip gets anew in
@@ -105,6 +106,7 @@ class TrainConfig:
     start_bias: float | None = None
     beta: float = 2.0
     union_penalty: float = 0.0
+    fine_union_penalty: float | None = None
     input_bits: int = 8
     weight_bits: tuple = ()
     colour: float = 0.0
@@ -152,6 +154,11 @@ class TrainConfig:
     @property
     def all_epochs(self):
         return self.first_epochs + self.fine_epochs
+
+    def penalty(self, fine):
+        """Weight of the union density in a phase."""
+        own = self.fine_union_penalty if fine else None
+        return self.union_penalty if own is None else own
 
     def decides(self):
         """The values that decide the result, without those that only say how it is computed."""
@@ -381,9 +388,10 @@ class _Run:
             maps = self.network.maps(x)
         # The head counts ones beyond 256, which bfloat16 cannot
         scores = self.network.score(maps[-1].float(), x.shape[2])
-        union = self.network.union(maps) if config.union_penalty else 0.0
         error = torch.nn.functional.mse_loss(scores[:, 0].float(), y)
-        return error, error + config.union_penalty * union, len(mine)
+        penalty = config.penalty(fine)
+        loss = error + penalty * self.network.union(maps) if penalty else error
+        return error, loss, len(mine)
 
     def one_epoch(self, tick):
         """Train one epoch; returns its line of the log. ``tick`` is called after every step."""
@@ -392,7 +400,9 @@ class _Run:
         fine = self.epoch >= config.first_epochs
         if self.epoch == config.first_epochs:
             self.begin_fine()
-        rng = np.random.default_rng([config.seed, self.epoch])
+        # The second phase has the same clips whether the first was in this run or in another.
+        within = self.epoch - config.first_epochs if fine else self.epoch
+        rng = np.random.default_rng([config.seed, within])
         order = rng.permutation(len(self.labels))
         self.network.train()
         total = 0.0

@@ -43,6 +43,8 @@ def _bits(_context, _option, text):
               help="Sharpness of the surrogate gradient. [default: 2]")
 @click.option("--union-penalty", type=click.FloatRange(min=0), default=None,
               help="Weight of the 2x2 union density in the loss. [default: 0]")
+@click.option("--fine-union-penalty", type=click.FloatRange(min=0), default=None,
+              help="The same in the epochs on whole clips. [default: as --union-penalty]")
 @click.option("--input-bits", type=click.IntRange(3, 8), default=None, help="[default: 8]")
 @click.option("--weight-bits", metavar="B,B,B,B", callback=_bits,
               help="Weight bits of each convolution. [default: 8 everywhere]")
