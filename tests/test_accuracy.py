@@ -134,8 +134,9 @@ def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
                       training_seconds=120)
         path.write_text(json.dumps(report))
         (tmp_path / name / "log.jsonl").write_text("\n".join(json.dumps(line) for line in (
-            {"phase": "float", "loss": 0.9}, {"phase": "float", "loss": 0.4},
-            {"phase": "fine", "loss": 0.2})) + "\n")
+            {"phase": "float", "loss": 0.81, "val": {"rmse": 1.0}},
+            {"phase": "float", "loss": 0.4, "val": {"rmse": seed * 0.7}},
+            {"phase": "fine", "loss": 0.2, "val": {"rmse": 9.0}})) + "\n")
 
     run("few", 3600, 8, 0.6)
     run("many-1", 7200, 8, 0.7)
@@ -147,6 +148,8 @@ def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
              p["loss"], p["minutes"]) for p in points] == [
         (3600, 8, 1, 0.6, 0.65, 0.4, 2.0), (7200, 8, 2, 0.75, 0.8, 0.4, 2.0),
         (7200, 16, 1, 0.85, 0.9, 0.4, 2.0)]
+    assert points[1]["train_rmse"] == [0.9, 0.6325]
+    assert points[1]["val_rmse"] == [1.0, 1.05]
     text = learning_curve.learning_curve([tmp_path], tmp_path / "out").read_text()
     assert "| BAM + W8 | 7,200 | 8 + 3 | 2 | 0.400 | 0.800 | 0.750 | 2 |" in text
     assert (tmp_path / "out" / "learning-curve.png").stat().st_size > 10_000

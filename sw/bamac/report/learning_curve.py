@@ -19,7 +19,8 @@ def curve_points(folders):
 
     Returns dicts: ``network`` (as in the accuracy table), ``clips``, ``epochs`` (first phase),
     ``fine_epochs``, ``seeds``, ``loss`` (mean squared error in the last epoch of the first phase),
-    ``val`` and ``test`` (PCC, means over the seeds), ``minutes`` of training. Runs that start from
+    ``val`` and ``test`` (PCC, means over the seeds), ``minutes`` of training, and for each epoch of
+    the first phase ``train_rmse`` (in that epoch, on crops) and ``val_rmse``. Runs that start from
     another run are left out.
 
     Raises
@@ -35,60 +36,61 @@ def curve_points(folders):
             continue
         lines = [json.loads(line) for line in
                  (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        loss = [line["loss"] for line in lines if line["phase"] == "float"][-1]
+        first = [line for line in lines if line["phase"] == "float"]
         key = row_title(config), config["clips"], config["epochs"], config["fine_epochs"]
         groups.setdefault(key, []).append((
-            loss, report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],
-            report["training_seconds"] / 60))
+            (first[-1]["loss"], report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],
+             report["training_seconds"] / 60),
+            [(line["loss"] ** 0.5, line["val"]["rmse"]) for line in first]))
     if not groups:
         raise AccuracyError(f"{' or '.join(map(str, folders))} must hold finished runs of "
                             f"`bamac train` in subfolders")
     points = []
     for (network, clips, epochs, fine), found in sorted(groups.items()):
-        loss, val, test, minutes = np.mean(found, axis=0).tolist()
+        loss, val, test, minutes = np.mean([ends for ends, _ in found], axis=0).tolist()
+        train_rmse, val_rmse = np.mean([way for _, way in found], axis=0).T.round(4).tolist()
         points.append({"network": network, "clips": clips, "epochs": epochs, "fine_epochs": fine,
                        "seeds": len(found), "loss": loss, "val": val, "test": test,
-                       "minutes": minutes})
+                       "minutes": minutes, "train_rmse": train_rmse, "val_rmse": val_rmse})
     return points
 
 
-def _panels(points):
-    """``(axis, title, curves)``: what is varied while the other is held, where anything is.
-
-    A curve is ``(network, points)``. By clips, the fewest epochs; by epochs, the most clips.
-    """
-    for varied, held, choose, text in (
-            ("clips", "epochs", min, "{:,} epochs on crops"),
-            ("epochs", "clips", max, "{:,} clips")):
-        value = choose(p[held] for p in points)
-        groups = {}
-        for point in points:
-            if point[held] == value:
-                groups.setdefault(point["network"], []).append(point)
-        curves = [(name, found) for name, found in groups.items()
-                  if len({p[varied] for p in found}) > 1]
-        if curves:
-            yield varied, text.format(value), curves
+def _curves(points):
+    """``(network, points)`` of those with several numbers of clips, with the fewest epochs."""
+    epochs = min(p["epochs"] for p in points)
+    groups = {}
+    for point in points:
+        if point["epochs"] == epochs:
+            groups.setdefault(point["network"], []).append(point)
+    several = [(name, found) for name, found in groups.items() if len(found) > 1]
+    return epochs, several or list(groups.items())
 
 
 def _plot(points, path):
-    panels = list(_panels(points))
-    labels = {"clips": "training clips of 5 s", "epochs": "epochs on crops"}
-    with figure(path, width=3.0 + 3.6 * max(1, len(panels)), height=4.2) as drawing:
-        axes = drawing.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0]
-        for axis, (varied, title, curves) in zip(axes, panels, strict=False):
-            for (network, found), colour in zip(curves, COLOURS, strict=False):
-                for split, style in (("test", "-"), ("val", "--")):
-                    axis.plot([p[varied] for p in found], [p[split] for p in found], "o" + style,
-                              color=colour, label=f"{network}, {split}", markersize=5)
-            ticks = sorted({p[varied] for _, found in curves for p in found})
-            axis.set(xscale="log" if varied == "clips" else "linear", xlabel=labels[varied],
-                     title=title)
-            axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-            axis.minorticks_off()
+    epochs, curves = _curves(points)
+    with figure(path, width=10.5, height=4.4) as drawing:
+        by_clips, by_epoch = drawing.subplots(1, 2)
+        for (network, found), colour in zip(curves, COLOURS, strict=False):
+            for split, name, style in (("test", "test", "-"), ("val", "validation", "--")):
+                by_clips.plot([p["clips"] for p in found], [p[split] for p in found], "o" + style,
+                              color=colour, label=f"{network}, {name}", markersize=5)
+            most = found[-1]
+            at = range(1, len(most["val_rmse"]) + 1)
+            for values, name, style in (("val_rmse", "validation", "--"),
+                                        ("train_rmse", "training", ":")):
+                by_epoch.plot(at, most[values], "o" + style, color=colour, markersize=5,
+                              label=f"{network}, {name}")
+        ticks = sorted({p["clips"] for _, found in curves for p in found})
+        by_clips.set(xscale="log", xlabel="training clips of 5 s", ylabel="PCC to PESQ",
+                     title=f"{epochs} epochs on crops")
+        by_clips.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        by_clips.minorticks_off()
+        by_epoch.set(xlabel="epoch on crops", ylabel="RMSE (PESQ)",
+                     title=f"{max(p['clips'] for _, found in curves for p in found):,} clips")
+        by_epoch.xaxis.get_major_locator().set_params(integer=True)
+        for axis in (by_clips, by_epoch):
             axis.grid()
             axis.legend(fontsize=9)
-        axes[0].set_ylabel("PCC to PESQ")
 
 
 def learning_curve(folders, out):
@@ -102,7 +104,9 @@ def learning_curve(folders, out):
              "(on crops + on whole clips), on the same validation and test clips; loss is the mean "
              "squared error in the last epoch on crops. Means over the seeds. Made by "
              "`bamac evaluate --curve RUNS ...`.", "",
-             "![PCC against clips and epochs](learning-curve.png)", "",
+             "![PCC against clips, RMSE by epoch](learning-curve.png)", "",
+             "Right: the error on the clips that the network learns from, and on validation clips, "
+             "whose talkers it never meets.", "",
              "| network | clips | epochs | seeds | training loss | validation PCC | test PCC | "
              "training (min) |", "|---" * 8 + "|"]
     for p in points:
