@@ -27,7 +27,7 @@ START_CYCLES = WALK_WORDS + 1   # until its walk starts: the words that it needs
 # Until the place of the layer's next job is saved and the search for the next job begins: so late
 # that Counters have booked the job before, whatever is found at once.
 SAVE_CYCLES = 18
-LOOK_CYCLES = 3  # for each layer looked at
+LOOK_CYCLES = 4  # for each layer looked at
 HEADER_ENTRY = 15  # the layer before the first, modulo 16
 
 # The cycle of the choice is the first behind the walk before. The last bits of that are written
@@ -364,13 +364,19 @@ class Scheduler(wiring.Component):
             m.d.comb += [write.en.eq(1), write.addr.eq(self.current), write.data.none.eq(1)]
 
         seen = Signal(layout)
+        fits, lowest = Signal(), Signal()
         found, searched = Signal(), Signal()
         with m.If(candidate == 0):
             m.d.sync += [seen.missing.eq(self.missing), seen.none.eq(self.idle_input | closing)]
         with m.Else():
             m.d.sync += seen.eq(read.data)
-        m.d.comb += found.eq(~seen.none & ((seen.missing <= ahead) | seen.missing[-1]
-                                           | (seen.missing == 0)))
+        m.d.comb += [
+            fits.eq(~seen.none & ((seen.missing <= ahead) | seen.missing[-1]
+                                  | (seen.missing == 0))),
+            lowest.eq(candidate == 0),
+        ]
+        # Much hangs on the choice, so it begins at registers.
+        m.d.sync += found.eq(fits)
         with m.FSM() as fsm:
             with m.State("OFF"):
                 with m.If(save | restart):
@@ -378,10 +384,13 @@ class Scheduler(wiring.Component):
             with m.State("LOOK"):
                 m.next = "FETCH"
             with m.State("FETCH"):
+                m.next = "COMPARE"
+            with m.State("COMPARE"):
+                m.d.sync += searched.eq(fits | lowest)
                 m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.comb += searched.eq(found | (candidate == 0))
                 with m.If(end):
+                    m.d.sync += searched.eq(0)
                     m.next = "OFF"
                 with m.Elif(~searched):
                     m.d.sync += candidate.eq(candidate - 1)

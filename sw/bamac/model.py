@@ -287,7 +287,7 @@ class _FrameArrivals:
     def arrival(self, rows):
         """First cycle in which ``rows`` rows of the clip are seen to have arrived."""
         self._receive(rows)
-        return self._ends[rows - 1] + 2
+        return self._ends[rows - 1] + 3
 
     def release(self, rows, *, at, last):
         """The first layer's job that ends in cycle ``at`` gives back ``rows`` rows."""
