@@ -31,12 +31,10 @@ async def send(ctx, dut, value, *, last):
     ctx.set(dut.i.payload, {"value": value & 0xFF, "last": int(last)})
     ctx.set(dut.i.valid, 1)
     assert ctx.get(dut.i.ready)
-    result = (ctx.get(dut.write_en), ctx.get(dut.write_addr), ctx.get(dut.write_data),
-              (ctx.get(dut.error_short), ctx.get(dut.error_long), ctx.get(dut.error_range)))
+    errors = ctx.get(dut.error_short), ctx.get(dut.error_long), ctx.get(dut.error_range)
     await ctx.tick()
     ctx.set(dut.i.valid, 0)
-    assert ctx.get(dut.write_en) == 0
-    return result
+    return ctx.get(dut.write_en), ctx.get(dut.write_addr), ctx.get(dut.write_data), errors
 
 
 async def release(ctx, dut, rows, finish=0):
@@ -73,6 +71,8 @@ def test_values_go_round_the_ring(tile, cols):
                 assert errors == (0, 0, 0)
         assert ctx.get(dut.missing) == -2
         assert not ctx.get(dut.i.ready), "the clip is complete"
+        await ctx.tick()
+        assert ctx.get(dut.write_en) == 0
     simulate(testbench, tile, rows_last=rows - 1, rows_needed=rows - 2,
              cols_last=cols - 1, ring_base=base, ring_end=base + (slots - 1) * pitch,
              pitch=pitch, credit=100, offset=128)

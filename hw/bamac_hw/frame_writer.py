@@ -37,7 +37,7 @@ class FrameWriter(wiring.Component):
     missing : rows of the current clip that the first layer needs and that are not complete
         (negative: there are more)
     idle : the first layer has finished with the clip
-    write_en, write_addr, write_data : input buffer
+    write_en, write_addr, write_data : input buffer, a cycle behind the value's transfer
     error_short, error_long, error_range : a frame ended early, or late; a value has too many bits
     """
 
@@ -84,29 +84,29 @@ class FrameWriter(wiring.Component):
             self.i.ready.eq(started & ~complete & ((held != header.credit) | finished)),
         ]
 
+        # The banks are far from each other, and read long after a row is complete.
         value = Signal(8)
         m.d.comb += value.eq(self.i.payload.value + header.offset)
-        m.d.comb += self.write_addr.eq(slot + group)
+        m.d.sync += [self.write_addr.eq(slot + group), self.write_en.eq(0)]
         if g.walk == "event":
             given = self.i.payload.value
             negative = Signal()
-            m.d.comb += [negative.eq((header.offset != 0) & given[-1]),
-                         self.write_data.eq(Cat(Mux(negative, -given, given)[:8], negative))]
+            m.d.comb += negative.eq((header.offset != 0) & given[-1])
+            m.d.sync += self.write_data.eq(Cat(Mux(negative, -given, given)[:8], negative))
         else:
-            m.d.comb += self.write_data.eq(value)
+            m.d.sync += self.write_data.eq(value)
 
         row_done = Signal()
         with m.If(self.i.valid & self.i.ready):
             bank = Signal(range(g.pixels))
             m.d.comb += [
                 bank.eq(row_low * g.tile_cols + col_low),
-                self.write_en.eq(1 << bank),
                 self.error_short.eq(self.i.payload.last & ~last_col),
                 self.error_long.eq(last_col & ~self.i.payload.last),
                 self.error_range.eq((value & header.high_mask).any()),
                 row_done.eq(last_col),
             ]
-            m.d.sync += col.eq(col + 1)
+            m.d.sync += [self.write_en.eq(1 << bank), col.eq(col + 1)]
             with m.If(col_low == g.tile_cols - 1):
                 m.d.sync += [col_low.eq(0), group.eq(group + 1)]
             with m.Else():
