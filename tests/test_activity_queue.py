@@ -45,6 +45,7 @@ def test_words_come_out_in_order_with_their_events(tile, channels, streams):
                             tile_end=ctx.get(dut.head_tag.tile_end)) == tag
                 assert [ctx.get(head) for head in dut.head_words] == words
                 assert ctx.get(dut.head_events) == reduce(or_, words).bit_count()
+                assert ctx.get(dut.head_skip) == (not any(words) and not tag["tile_end"])
             full += len(inside) == depth
             push = len(inside) < depth and rng.random() < 0.7
             pop = valid and rng.random() < (0.2 if cycle < 300 else 0.9)

@@ -51,6 +51,7 @@ class ActivityQueue(wiring.Component):
     push, tag, words : put a word of each pixel of the stream in
     valid : there is a head
     head_tag, head_words, head_events : the head
+    head_skip : it has no event and ends no tile
     pop : take it out
     """
 
@@ -67,6 +68,7 @@ class ActivityQueue(wiring.Component):
             "head_tag": Out(tag_layout(geometry)),
             "head_words": Out(g.word_bits).array(g.stream_pixels),
             "head_events": Out(range(g.word_bits + 1)),
+            "head_skip": Out(1),
             "pop": In(1),
         })
 
@@ -77,8 +79,9 @@ class ActivityQueue(wiring.Component):
         content = data.StructLayout({
             "tag": tag_layout(g), "words": data.ArrayLayout(g.word_bits, g.stream_pixels)})
         m.submodules.store = store = Memory(shape=content, depth=depth, init=[])
-        m.submodules.counts = counts = Memory(
-            shape=range(g.word_bits + 1), depth=depth, init=[])
+        # What is found beside the count costs no more memory, and is early at the head.
+        counted = data.StructLayout({"events": range(g.word_bits + 1), "skip": 1})
+        m.submodules.counts = counts = Memory(shape=counted, depth=depth, init=[])
         store_write, store_read = store.write_port(), store.read_port(domain="comb")
         count_write, count_read = counts.write_port(), counts.read_port(domain="comb")
 
@@ -100,25 +103,29 @@ class ActivityQueue(wiring.Component):
             part = Signal(3, name=f"ones_{low}")
             m.d.sync += part.eq(_sum(list(union[low:low + 4])))
             parts.append(part)
-        counting = Signal()
+        counting, ends_tile = Signal(), Signal()
         count_in = Signal(range(depth))
-        m.d.sync += counting.eq(self.push)
+        m.d.sync += [counting.eq(self.push), ends_tile.eq(self.tag.tile_end)]
         with m.If(counting):
             m.d.sync += count_in.eq(count_in + 1)
         m.d.comb += [count_write.en.eq(counting), count_write.addr.eq(count_in),
-                     count_write.data.eq(_sum(parts))]
+                     count_write.data.events.eq(_sum(parts)),
+                     count_write.data.skip.eq(~ends_tile & ~Cat(parts).any())]
 
         level = Signal(range(depth + 1))
-        m.d.sync += level.eq(level + counting - self.pop)
+        valid = Signal()  # level != 0
+        m.d.sync += [level.eq(level + counting - self.pop),
+                     valid.eq(counting | Mux(self.pop, level != 1, valid))]
         first = Signal(range(depth))
         with m.If(self.pop):
             m.d.sync += first.eq(first + 1)
         m.d.comb += [
-            self.valid.eq(level != 0),
+            self.valid.eq(valid),
             store_read.addr.eq(first), count_read.addr.eq(first),
             self.head_tag.eq(store_read.data.tag),
             *(self.head_words[q].eq(store_read.data.words[q]) for q in range(g.stream_pixels)),
-            self.head_events.eq(count_read.data),
+            self.head_events.eq(count_read.data.events),
+            self.head_skip.eq(count_read.data.skip),
         ]
         return m
 

@@ -131,23 +131,29 @@ class EventWalker(wiring.Component):
         g, layer = self._geometry, self.layer
         m.submodules.windows = windows = WindowWalk(g)
 
-        active = Signal()
-        rooms = [Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH, name=f"room_{stream}")
-                 for stream in range(g.streams)]
-        complete = Signal()
+        # Much hangs on the load of a window, so that is a register.
+        active, load = Signal(), Signal()
+        tag = Signal(tag_layout(g))
+        complete, goes_on = Signal(), Signal()
+        frees = []
+        for stream, queue in enumerate(queues):
+            room = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH, name=f"room_{stream}")
+            free = Signal(name=f"free_{stream}")  # there is room in the next cycle
+            m.d.comb += free.eq(queue.pop | Mux(complete, room != 1, room != 0))
+            m.d.sync += room.eq(room - complete + queue.pop)
+            frees.append(free)
+        m.d.sync += [active.eq(self.start | goes_on),
+                     load.eq(self.start | reduce(and_, frees, goes_on))]
         m.d.comb += [
             windows.layer.eq(layer), windows.slot.eq(self.slot),
             windows.above.eq(self.above), windows.ahead.eq(self.ahead),
             windows.prepare.eq(self.prepare),
             windows.begin.eq(self.start), windows.advance.eq(self.load),
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
-            self.load.eq(reduce(and_, (room != 0 for room in rooms), active)),
-            complete.eq(self.load & windows.last_phase),
+            self.load.eq(load), complete.eq(load & windows.last_phase),
+            goes_on.eq(active & ~(complete & tag.tile_end & tag.pass_end & tag.job_end)),
         ]
-        m.d.sync += [room.eq(room - complete + queue.pop)
-                     for room, queue in zip(rooms, queues, strict=True)]
 
-        tag = Signal(tag_layout(g))
         row = Signal(g.row_bits)
         pass_row = Signal(g.row_bits)  # of the pass's first word
         first_row = Signal(g.row_bits)
@@ -165,15 +171,13 @@ class EventWalker(wiring.Component):
             tag.job_end.eq(windows.last_pass),
         ]
         with m.If(self.start):
-            m.d.sync += [active.eq(1), row.eq(first_row), pass_row.eq(first_row)]
+            m.d.sync += [row.eq(first_row), pass_row.eq(first_row)]
         with m.Elif(complete):
             m.d.sync += row.eq(next_row)
             with m.If(tag.tile_end):
                 m.d.sync += row.eq(pass_row)
                 with m.If(tag.pass_end):
                     m.d.sync += [row.eq(next_pass_row), pass_row.eq(next_pass_row)]
-                    with m.If(tag.job_end):
-                        m.d.sync += active.eq(0)
 
         m.d.comb += word_rows.eq(1 + self._last_row(
             Mux(windows.last_word, layer.end_bits_last, layer.word_bits_last)))
@@ -213,7 +217,11 @@ class EventWalker(wiring.Component):
         """Take words out of the queues and offer their events, one of each queue per cycle."""
         g, layer, step = self._geometry, self.layer, self.step
         steps = [step, *self.more_steps]
-        scans = [event_scan(m, g, layer, queue, one, stream=stream)
+        # The states SCAN and COLLECT, and a tile's last cycle in either: registers, and few levels
+        # of logic behind them, as the word that is next taken out of a queue hangs on these.
+        scanning, reads_out, closes = Signal(), Signal(), Signal()
+        scans = [event_scan(m, g, layer, queue, one, scanning=scanning, closes=closes,
+                            stream=stream)
                  for stream, (queue, one) in enumerate(zip(queues, steps, strict=True))]
         tag = scans[0].tag  # at a tile's end, that of all
 
@@ -221,19 +229,21 @@ class EventWalker(wiring.Component):
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
         is_global = Signal()
         some, lacking = Signal(), Signal()
+        # A register: known long before a tile ends.
+        m.d.sync += is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM))
         m.d.comb += [
-            is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
             some.eq(reduce(or_, (scan.some for scan in scans))),
             lacking.eq(reduce(or_, (~scan.held for scan in scans))),
+            closes.eq((scanning | reads_out) & ~some & ~lacking & ~Mux(
+                reads_out, self.collector_busy,
+                scans[0].is_vector | (is_global & self.collector_busy))),
         ]
 
         def next_tile():
             """Leave a tile that has ended: on to the next tile, pass, or out."""
-            for scan in scans:
-                scan.leave()
             with m.If(tag.pass_end):
                 # The next pass's rows lie behind the last word's.
-                m.d.sync += [count.eq(0), start_row.eq(
+                m.d.sync += [scanning.eq(0), reads_out.eq(0), count.eq(0), start_row.eq(
                     tag.row + 1 + self._last_row(layer.end_bits_last))]
                 m.next = "BYTES"
                 with m.If(tag.job_end):
@@ -256,34 +266,30 @@ class EventWalker(wiring.Component):
 
             with m.State("START"):
                 m.d.comb += [step.start.eq(1), self.tiling.eq(1)]
-                m.d.sync += count.eq(0)
+                m.d.sync += [count.eq(0), scanning.eq(1)]
                 m.next = "SCAN"
 
             with m.State("SCAN"):
-                with m.If(some):
-                    for scan in scans:
-                        scan.offer()
-                with m.Elif(lacking):
-                    m.d.comb += self.fetching.eq(1)
-                with m.Elif(layer.source == Source.VECTOR):
-                    m.d.comb += self.collecting.eq(1)
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == LANE_STAGE - 1):
-                        m.d.comb += self.collector_start.eq(1)
-                        m.next = "COLLECT"
-                with m.Elif(is_global & self.collector_busy):
-                    m.d.comb += self.collecting.eq(1)
-                with m.Else():
+                with m.If(closes):
                     # The sums are read while the next tile's start values take their place.
                     m.d.comb += [step.capture.eq(1), step.start.eq(~tag.pass_end),
                                  step.pass_.eq(tag.pass_end), self.tiling.eq(1)]
                     next_tile()
+                with m.Elif(~some & lacking):
+                    m.d.comb += self.fetching.eq(1)
+                with m.Elif(~some):
+                    # For the lanes and to be read out, or for the collector.
+                    m.d.comb += self.collecting.eq(1)
+                with m.If(~some & ~lacking & scans[0].is_vector):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == LANE_STAGE - 1):
+                        m.d.comb += self.collector_start.eq(1)
+                        m.d.sync += [scanning.eq(0), reads_out.eq(1)]
+                        m.next = "COLLECT"
 
             with m.State("COLLECT"):
-                with m.If(self.collector_busy):
-                    m.d.comb += self.collecting.eq(1)
-                with m.Else():
-                    m.d.comb += self.tiling.eq(1)
+                m.d.comb += [self.collecting.eq(~closes), self.tiling.eq(closes)]
+                with m.If(closes):
                     next_tile()
 
         self._send(m, scans[0], self.weight_row, start=(step.byte, start_row, count))

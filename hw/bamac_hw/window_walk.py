@@ -145,12 +145,16 @@ class WindowWalk(wiring.Component):
         end_phase, end_word, end_tap, end_row, end_tile, leave, restart, first_tile = (
             Signal(name=name) for name in ("end_phase", "end_word", "end_tap", "end_row",
                                            "end_tile", "leave", "restart", "first_tile"))
+        # ``advance`` comes late, so what is known before is brought together first.
+        row_over, tile_over = Signal(), Signal()
         m.d.comb += [
+            row_over.eq(last_word & last_col), tile_over.eq(row_over & last_row),
             end_phase.eq(self.advance & ~self.last_phase),
             end_word.eq(self.advance & self.last_phase),
-            end_tap.eq(end_word & last_word), end_row.eq(end_tap & last_col),
-            end_tile.eq(end_row & last_row), leave.eq(end_tile & ~self.again),
-            restart.eq(self.begin | end_tile), first_tile.eq(self.begin | (leave & last_tile)),
+            end_tap.eq(end_word & last_word), end_row.eq(end_word & row_over),
+            end_tile.eq(end_word & tile_over), leave.eq(end_word & (tile_over & ~self.again)),
+            restart.eq(self.begin | end_tile),
+            first_tile.eq(self.begin | (end_word & (tile_over & ~self.again & last_tile))),
         ]
 
         with m.If(end_phase):
