@@ -108,10 +108,10 @@ def shapes(network, frames):
 def area(network, frames):
     """Lines of the table of LUTs, from Yosys and, for the cycles, the model."""
     lines = ["", f"LUTs (LUT4, two for each CCU2C, four for each 16 x 4 bit memory) of the whole "
-             f"accelerator, mapped for {TARGET} without DSP, and cycles per clip, means. The "
-             f"network's MACs are those of its binary planes, padding included; an effective MAC "
-             f"is one of them, skipped or not. Weights are bytes read from their store, through "
-             f"one port or, with 2 streams, two.", "",
+             f"accelerator with the program in its memories, mapped for {TARGET} without DSP, and "
+             f"cycles per clip, means. The network's MACs are those of its binary planes, padding "
+             f"included; an effective MAC is one of them, skipped or not. Weights are bytes read "
+             f"from their store, through one port or, with 2 streams, two.", "",
              "| array | lanes | LUTs | block RAMs | LUTs per MAC and cycle at most | cycles | "
              "of these, a lane adds | weights read, `small` = 1 | effective MACs per cycle | LUTs "
              "per effective MAC and cycle | LUTs x cycles, `small` = 1 |", "|---" * 11 + "|"]
@@ -124,7 +124,7 @@ def area(network, frames):
                         for clip in counted])
         read = access_bytes(geometry)["weights"] * np.mean(
             [total(clip["layers"], "weight_reads") for clip in counted])
-        made = mapped(geometry, TARGET)
+        made = mapped(geometry, TARGET, program=program)
         luts = made["lut"]
         if base is None:
             macs = total(counted[0]["layers"], "cycles_compute") * geometry.lanes

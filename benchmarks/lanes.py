@@ -78,7 +78,7 @@ def accelerators(cache):
         frames = [pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)[0]
                   for clip in pipeline.demo_clips()]
         cycles = [predict(program, network, window)["cycles"] for clip in frames for window in clip]
-        resources = fpga_mapped(geometry, TARGET, cache=cache)
+        resources = fpga_mapped(geometry, TARGET, program=program, cache=cache)
         found[name] = {
             "network": network.name, "bits": network.input.bits, "resources": resources,
             "cycles": sum(cycles) / len(cycles),
@@ -116,9 +116,10 @@ def report(rows, whole):
         f"Made by `python -m benchmarks.lanes` on {date.today()}: mapped by Yosys for {TARGET}, "
         "where a carry cell counts as two LUTs; nothing placed.", "",
         "## LUTs at equal network throughput", "",
-        "Whole accelerators with 128 lanes of each kind, host side, counters and head included, on "
-        "the paper's network. Cycles are for a clip of 5 s, means over the shipped clips. LUTs x "
-        "cycles is what it costs to score clips at a given rate and clock.", "",
+        "Whole accelerators with 128 lanes of each kind, host side, counters and head included, "
+        "the program in their memories, on the paper's network. Cycles are for a clip of 5 s, "
+        "means over the shipped clips. LUTs x cycles is what it costs to score clips at a given "
+        "rate and clock.", "",
         "| array | network | LUTs | flip-flops | block RAMs | DSPs | activation memory | cycles | "
         "LUTs x cycles, `small` = 1 |", "|---|---|---|---|---|---|---|---|---|"]
     cost = {name: about["resources"]["lut"] * about["cycles"] for name, about in whole.items()}

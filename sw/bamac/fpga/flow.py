@@ -149,10 +149,10 @@ def spread(fmax):
             "lowest": ranked[0], "highest": ranked[-1]}
 
 
-def mapped(geometry, target, *, cache=None):
+def mapped(geometry, target, *, program=None, cache=None):
     """Resources of an accelerator after mapping, by kind; nothing is placed.
 
-    Parameters are those of :func:`implement`. The memories have no initial contents.
+    Parameters are those of :func:`implement`.
 
     Raises
     ------
@@ -160,7 +160,8 @@ def mapped(geometry, target, *, cache=None):
         If the tool fails.
     """
     target = Target.named(target) if isinstance(target, str) else target
-    verilog = verilog_text(geometry, None, family=_family(target))
+    baked = program if target.family != "ice40" else None
+    verilog = verilog_text(geometry, baked, family=_family(target))
     _, synthesis = _synthesise(verilog, TOP, target, cache or Cache(), lambda what, stage: None)
     return synthesis["total"]
 
