@@ -155,6 +155,13 @@ def test_int8_lanes_run_the_twin_of_the_same_shape():
         compiled(twin, None, small)
 
 
+def test_results_of_one_array_are_not_those_of_another():
+    twin = paper_network(values=True).network
+    keys = {samples.program_key(compile_network(twin, Geometry.preset(name)))
+            for name in ("small_int8", "small_dsp")}
+    assert len(keys) == 2
+
+
 def test_modules_add_up():
     groups = by_instance(MODULES)
     assert groups["walker"] == {"lut": 100, "ff": 11} and groups["(top)"] == {"lut": 5}

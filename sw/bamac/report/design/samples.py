@@ -22,12 +22,12 @@ def results_cache():
 
 
 def program_key(program):
-    """Digest of a program's contents and of the gateware that runs it."""
+    """Digest of a program's contents, of its array, and of the gateware that runs it."""
     from bamac_sim.build import gateware_digest
 
     images = [hashlib.sha256(array.tobytes()).hexdigest()
               for array in (program.descriptors, program.weights)]
-    return Cache.key(program.manifest, images, gateware_digest())
+    return Cache.key(program.manifest, program.geometry.digest(), images, gateware_digest())
 
 
 def results(program, network, clips, say):
