@@ -102,7 +102,7 @@ class DenseWalker(wiring.Component):
         first_bit = Signal(init=1)
         last_bit = Signal()
         end_is_first, word_is_first, later_is_last = Signal(), Signal(), Signal()
-        is_global = Signal()
+        is_global, collects = Signal(), Signal()
         is_line = Signal()
         bits_last = Signal(6)
         pair = g.lane == "pair"
@@ -110,7 +110,6 @@ class DenseWalker(wiring.Component):
             bits_last.eq(Mux(windows.last_word, layer.end_bits_last, layer.word_bits_last)),
             last_bit.eq(Mux(first_bit, Mux(windows.last_word, end_is_first, word_is_first),
                             later_is_last)),
-            is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
             is_line.eq(layer.source == Source.LINE),
         ]
         def steps_last(bits_last):
@@ -119,6 +118,8 @@ class DenseWalker(wiring.Component):
 
         one_step = ~is_line if pair else C(0)
         m.d.sync += [
+            is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
+            collects.eq(layer.emit == Emit.RAW if g.values else layer.source == Source.VECTOR),
             end_is_first.eq(one_step | (steps_last(layer.end_bits_last) == 0)),
             word_is_first.eq(one_step | (steps_last(layer.word_bits_last) == 0)),
         ]
@@ -202,7 +203,6 @@ class DenseWalker(wiring.Component):
                             m.next = "START"
 
             with m.State("END"):
-                collects = layer.emit == Emit.RAW if g.values else layer.source == Source.VECTOR
                 with m.If(collects):
                     m.d.comb += self.collecting.eq(1)
                     m.d.sync += count.eq(count + 1)

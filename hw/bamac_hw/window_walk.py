@@ -133,8 +133,11 @@ class WindowWalk(wiring.Component):
             window.phase_col.eq(phase_col),
         ]
 
-        last_phase_row = layer.stride2 if g.tile_rows > 1 else C(0)
-        last_phase_col = layer.stride2 if g.tile_cols > 1 else C(0)
+        # Constant in a job.
+        strides = Signal()
+        m.d.sync += strides.eq(layer.stride2)
+        last_phase_row = strides if g.tile_rows > 1 else C(0)
+        last_phase_col = strides if g.tile_cols > 1 else C(0)
         m.d.comb += [
             self.last_phase.eq((phase_row == last_phase_row) & (phase_col == last_phase_col)),
             self.last_word.eq(last_word), self.last_tap.eq(last_col & last_row),
@@ -142,19 +145,19 @@ class WindowWalk(wiring.Component):
         ]
 
         # What an advance ends: a phase, a word, a tap, a kernel row, a tile or its repetition.
-        end_phase, end_word, end_tap, end_row, end_tile, leave, restart, first_tile = (
+        end_phase, end_word, end_tap, end_row, end_tile, leave, restart = (
             Signal(name=name) for name in ("end_phase", "end_word", "end_tap", "end_row",
-                                           "end_tile", "leave", "restart", "first_tile"))
-        # ``advance`` comes late, so what is known before is brought together first.
-        row_over, tile_over = Signal(), Signal()
+                                           "end_tile", "leave", "restart"))
+        # ``advance`` comes late: it only says when, and what comes next is known before.
+        row_over, tile_over, tile_left, to_first = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             row_over.eq(last_word & last_col), tile_over.eq(row_over & last_row),
+            tile_left.eq(tile_over & ~self.again), to_first.eq(self.begin | last_tile),
             end_phase.eq(self.advance & ~self.last_phase),
             end_word.eq(self.advance & self.last_phase),
             end_tap.eq(end_word & last_word), end_row.eq(end_word & row_over),
-            end_tile.eq(end_word & tile_over), leave.eq(end_word & (tile_over & ~self.again)),
+            end_tile.eq(end_word & tile_over), leave.eq(end_word & tile_left),
             restart.eq(self.begin | end_tile),
-            first_tile.eq(self.begin | (end_word & (tile_over & ~self.again & last_tile))),
         ]
 
         with m.If(end_phase):
@@ -188,29 +191,31 @@ class WindowWalk(wiring.Component):
         with m.If(end_tile):
             m.d.sync += [to.eq(value) for to, value in zip(slots, job_slots, strict=True)]
 
-        with m.If(leave):
-            m.d.sync += [tile.eq(tile + 1), self.first_tile.eq(0)]
-            with m.If(last_tile):
-                m.d.sync += passes.eq(passes + 1)
-        with m.If(first_tile):
-            m.d.sync += [tile.eq(0), self.first_tile.eq(1)]
+        with m.If(self.begin | leave):
+            m.d.sync += [tile.eq(Mux(to_first, 0, tile + 1)), self.first_tile.eq(to_first)]
+        with m.If(leave & last_tile):
+            m.d.sync += passes.eq(passes + 1)
         with m.If(self.begin):
             m.d.sync += passes.eq(0)
 
-        # On by one, or back to the first group of the column and so to the next column.
-        stepped, new_group = Signal(address), Signal(address)
+        # On by one, or back to the first group of the column and so to the next column, or on to
+        # the next tile.
+        stepped, new_group, next_group = (Signal(address, name=name) for name in (
+            "stepped", "new_group", "next_group"))
         m.d.comb += [
             stepped.eq(group_addr - Mux(last_word & (col_low != g.tile_cols - 1),
                                         layer.groups_last, C(-1, address))),
-            new_group.eq(Mux(first_tile, layer.group_start, tile_group + stride_groups)),
+            new_group.eq(Mux(to_first, layer.group_start, tile_group + stride_groups)),
+            next_group.eq(Mux(self.begin | tile_left, new_group,
+                              Mux(row_over, tile_group, stepped))),
         ]
-        with m.If(end_word):
-            m.d.sync += group_addr.eq(Mux(last_word & last_col, tile_group, stepped))
+        with m.If(self.begin | end_word):
+            m.d.sync += group_addr.eq(next_group)
         with m.If(self.begin | leave):
-            m.d.sync += [group_addr.eq(new_group), tile_group.eq(new_group)]
+            m.d.sync += tile_group.eq(new_group)
 
         self._find_rows(m, phase_row, begin=restart, step=end_row)
-        self._find_columns(m, phase_col, tap_col, first_tile=first_tile, next_tile=leave)
+        self._find_columns(m, phase_col, tap_col, begin=self.begin | leave, to_first=to_first)
         return m
 
     # Which rows and columns of the window lie in the map. A window is at most 15 rows and columns
@@ -241,17 +246,18 @@ class WindowWalk(wiring.Component):
             Mux(phase, more(left, g.tile_rows + k + 1) & ~more(padding, g.tile_rows + k + 1),
                 more(left, k + 1) & ~more(padding, k + 1)) for k in range(g.tile_rows)))
 
-    def _find_columns(self, m, phase, tap, *, first_tile, next_tile):
+    def _find_columns(self, m, phase, tap, *, begin, to_first):
         """Columns, from each tile's distances."""
         g, layer, window = self._geometry, self.layer, self.window
         left = Signal(3)        # columns of padding left of the tile's first column
         to_last = Signal(signed(g.column_bits + 2))
         columns = Mux(layer.stride2, 2 * g.tile_cols, g.tile_cols)
-        with m.If(first_tile):
-            m.d.sync += [left.eq(layer.padding_left), to_last.eq(layer.col_to_last)]
-        with m.Elif(next_tile):
-            m.d.sync += [left.eq(Mux(left > columns, left - columns, 0)),
-                         to_last.eq(to_last - columns)]
+        with m.If(begin):
+            m.d.sync += [
+                left.eq(Mux(to_first, layer.padding_left,
+                            Mux(left > columns, left - columns, 0))),
+                to_last.eq(Mux(to_first, layer.col_to_last, to_last - columns)),
+            ]
         offset = tap + Mux(phase, g.tile_cols, 0)
         near = Mux(to_last[4:-1].any(), 15, to_last[:4])
         m.d.comb += window.cols_in.eq(
