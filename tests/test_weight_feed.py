@@ -9,16 +9,17 @@ from bamac_hw.geometry import Geometry
 from bamac_hw.weight_feed import WeightFeed
 
 CHANNELS = 8
-# Steps of two passes with two tiles each, as the walker makes them: two taps of three planes.
-TAP = [{"load": 1, "compute": 1, "row": 1}, {"shift": 1, "compute": 1}, {"shift": 1, "compute": 1}]
 
 
-def steps_of(start_bytes, passes=2, tiles=2, taps=2):
+def steps_of(start_bytes, planes, passes=2, tiles=2, taps=2):
+    """Steps of two passes with two tiles each, as the walker makes them, with a fetch per tap."""
+    tap = [{"load": 1}, {"load": 1, "compute": 1, "row": 1},
+           *[{"shift": 1, "compute": 1}] * (planes - 1)]
     steps = []
     for _ in range(passes):
         steps += [{"byte": 1}] * start_bytes
         for tile in range(tiles):
-            steps += [{"start": 1, "pass_": int(tile == 0)}, *(TAP * taps),
+            steps += [{"start": 1, "pass_": int(tile == 0)}, *(tap * taps),
                       {"clear": 1, "capture": 1}]
     return steps
 
@@ -34,27 +35,32 @@ async def load(ctx, dut, raw, rng):
     ctx.set(dut.write_en, 0)
 
 
-def expected_operands(starts, weights):
-    """The operands of the steps above that matter, by hand."""
+def expected_operands(starts, weights, planes):
+    """What the lanes add in the steps above, by hand."""
     for number in range(2):
         for _ in range(2):
             yield starts[number]
             for tap in range(2):
-                for plane in range(3):
+                for plane in range(planes):
                     yield weights[number][tap] << plane
 
 
 @pytest.mark.parametrize("acc_bits", [16, 20, 24, 32])
-@pytest.mark.parametrize("loaded, family", [(False, None), (True, None), (False, "ice40")])
-def test_operands(acc_bits, loaded, family):
-    """Whether the rows come from the init or were loaded in words, every operand is right."""
+@pytest.mark.parametrize("loaded, family, planes", [
+    (False, None, 3), (True, None, 16), (False, "ecp5", 3), (True, "ecp5", 16),
+    (False, "ice40", 16)])
+def test_operands(acc_bits, loaded, family, planes):
+    """Whether the rows come from the init or were loaded in words, every operand is right.
+
+    16 planes move a weight's sign out of 16 and 20 bits: operands are right modulo 2**acc_bits.
+    """
     geometry = Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=20)
     size, base = -(-acc_bits // 8), 3
     rng = np.random.default_rng(acc_bits)
     starts = rng.integers(-1 << (acc_bits - 1), 1 << (acc_bits - 1), (2, CHANNELS))
     starts[0, :3] = -1 << (acc_bits - 1), (1 << (acc_bits - 1)) - 1, -1
-    weights = rng.integers(-127, 128, (2, 2, CHANNELS))
-    weights[0, 0, :2] = -127, 127
+    weights = rng.integers(-128, 128, (2, 2, CHANNELS))
+    weights[0, 0, :5] = -128, -127, 127, -1, 1
     rows = [bytes(rng.integers(0, 256, CHANNELS).tolist()) for _ in range(base)]
     for number in range(2):
         for byte in range(size):
@@ -62,7 +68,7 @@ def test_operands(acc_bits, loaded, family):
         rows += [bytes(int(w) & 0xFF for w in row) for row in weights[number]]
     init = () if loaded else [int.from_bytes(row, "little") for row in rows]
     dut = WeightFeed(geometry, init=init, family=family)
-    steps = steps_of(size)
+    steps = steps_of(size, planes)
     operands, reads = [], []
 
     async def testbench(ctx):
@@ -78,7 +84,10 @@ def test_operands(acc_bits, loaded, family):
                 if cycle >= 3:
                     step = steps[cycle - 3]
                     if step.get("start") or step.get("compute"):
-                        operands.append([ctx.get(port) for port in dut.operand])
+                        operands.append([
+                            ctx.get(gate) & (ctx.get(operand) | ctx.get(fill)) for
+                            gate, operand, fill in zip(dut.gate, dut.operand, dut.fill,
+                                                       strict=True)])
                 read = steps[cycle] if cycle < len(steps) else {}
                 ctx.set(dut.step_read, {"byte": 0} | read)
                 ctx.set(dut.step_operand, {"byte": 0} | (
@@ -90,8 +99,9 @@ def test_operands(acc_bits, loaded, family):
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
-    expected = [row.tolist() for row in expected_operands(starts, weights)] * 2
-    assert len(operands) == len(expected) == 2 * 28
+    expected = [(row % (1 << acc_bits)).tolist()
+                for row in expected_operands(starts, weights, planes)] * 2
+    assert len(operands) == len(expected) == 2 * 2 * 2 * (1 + 2 * planes)
     for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
         assert actual == wanted, position
     # Rows read: start bytes once per pass, each tap once per tile.

@@ -260,8 +260,9 @@ class Accelerator(wiring.Component):
                   for name in ("first", "second", "total") for channel in range(g.channels)),
             ]
         else:
-            m.d.comb += [to.eq(value)
-                         for to, value in zip(lanes.operand, weights.operand, strict=True)]
+            names = ("operand",) if event_driven else ("operand", "fill", "gate")
+            m.d.comb += [getattr(lanes, name)[index].eq(value)
+                         for name in names for index, value in enumerate(getattr(weights, name))]
             m.d.sync += lanes.en.eq((bits & computes) | steps[5].start.replicate(g.pixels))
 
         # Outputs.
@@ -343,7 +344,7 @@ class Accelerator(wiring.Component):
             return LoadingLaneArray(**sizes, streams=g.streams, family=cells)
         if g.lane == "pair":
             return PairLaneArray(**sizes, family=cells)
-        return LaneArray(**sizes)
+        return LaneArray(**sizes, family=cells)
 
     def _read_out(self, m, scheduler, steps, weights, lanes, write_back, collector):
         """Read the sums of int8 lanes out, word by word, as soon as a tile's are all there."""

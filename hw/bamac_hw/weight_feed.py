@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .doubled_operands import DoubledOperands
 from .geometry import Geometry
 from .pair_lane_array import WEIGHT_BITS
 from .step import EVENT_PLANE_MOST, Addition, Step
@@ -45,9 +46,8 @@ class WeightFeed(wiring.Component):
     init : sequence of int
         Initial words of the weight store, ``8 * channels * store_rows`` bits each.
     family : str or None
-        On ``"ice40"`` weight row and start value share a register, and a start value's bytes do
-        not pass through each other's (gated lanes, dense walk); rows have no register for each
-        shift (event-driven walk).
+        On ``"ice40"`` rows have no register for each shift (event-driven walk); gated lanes of the
+        dense walk: see :class:`~bamac_hw.doubled_operands.DoubledOperands`.
 
     Members
     -------
@@ -55,7 +55,10 @@ class WeightFeed(wiring.Component):
     row : address of the row to be read with ``step_read`` (event-driven walk)
     step_read, step_operand : the steps at stages 3 and 5
     more_row, more_read, more_operand : ``row``, ``step_read``, ``step_operand`` of further streams
-    operand : ``signed(acc_bits)`` per channel, for gated lanes; ``stream * channels + channel``
+    operand : ``signed(acc_bits)`` per channel, for gated lanes of the event-driven walk;
+        ``stream * channels + channel``
+    operand, fill, gate : ``acc_bits`` bits per channel, for those of the dense walk, see
+        :class:`~bamac_hw.doubled_operands.DoubledOperands`
     planes : the weights are those of values with binary planes (pair lanes)
     weight : ``signed(8)`` per channel, for int8 lanes
     bias : ``signed(acc_bits)`` per channel: the start values, as they are (int8 lanes)
@@ -68,8 +71,9 @@ class WeightFeed(wiring.Component):
     def __init__(self, geometry: Geometry, *, init=(), family=None):
         self._geometry, self._init, self._family = geometry, init, family
         shape = signed(geometry.acc_bits)
-        operands = {"operand": Out(shape).array(geometry.streams * geometry.channels)}
-        if geometry.lane == "pair":
+        if geometry.walk == "event":
+            operands = {"operand": Out(shape).array(geometry.streams * geometry.channels)}
+        elif geometry.lane == "pair":
             operands = {
                 "planes": In(1),
                 "first": Out(signed(WEIGHT_BITS)).array(geometry.channels),
@@ -79,6 +83,9 @@ class WeightFeed(wiring.Component):
         elif geometry.values:
             operands = {"weight": Out(signed(8)).array(geometry.channels),
                         "bias": Out(shape).array(geometry.channels)}
+        else:
+            operands = {name: Out(geometry.acc_bits).array(geometry.channels)
+                        for name in ("operand", "fill", "gate")}
         super().__init__(operands | {
             "base_stb": In(1),
             "base": In(16),
@@ -131,7 +138,13 @@ class WeightFeed(wiring.Component):
         elif g.values:
             self._plain_operands(m, read.data)
         else:
-            self._doubled_operands(m, read.data)
+            m.submodules.doubled = doubled = DoubledOperands(g, family=self._family)
+            m.d.comb += [
+                doubled.step_read.eq(self.step_read), doubled.step_operand.eq(self.step_operand),
+                doubled.data.eq(read.data),
+                *(getattr(self, name)[channel].eq(getattr(doubled, name)[channel])
+                  for name in ("operand", "fill", "gate") for channel in range(g.channels)),
+            ]
         return m
 
     def _further_ports(self, m, store):
@@ -180,44 +193,6 @@ class WeightFeed(wiring.Component):
                 high = late_planes[stream][shift_bits:EVENT_PLANE_MOST.bit_length()]
                 m.d.sync += operand.eq(low << Cat(C(0, shift_bits), high) | start_now.as_signed())
 
-    def _doubled_operands(self, m, data):
-        """Operands of the dense walk, with one 4-input LUT for each bit.
-
-        Row and start value are zero (by the registers' synchronous reset) unless they are wanted,
-        so an OR takes the place of a selection.
-        """
-        g, step = self._geometry, self.step_operand
-        fetched = Signal(Step)  # stage 4
-        doubles = Signal()
-        m.d.sync += fetched.eq(self.step_read)
-        m.d.comb += doubles.eq(step.compute & ~step.row)
-        small = self._family == "ice40"
-        if small:
-            turn = Signal(g.start_bytes, init=1)  # of the byte that comes next
-            m.d.sync += turn.eq(Mux(fetched.byte, turn << 1, 1))
-        for channel in range(g.channels):
-            start = Signal(8 * g.start_bytes, name=f"start_{channel}", reset_less=small)
-            operand = Signal(signed(g.acc_bits), name=f"operand_{channel}", reset_less=small)
-            weight = data.word_select(channel, 8)
-            if small:
-                given = Signal(signed(g.acc_bits), name=f"given_{channel}", reset_less=True)
-                m.d.sync += given.eq(Mux(fetched.row, weight.as_signed(), 0)
-                                     | Mux(fetched.start, start.as_signed(), 0))
-                for byte in range(g.start_bytes):
-                    with m.If(fetched.byte & turn[byte]):
-                        m.d.sync += start.word_select(byte, 8).eq(weight)
-            else:
-                row = Signal(signed(8), name=f"row_{channel}")
-                start_now = Signal(g.acc_bits, name=f"start_now_{channel}")
-                m.d.sync += [row.eq(Mux(fetched.row, weight, 0)),
-                             start_now.eq(Mux(fetched.start, start, 0))]
-                given = row | start_now.as_signed()
-                with m.If(fetched.byte):
-                    m.d.sync += start.eq(Cat(start[8:], weight))
-            with m.If(step.start | step.row | step.compute):
-                m.d.sync += operand.eq(Mux(doubles, operand << 1, given))
-            m.d.comb += self.operand[channel].eq(operand)
-
     def _plain_operands(self, m, data):
         """Operands of int8 lanes: weights; the start values go to the read-out."""
         g = self._geometry
@@ -235,7 +210,7 @@ class WeightFeed(wiring.Component):
     def _pair_operands(self, m, data):
         """Operands of pair lanes: both weights and their sum.
 
-        As with doubled operands, what is not wanted is zero, and an OR takes the place of a
+        As with shifted operands, what is not wanted is zero, and an OR takes the place of a
         selection.
         """
         g = self._geometry
