@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 from bamac.files import write_text
-from benchmarks.report_list import FOLDER, REPORTS, ROOT
-from benchmarks.report_times import read_times
+from benchmarks.report_list import FOLDER, REPORTS
+from benchmarks.report_times import gateware, read_times
 
 __all__ = ["index_text", "write_index"]
 
 
-def _commit_time(*paths):
-    """When git last saw a change of one of these, in seconds; None outside of a repository."""
-    try:
-        found = subprocess.run(["git", "log", "-1", "--format=%ct", "--", *paths], cwd=ROOT,
-                               capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return int(found.stdout) if found.stdout.strip() else None
-
-
-def _changed(path):
-    """Whether a file differs from its last commit."""
-    try:
-        found = subprocess.run(["git", "status", "--porcelain", "--", path], cwd=ROOT,
-                               capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return bool(found.stdout.strip())
-
-
-def _made(report):
-    """The date in a report, and whether the gateware has changed since it was committed."""
+def _made(report, took):
+    """The date in a report, and whether the gateware has changed since it was made."""
     path = FOLDER / report.path
     if not path.is_file():
         return "not made yet"
     stated = re.search(r"\d{4}-\d\d-\d\d", path.read_text(encoding="utf-8"))
     date = stated[0] if stated else "-"
-    if not any(source.startswith("hw/") for source in report.sources) or _changed(str(path)):
+    if not any(source.startswith("hw/") for source in report.sources):
         return date
-    made, gateware = _commit_time(str(path)), _commit_time("hw/bamac_hw")
-    return f"{date}; the gateware has changed since" if made and gateware and made < gateware \
-        else date
+    current = took and took.get("gateware") == gateware()
+    return date if current else f"{date}; the gateware has changed since"
 
 
 def _about_times(times):
@@ -73,7 +51,8 @@ def index_text():
         title = report.path.removesuffix("/README.md")
         name = f"[{title}]({report.path})" if (FOLDER / report.path).is_file() else title
         took = times["reports"].get(report.name)
-        lines.append(f"| {name} | {report.says} | `{report.shown}` | {_made(report)} | "
+        lines.append(f"| {name} | {report.says} | `{report.shown}` | "
+                     f"{_made(report, took)} | "
                      f"{took['minutes'] if took else '-'} |")
     return "\n".join(lines) + "\n"
 

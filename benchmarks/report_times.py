@@ -1,7 +1,8 @@
-"""How long reports took to make, kept in ``reports/minutes.json``."""
+"""How long reports took, and of which gateware they are, kept in ``reports/minutes.json``."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -9,9 +10,9 @@ from datetime import date
 from pathlib import Path
 
 from bamac.files import write_text
-from benchmarks.report_list import FOLDER, REPORTS
+from benchmarks.report_list import FOLDER, REPORTS, ROOT
 
-__all__ = ["TIMES", "add_all", "add_report", "machine", "read_times"]
+__all__ = ["TIMES", "add_all", "add_report", "gateware", "machine", "read_times"]
 
 TIMES = FOLDER / "minutes.json"
 
@@ -28,8 +29,18 @@ def machine():
            f"thread{'s' if threads > 1 else ''}"
 
 
+def gateware():
+    """A digest of the gateware's sources."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "hw" / "bamac_hw").rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def read_times(path=TIMES):
-    """``{"reports": {name: {minutes, machine}}, "all": {minutes, machine, date} or None}``.
+    """``{"reports": {name: {minutes, machine, gateware}}, "all": {minutes, machine, date}}``.
+
+    "all" is None if no run made all of them.
 
     Empty if the file is not there, or is none of ours.
     """
@@ -45,9 +56,10 @@ def _write(path, times):
 
 
 def add_report(name, minutes, path=TIMES):
-    """Keep what the report ``name`` took; others keep theirs."""
+    """Keep what the report ``name`` took with the gateware as it is; others keep theirs."""
     times = read_times(path)
-    times["reports"][name] = {"minutes": round(minutes, 1), "machine": machine()}
+    times["reports"][name] = {"minutes": round(minutes, 1), "machine": machine(),
+                              "gateware": gateware()}
     _write(path, times)
 
 

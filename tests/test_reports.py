@@ -59,6 +59,23 @@ def test_times_are_kept_and_stand_in_the_index(tmp_path, monkeypatch):
     assert read_times(path) == {"reports": {}, "all": None}
 
 
+def test_the_index_says_which_reports_are_of_another_gateware(tmp_path, monkeypatch):
+    path = tmp_path / "minutes.json"
+    (tmp_path / "new.md").write_text("Made on 2026-01-02")
+    reports_of = {"of-gateware": ("hw/bamac_hw/*.py",), "of-software": ("Makefile",)}
+    monkeypatch.setattr("benchmarks.report_index.FOLDER", tmp_path)
+    monkeypatch.setattr("benchmarks.report_index.REPORTS", tuple(
+        Report(name, "new.md", "new", ("bamac", "demo"), sources)
+        for name, sources in reports_of.items()))
+    monkeypatch.setattr("benchmarks.report_index.read_times", lambda: read_times(path))
+    for name in reports_of:
+        add_report(name, 1, path)
+    assert index_text().count("| 2026-01-02 | 1") == 2
+    monkeypatch.setattr("benchmarks.report_index.gateware", lambda: "another")
+    assert index_text().count("| 2026-01-02; the gateware has changed since | 1") == 1
+    assert index_text().count("| 2026-01-02 | 1") == 1
+
+
 def test_the_longest_are_begun_first():
     tasks = [task["basename"] for task in reports._tasks(REPORTS)]
     minutes = {report.name: report.minutes for report in REPORTS}
