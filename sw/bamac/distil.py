@@ -18,11 +18,11 @@ the end.
 that is started again with the same configuration continues at the epoch where it stood, with the
 same random numbers; another configuration in the same folder is refused.
 
-Cost per clip on one core with AVX512-BF16 (AMD EPYC, channels_last, teacher included): 12 ms for a
-crop of 3 s and 36 ms for a whole clip, augmentation 2 ms more; in float32 26 and 59 ms. The teacher
-in bfloat16 is off by 0.006 (RMS; 0.017 at most) against float32. Set
-MALLOC_MMAP_THRESHOLD_=4294967296 and MALLOC_TRIM_THRESHOLD_=8589934592 in the environment to keep
-glibc from giving memory back after every step.
+Cost per clip on one core with AVX512-BF16 (AMD EPYC, channels_last, teacher and augmentation
+included): 8 ms for a crop of 3 s and 24 ms for a whole clip. The teacher in bfloat16 is off by
+0.006 (RMS; 0.017 at most) against float32. Set MALLOC_MMAP_THRESHOLD_=4294967296 and
+MALLOC_TRIM_THRESHOLD_=8589934592 in the environment to keep glibc from giving memory back after
+every step.
 """
 
 from __future__ import annotations

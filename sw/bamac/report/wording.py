@@ -16,7 +16,7 @@ class Wording:
     ran : the variant of :mod:`bamac.energy` that ran on the array
     density_title, density_unit, density_column : share of ones, or of values that are not 0
     why_density : one sentence on what that share decides
-    work, work_column : what a lane does, and how much of it the network needs
+    work_column : additions or products that the network needs
     about_work : on the columns of work
     lanes_used : on the share of the lanes that is used
     maps : of the bar of whole maps on chip
