@@ -86,7 +86,8 @@ def main():
     for path in arguments.models:
         network, metadata = load_network(path)
         training = metadata["training"]
-        folder = data_build.set_folder(data_build.DEFAULT_CACHE, training["data_seed"])
+        folder = data_build.set_folder(data_build.DEFAULT_CACHE, training["data_seed"],
+                                        recipe=training.get("data_recipe", 6))
         features, labels, _ = data_build.load_split(folder, "test")
         cells = []
         for changed, truth in [*((coloured(features, c), labels) for c in COLOURS),

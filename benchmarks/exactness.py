@@ -26,7 +26,8 @@ def measure(path, rtl):
     network, metadata = load_network(path)
     training = metadata["training"]
     label = "p808" if metadata["network"] == "p808" else "pesq"
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, training.get("data_seed", 1))
+    folder = data_build.set_folder(data_build.DEFAULT_CACHE, training.get("data_seed", 1),
+                                    recipe=training.get("data_recipe", 6))
     features, labels, _ = data_build.load_split(folder, "test", label=label)
     some = np.linspace(0, len(labels) - 1, rtl).astype(int)
     scores = {level: scores_at(level, network, metadata, features) for level in ("qat", "integer")}

@@ -26,6 +26,7 @@ def _run(folder, error, **values):
     np.savez(folder / "test.npz", scores=scores, labels=LABELS)
     (folder / "report.json").write_text(json.dumps(
         {"configuration": config.decides(), "training_seconds": 5.0,
+         "voices": ["a", "b"],
          "input_ones": [0.5, 0.1, 0.1, 0.1], "input_unions": [0.7, 0.2, 0.2, 0.2]}))
     return scores
 
@@ -54,6 +55,20 @@ def test_runs_that_differ_in_their_seed_form_a_row(runs):
     assert low < found["pcc"] < high and high - low < 0.2
 
 
+def test_rows_of_another_data_recipe_stand_apart_and_say_so(runs):
+    folder, scores = runs
+    more = [_run(folder / f"more-{seed}", 0.4, data_recipe=7, seed=seed) for seed in (1, 2, 3)]
+    path = folder / "fp32" / "report.json"  # as from before there was a choice
+    report = json.loads(path.read_text())
+    del report["configuration"]["data_recipe"]
+    path.write_text(json.dumps(report))
+    rows = {row.title: row for row in accuracy.collect(folder)}
+    assert list(rows) == ["fp32 (ReLU)", "BAM + W8", "BAM + W8, data recipe 7",
+                          "BAM + W8, 4-bit input, 50 % of weights pruned"]
+    np.testing.assert_array_equal(rows["BAM + W8, data recipe 7"].scores, more)
+    np.testing.assert_array_equal(rows["BAM + W8"].scores, scores)
+
+
 def test_memory_is_the_papers_count():
     """Facts of the paper's network: 45,697 parameters, 5,316.9 kB in fp32, 206.1 kB binary."""
     def count(variant, **changes):
@@ -76,7 +91,8 @@ def test_the_report_states_every_row_and_group(runs, tmp_path):
     path = accuracy_report(accuracy.collect(folder), MANIFEST, 2.8, tmp_path / "out")
     text = path.read_text()
     for part in ("fp32 (ReLU)", "BAM + W8, 4-bit input", "| modulated | 15 |", "| none | 15 |",
-                 "| unseen damage | 15 |", "| *released DNSMOS P.808* | | 1.000 |",
+                 "| unseen damage | 15 |", "| *released DNSMOS P.808* | | | 1.000 |",
+                 "| BAM + W8 | 16 + 3 | 2 | 0.",
                  "91.6", "50.0 % (70.0 %)"):
         assert part in text, part
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
@@ -126,8 +142,9 @@ def test_rows_with_another_number_of_clips_say_so(tmp_path):
 
 
 def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
-    def run(name, clips, epochs, test_pcc, start=None, seed=1):
-        _run(tmp_path / name, 0.5, clips=clips, epochs=epochs, start=start, seed=seed)
+    def run(name, clips, epochs, test_pcc, start=None, seed=1, recipe=6):
+        _run(tmp_path / name, 0.5, clips=clips, epochs=epochs, start=start, seed=seed,
+             data_recipe=recipe)
         path = tmp_path / name / "report.json"
         report = json.loads(path.read_text())
         report.update(val={"all": {"pcc": test_pcc + 0.05}}, test={"all": {"pcc": test_pcc}},
@@ -138,12 +155,16 @@ def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
             {"phase": "float", "loss": 0.4, "val": {"rmse": seed * 0.7}},
             {"phase": "fine", "loss": 0.2, "val": {"rmse": 9.0}})) + "\n")
 
+    run("other", 3600, 8, 0.2, recipe=7)
     run("few", 3600, 8, 0.6)
     run("many-1", 7200, 8, 0.7)
     run("many-2", 7200, 8, 0.8, seed=2)
     run("long", 7200, 16, 0.85)
     run("variant", 7200, 16, 0.1, start="few/float.pt")
     points = learning_curve.curve_points([tmp_path])
+    assert (points[-1]["recipe"], points[-1]["talkers"], points[-1]["test"]) == (
+        7, 2, pytest.approx(0.2))
+    points = points[:-1]
     assert [(p["clips"], p["epochs"], p["seeds"], round(p["test"], 6), round(p["val"], 6),
              p["loss"], p["minutes"]) for p in points] == [
         (3600, 8, 1, 0.6, 0.65, 0.4, 2.0), (7200, 8, 2, 0.75, 0.8, 0.4, 2.0),
@@ -151,7 +172,7 @@ def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
     assert points[1]["train_rmse"] == [0.9, 0.6325]
     assert points[1]["val_rmse"] == [1.0, 1.05]
     text = learning_curve.learning_curve([tmp_path], tmp_path / "out").read_text()
-    assert "| BAM + W8 | 7,200 | 8 + 3 | 2 | 0.400 | 0.800 | 0.750 | 2 |" in text
+    assert "| BAM + W8 | 6 | 2 | 7,200 | 8 + 3 | 2 | 0.400 | 0.800 | 0.750 | 2 |" in text
     assert (tmp_path / "out" / "learning-curve.png").stat().st_size > 10_000
 
 

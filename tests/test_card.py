@@ -36,7 +36,7 @@ def _values(card, command):
 def test_the_command_of_a_distilled_card_gives_the_same_configuration():
     changes = {"crop": 300, "crop_epochs": 6, "int8_epochs": 1, "freeze_norm": True, "hint": 0.25,
                "batch": 16, "rate": 2e-3, "start_density": 0.2, "seed": 4}
-    values = _values(distilled_card("mine", _distilled(**changes), 6), distil_command)
+    values = _values(distilled_card("mine", _distilled(**changes)), distil_command)
     assert (values["clips"], values["data_seed"]) == (9600, 2)
     config = {k: v for k, v in values.items()
               if k in DistilConfig().decides() and v is not None}
@@ -46,13 +46,13 @@ def test_the_command_of_a_distilled_card_gives_the_same_configuration():
 def test_the_command_of_a_trained_card_gives_the_same_configuration():
     changes = {"epochs": 8, "input_bits": 5, "weight_bits": (8, 4, 4, 4), "colour": 1.5}
     report = {**PARTS, "configuration": TrainConfig(**changes).decides(), "epochs": 9}
-    values = _values(model_card("mine", report, 6), train_command)
+    values = _values(model_card("mine", report), train_command)
     config = {k: v for k, v in values.items() if k in TrainConfig().decides() and v is not None}
     assert TrainConfig(**config).decides() == TrainConfig(**changes).decides()
 
 
 def test_a_distilled_card_says_what_was_measured():
-    card = distilled_card("mine", _distilled(), 6)
+    card = distilled_card("mine", _distilled())
     assert card.startswith("# Model card: mine\n")
     assert "| **test, all** | 12 | 0.876 | – | 0.123 | 0.456 |" in card
     assert "| validation | 12 | 0.500 | – | 0.123 | 0.456 |" in card
@@ -63,6 +63,15 @@ def test_a_distilled_card_says_what_was_measured():
 
 @pytest.mark.parametrize("folder", [None, "speech/mine"])
 def test_licences_are_those_of_the_speech(folder):
-    card = distilled_card("mine", _distilled(folder), 6)
-    assert ("Asterisk" in card) == (folder is None)
+    card = distilled_card("mine", _distilled(folder))
+    assert ("CC-BY-SA-3.0: asterisk-core-sounds-en-g722, " in card) == (folder is None)
     assert ("folder `speech/mine`, under its own licence" in card) == (folder is not None)
+
+
+def test_a_run_that_goes_on_names_its_start():
+    report = _distilled(None)
+    assert "started from a layer-wise fit of the released weights" in distilled_card("a", report)
+    report["configuration"]["start"] = "runs/first/model.pt"
+    card = distilled_card("a", report)
+    assert "started from the network of another run (`runs/first/model.pt`)" in card
+    assert "--start runs/first/model.pt" in card

@@ -1,6 +1,9 @@
 """The data set on made-up speech: determinism, resuming, separate splits, held-out damage."""
 
 import json
+import shutil
+import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -67,6 +70,82 @@ def test_features_labels_and_manifest_belong_together(made):
     assert steps[-1][:2] == (6 + 1 + 2, 9)
 
 
+def test_recipes_differ_in_the_training_clips_alone(made, folder):
+    prepared, _, _ = made
+    newer = sources.prepare(prepared.parents[1], folder, recipe=7)
+    assert newer != prepared
+    same = {split: np.array_equal(build.make_pair(prepared, split, 0, 3)[0],
+                                  build.make_pair(newer, split, 0, 3, 7)[0])
+            for split in sources.SPLITS}
+    assert same == {"train": False, "val": True, "test": True}
+
+
+def test_a_recipe_keeps_its_voices():
+    older, newer = (sources.package_voices(recipe) for recipe in (6, 7))
+    assert set(older) < set(newer)
+    assert {voice.split for voice in set(newer) - set(older)} == {"train"}
+    assert len({voice.name for voice in newer}) == len(newer)
+    # The name of what recipe 6 made ever since
+    assert sources.source_tag() == "packages-ef74fdb5"
+
+
+def _share_above(samples, hertz):
+    power = np.abs(np.fft.rfft(samples)) ** 2
+    at = np.fft.rfftfreq(samples.size, 1 / RATE)
+    return power[at > hertz].sum() / power.sum()
+
+
+def test_training_speech_keeps_all_of_its_band(tmp_path):
+    """White noise has 5 % of its power in 7.6..8 kHz, at whatever rate it was recorded."""
+    path = tmp_path / "noise.wav"
+    noise = 0.1 * np.random.default_rng(2).standard_normal(3 * 44_100)
+    soundfile.write(path, noise, 44_100, subtype="FLOAT")
+    full, faded = sources.read_any(path, steep=True), sources.read_any(path)
+    assert full.size == faded.size == 3 * RATE
+    assert _share_above(full, 7600) == pytest.approx(0.05, rel=0.1)
+    assert _share_above(faded, 7600) < 0.02
+
+
+def test_a_change_of_speed_moves_the_band_and_fades_nothing():
+    noise = 0.1 * np.random.default_rng(3).standard_normal(10 * RATE)
+    voice = {"samples": np.rint(noise * 32768).astype(np.int16), "bounds": [0, noise.size],
+             "files": ["noise"]}
+    for seed in range(6):
+        speed = np.random.default_rng(seed).uniform(0.88, 1.12)
+        clip, _ = build._reference(voice, np.random.default_rng(seed), vary=7)
+        power = np.abs(np.fft.rfft(clip)) ** 2
+        at = np.fft.rfftfreq(clip.size, 1 / RATE)
+        edge = min(8000, 8000 * speed)
+        top = power[(at > edge - 300) & (at < edge - 50)].mean()
+        below = power[(at > edge - 900) & (at < edge - 600)].mean()
+        assert 10 * np.log10(top / below) > -2
+        if speed < 0.97:
+            assert power[at > edge + 50].mean() < 1e-4 * top
+
+
+def test_of_an_archive_in_a_package_only_the_speech_is_unpacked(tmp_path, monkeypatch):
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("dpkg-deb is not installed")
+    root = tmp_path / "root"
+    (root / "DEBIAN").mkdir(parents=True)
+    (root / "DEBIAN" / "control").write_text(
+        "Package: some-game\nVersion: 1\nArchitecture: all\nMaintainer: Nobody <a@b.c>\n"
+        "Description: A game\n")
+    (root / "usr/share").mkdir(parents=True)
+    with zipfile.ZipFile(root / "usr/share/all.zip", "w") as archive:
+        archive.writestr("voice/one.ogg", b"speech")
+        archive.writestr("textures/wood.png", b"a picture")
+    (tmp_path / "cache/debs").mkdir(parents=True)
+    subprocess.run(["dpkg-deb", "--build", "--root-owner-group", str(root),
+                    str(tmp_path / "cache/debs/some-game_1_all.deb")],
+                   check=True, capture_output=True)
+    monkeypatch.setitem(sources.ARCHIVES, "some-game", ("usr/share/all.zip", "voice/"))
+    target = sources.fetch_packages(["some-game"], tmp_path / "cache")["some-game"]
+    files = {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    assert files == {"voice/one.ogg": b"speech"}
+    assert not list((tmp_path / "cache/debs").iterdir())
+
+
 def test_pesq_is_of_the_degraded_clip_against_the_clean_one(made):
     import pesq
 
@@ -83,6 +162,20 @@ def test_an_interrupted_build_makes_what_is_missing_and_nothing_else(made, folde
     lost.unlink()
     build.build(prepared.parents[1], clips=6, seed=3, workers=1, speech_folder=folder)
     assert {p: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_the_report_names_the_command_that_makes_it_again(made, tmp_path, monkeypatch):
+    from bamac.report.data import write_report
+
+    monkeypatch.chdir(tmp_path)
+    splits = summary.summarise(made[1], build.split_sizes(6))
+    for recipe, words in ((6, "--seed 3 --report here`"),
+                          (7, "--seed 3 --data-recipe 7 --report here`")):
+        write_report({"clips": 6, "seed": 3, "recipe": recipe, "leaks": [], "splits": splits},
+                     "here")
+        text = (tmp_path / "here" / "data.md").read_text()
+        assert f"`bamac data --clips 6 {words} (recipe {recipe})" in text
+        assert "| train | 6 | 0.0 | " in text
 
 
 def test_splits_share_nothing(made):

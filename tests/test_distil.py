@@ -187,6 +187,32 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
         distillation.distil(other, tmp_path / "killed", _splits())
 
 
+def test_a_run_goes_on_from_another_runs_network(network, features, tmp_path):
+    path = tmp_path / "model.pt"
+    save_network(path, network, METADATA)
+    labels = predict(network, features)
+    clips = Clips(features, labels, [{} for _ in labels])
+    config = DistilConfig(start=str(path), crop_epochs=1, int8_epochs=1, batch=4)
+    run = distillation._Run(config, clips, clips, tmp_path / "run")
+    # The same function, but for the rounding of int8 weights
+    assert np.corrcoef(predict(run.network, features), labels)[0, 1] > 0.95
+    assert not run.network.int8
+    fresh = distillation._Run(DistilConfig(crop_epochs=1, int8_epochs=1), clips, clips,
+                              tmp_path / "fresh")
+    for mine, its in zip(run.network.convs, network.convs, strict=True):
+        torch.testing.assert_close(mine.weight, its.weight)
+        torch.testing.assert_close(mine.norm.running_var, its.norm.running_var)
+    assert not torch.equal(fresh.network.head[0].weight, run.network.head[0].weight)
+
+
+def test_a_start_of_another_shape_is_refused(features, tmp_path):
+    save_network(tmp_path / "paper.pt", Network(make_config("paper")), METADATA)
+    clips = Clips(features, np.arange(len(features), dtype=float), [{}] * len(features))
+    config = DistilConfig(start=str(tmp_path / "paper.pt"), int8_epochs=1)
+    with pytest.raises(distillation.DistilError, match="P.808 shape.*not one of another name"):
+        distillation._Run(config, clips, clips, tmp_path / "run")
+
+
 def test_clips_of_another_front_end_are_refused():
     with pytest.raises(distillation.DistilError, match=r"must be \(n, 900, 120\)"):
         Clips(np.zeros((2, 249, 120), np.int8), np.zeros(2), [])

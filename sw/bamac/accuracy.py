@@ -1,8 +1,9 @@
 """The accuracy table: every finished run below a folder, rows by configuration, seeds together.
 
 A run is a folder that :func:`bamac.train.train` filled. Runs that differ in their seed alone form a
-row. Correlations are means over the seeds with their standard deviation; the interval is the 95 %
-bootstrap over test clips of the mean over seeds.
+row; rows of another recipe of training clips than most name it. Correlations are means over the
+seeds with their standard deviation; the interval is the 95 % bootstrap over test clips of the mean
+over seeds.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 
 from bamac.metrics import pcc, rmse, srcc
 
-__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "memory_bytes", "row_title",
-           "short_title", "streaming_bytes"]
+__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "data_recipe", "memory_bytes",
+           "row_title", "short_title", "streaming_bytes"]
 
 RESAMPLES = 2000
 
@@ -97,6 +98,11 @@ def row_title(config):
     return ", ".join(parts)
 
 
+def data_recipe(config):
+    """Recipe of a run's training clips; runs from before there was a choice do not say it."""
+    return config.get("data_recipe", 6)
+
+
 def short_title(title):
     """A title in fewer letters, for labels in plots."""
     for long, short in (("-bit input", "-bit"), ("clips per step", "per step"),
@@ -121,9 +127,9 @@ def collect(folder):
         If there is no finished run, or runs were tested on different clips.
     """
     groups = {}
-    for report in sorted(Path(folder).glob("*/report.json")):
-        config = json.loads(report.read_text(encoding="utf-8"))["configuration"]
-        groups.setdefault(_key(config), []).append((config["seed"], report.parent))
+    for path in sorted(Path(folder).glob("*/report.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))["configuration"]
+        groups.setdefault(_key(config), []).append((config["seed"], path.parent))
     if not groups:
         raise AccuracyError(f"{folder} must hold finished runs of `bamac train` in subfolders")
     rows = []
@@ -138,6 +144,9 @@ def collect(folder):
     usual = mode(row.config["clips"] for row in rows)
     rows = [replace(row, title=f"{row.title}, {row.config['clips']:,} clips")
             if row.config["clips"] != usual else row for row in rows]
+    usual = mode(data_recipe(row.config) for row in rows)
+    rows = [replace(row, title=f"{row.title}, data recipe {data_recipe(row.config)}")
+            if data_recipe(row.config) != usual else row for row in rows]
     titles = [row.title for row in rows]
     rows = [replace(row, title=f"{row.title}, {row.config['epochs']} + "
                                f"{row.config['fine_epochs']} epochs")

@@ -2,8 +2,9 @@
 
 The teacher is the released network (:mod:`bamac.p808_init`), asked again for every clip of every
 step: so clips can be cut and changed (:mod:`bamac.augment_p808`) and still have an exact label.
-The student starts as a fit of that network. Loss: squared error of the score, plus ``hint`` times
-the error of the two hidden dense layers, which have the teacher's shape.
+The student starts as a fit of that network, or as another run left it (``start``). Loss: squared
+error of the score, plus ``hint`` times the error of the two hidden dense layers, which have the
+teacher's shape.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: whole clips, float weights.
 ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole clips. Batch
@@ -39,8 +40,14 @@ import torch
 from torch.nn import functional as F
 
 from bamac.augment_p808 import augment, random_crops
-from bamac.checkpoint import FORMAT, load_checkpoint, restore_network, save_checkpoint, save_network
-from bamac.data.build import RECIPE
+from bamac.checkpoint import (
+    FORMAT,
+    load_checkpoint,
+    load_network,
+    restore_network,
+    save_checkpoint,
+    save_network,
+)
 from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
 from bamac.files import write_text
 from bamac.metrics import agreement, agreement_lines
@@ -94,6 +101,7 @@ class DistilConfig:
     start_density : share of ones in every map at the start; None for the teacher's own share of
         active values per channel (:func:`bamac.p808_init.warm_start`)
     beta : width parameter of the surrogate gradient
+    start : ``model.pt`` of another run to go on from, in place of the fit of the released network
     seed : of everything random
     bf16 : compute convolutions of training and the teacher in bfloat16
     threads : of PyTorch
@@ -113,6 +121,7 @@ class DistilConfig:
     change: float = 0.5
     start_density: float | None = None
     beta: float = 2.0
+    start: str | None = None
     seed: int = 1
     bf16: bool = True
     threads: int = 1
@@ -235,10 +244,24 @@ class _Run:
         self.optimiser = None
         layers = [_teacher_layers(self.teacher, x, config) for x in self._sample(256)]
         self.spread = [float(torch.cat(parts).var(0).mean()) for parts in zip(*layers, strict=True)]
-        if not self.path.exists():
+        if config.start:
+            self._start_from(config.start)
+        elif not self.path.exists():
             warm_start(self.network, self._sample(START_CLIPS), config.start_density, config.seed)
-            if config.freeze_norm:
-                self.network.freeze_norm()
+        if config.freeze_norm and not self.path.exists():
+            self.network.freeze_norm()
+
+    def _start_from(self, path):
+        """Take over the weights, in float, and the batch norm of another run's network."""
+        start, _ = load_network(path)
+        mine, its = self.network.config.as_dict(), start.config.as_dict()
+        other = [name for name in mine if name not in ("beta", "start_bias", "dropout")
+                 and mine[name] != its.get(name)]
+        if other:
+            raise DistilError(f"{path} must hold a network of the P.808 shape with binary maps and "
+                              f"int8 weights, as `bamac distil` makes it, not one of another "
+                              f"{', '.join(other)}")
+        self.network.load_state_dict(start.state_dict())
 
     def _sample(self, count):
         """Batches of ``count`` whole training clips, always the same ones."""
@@ -364,7 +387,8 @@ def distil(config, out_dir, splits, data=None, progress=None):
     out_dir : folder of the run; a run that was interrupted there is continued
     splits : ``{"train": Clips, "val": Clips, "test": Clips}``
     data : plain values that say where the clips come from, kept in the model's metadata:
-        ``clips``, ``data_seed`` and ``speech_folder`` let ``bamac evaluate`` find them again;
+        ``clips``, ``data_seed``, ``speech_folder`` and ``data_recipe`` let ``bamac evaluate``
+        find them again;
         without them no model card is written
     progress : an object with ``step(epoch, done, total)`` and ``epoch(line, eta_seconds)``, or
         None for silence
@@ -415,7 +439,7 @@ def distil(config, out_dir, splits, data=None, progress=None):
     report["density"] = densities(network, splits["val"].features[:64])
     write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
     if data:
-        write_text(out / "card.md", distilled_card(out.name, report, RECIPE))
+        write_text(out / "card.md", distilled_card(out.name, report))
     return report
 
 

@@ -131,7 +131,8 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
         # Runs before data recipe 2 had one seed for both.
         seed = training.get("data_seed", training["seed"])
         data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, seed,
-                                         training["speech_folder"])
+                                         training["speech_folder"],
+                                         training.get("data_recipe", 6))
         clips = clips or data_build.split_sizes(training["clips"])[split]
     label = "p808" if metadata.get("network") == "p808" else "pesq"
     features, labels, manifest = data_build.load_split(Path(data_dir), split, clips, label)

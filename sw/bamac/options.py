@@ -26,7 +26,8 @@ CLIPS_PER_HOUR = 720
 def data_options(default_clips):
     """Options that decide a data set and where it is kept.
 
-    The command is called with ``clips`` (never None), ``speech_folder``, ``workers`` and ``cache``.
+    The command is called with ``clips`` (never None), ``speech_folder``, ``data_recipe``,
+    ``workers`` and ``cache``.
     """
     options = (
         click.option("--clips", type=click.IntRange(min=1), default=None,
@@ -38,6 +39,9 @@ def data_options(default_clips):
                      type=click.Path(exists=True, file_okay=False),
                      help="Your own clean speech (wav, flac, ogg; one subfolder per talker, three "
                           "or more talkers) instead of the speech packages."),
+        click.option("--data-recipe", type=click.IntRange(6, 7), default=6, show_default=True,
+                     help="Recipe of the training clips; 7 has more talkers (1.4 GB more to fetch) "
+                          "and all of the band up to 8 kHz."),
         click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True,
                      help="Processes that make the data set."),
         click.option("--cache", metavar="FOLDER", default=None,

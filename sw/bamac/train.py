@@ -41,6 +41,7 @@ from bamac.checkpoint import (
     save_network,
 )
 from bamac.data import build as data_build
+from bamac.data.sources import RECIPE, RECIPES
 from bamac.density import densities
 from bamac.distributed import Workers
 from bamac.features import CENTRE, LOW_BANDS, STEPS, fewer_bits
@@ -83,7 +84,7 @@ class TrainConfig:
     prune : share of every convolution's and hidden layer's weights set to zero in the second phase
     start : ``float.pt`` of another run, to do the second phase alone
     seed : of initial values, order and augmentation
-    data_seed : of the data set
+    data_seed, data_recipe : of the data set
     threads : of PyTorch
     device : ``"cpu"`` or ``"cuda"``
     workers : processes that make the data set
@@ -114,6 +115,7 @@ class TrainConfig:
     start: str | None = None
     seed: int = 1
     data_seed: int = 1
+    data_recipe: int = RECIPE
     threads: int = 1
     device: str = "cpu"
     workers: int = 2
@@ -130,6 +132,9 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name.capitalize()} must be a positive integer, not {value!r}")
+        if self.data_recipe not in RECIPES:
+            raise ValueError(f"Data recipe must be one of {', '.join(map(str, RECIPES))}, "
+                             f"not {self.data_recipe!r}")
         if not 32 <= self.crop <= 249:
             raise ValueError(f"Crop must be in 32..249 frames, not {self.crop!r}")
         if not 0 <= self.colour <= 12:
@@ -450,7 +455,7 @@ def _metadata(config, run, epoch):
     front_end = PAPER_FRONT_ENDS[config.input_bits].front_end
     return {"front_end": front_end.kind, "offset": front_end.offset, "steps": front_end.steps,
             "label": "PESQ (wide band)", "network": config.network, "variant": config.variant,
-            "training": config.decides(), "recipe": data_build.RECIPE, "epoch": epoch,
+            "training": config.decides(), "recipe": config.data_recipe, "epoch": epoch,
             "int8": run.network.int8}
 
 
@@ -461,7 +466,8 @@ def _build(config, crew, tell, splits):
         if crew.first == turn:
             folder = data_build.build(config.cache, clips=config.clips, seed=config.data_seed,
                                       workers=config.workers, speech_folder=config.speech_folder,
-                                      splits=splits, progress=tell)
+                                      splits=splits, recipe=config.data_recipe,
+                                      progress=tell)
         crew.wait()
     return folder
 
@@ -556,7 +562,7 @@ def _report(run, folder, sizes, epoch, voices):
     report["density"] = _densities(run.network, run.val_features[:64])
     _write_text(run.out / "report.json", json.dumps(report, indent=1) + "\n")
     _write_text(run.out / "report.txt", report_text(report))
-    _write_text(run.out / "card.md", model_card(run.out.name, report, data_build.RECIPE))
+    _write_text(run.out / "card.md", model_card(run.out.name, report))
     return report
 
 

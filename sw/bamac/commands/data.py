@@ -13,7 +13,7 @@ from bamac.options import data_options, json_option
 @click.option("--report", metavar="FOLDER", default=None,
               help="Also write data.md and data.png there.")
 @json_option
-def command(clips, seed, speech_folder, workers, cache, report, as_json):
+def command(clips, seed, speech_folder, data_recipe, workers, cache, report, as_json):
     """Fetch recorded speech, degrade it, label it, and say what came out.
 
     Labels are wide-band PESQ and the released DNSMOS P.808's score. Ctrl-C keeps what is finished;
@@ -29,8 +29,8 @@ def command(clips, seed, speech_folder, workers, cache, report, as_json):
     with TrainingDisplay(quiet=as_json) as display:
         folder = data_build.build(
             cache, clips=clips, seed=seed, workers=workers,
-            speech_folder=speech_folder, progress=display.data)
-    summary = {"folder": str(folder), "clips": clips, "seed": seed, "recipe": data_build.RECIPE,
+            speech_folder=speech_folder, recipe=data_recipe, progress=display.data)
+    summary = {"folder": str(folder), "clips": clips, "seed": seed, "recipe": data_recipe,
                "leaks": leaks(folder),
                "splits": summarise(folder, data_build.split_sizes(clips))}
     if report is not None:

@@ -11,6 +11,9 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.command()
 @run_options("runs/p808-bam-w8")
 @data_options(10_000)
+@click.option("--start", type=click.Path(exists=True, dir_okay=False), default=None,
+              metavar="FILE", help="model.pt of another run to go on from. [default: a fit of the "
+                                   "released weights]")
 @click.option("--crop-epochs", type=click.IntRange(min=0), default=None,
               help="Epochs on crops, float weights.")
 @click.option("--whole-epochs", type=click.IntRange(min=0), default=None,
@@ -39,7 +42,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--freeze-norm", is_flag=True, default=None,
               help="Keep batch norm's statistics as the warm start set them.")
 @json_option
-def command(out, clips, data_seed, speech_folder, workers, cache, as_json, **values):
+def command(out, clips, data_seed, speech_folder, data_recipe, workers, cache, as_json, **values):
     """Distil DNSMOS P.808 into a network with binary maps and int8 weights.
 
     The network starts from the released weights and learns from the released network's own scores
@@ -56,12 +59,13 @@ def command(out, clips, data_seed, speech_folder, workers, cache, as_json, **val
     config = DistilConfig(**{k: v for k, v in values.items() if v is not None})
     with TrainingDisplay(quiet=as_json) as display:
         folder = data_build.build(cache, clips=clips, seed=data_seed, workers=workers,
-                                  speech_folder=speech_folder, progress=display.data)
+                                  speech_folder=speech_folder, recipe=data_recipe,
+                                  progress=display.data)
         splits = {split: Clips(*data_build.load_split(folder, split, count, label="p808"))
                   for split, count in data_build.split_sizes(clips).items()}
         report = distil(config, out, splits, progress=display,
                         data={"clips": clips, "data_seed": data_seed,
-                              "speech_folder": speech_folder})
+                              "speech_folder": speech_folder, "data_recipe": data_recipe})
     if as_json:
         emit(report)
         return

@@ -18,7 +18,8 @@ def _table(runs, data, out, as_json):
     rows = collect(runs)
     config = rows[0].config
     folder = Path(data) if data else data_build.set_folder(
-        data_build.DEFAULT_CACHE, config["data_seed"], config["speech_folder"])
+        data_build.DEFAULT_CACHE, config["data_seed"], config["speech_folder"],
+        config.get("data_recipe", 6))
     manifest = data_summary.manifest(folder, "test")[:rows[0].labels.size]
     train = data_summary.manifest(folder, "train")[:config["clips"]]
     mean = sum(e["pesq"] for e in train) / max(1, len(train))

@@ -25,6 +25,9 @@ long-term spectrum, silent pauses, one level; and one from the packages must the
 get at least 3.2 from DNSMOS P.808. Training, validation and test do this alike. Training references
 also vary in speed and pitch.
 
+Training clips come by one of two recipes (:data:`bamac.data.sources.RECIPES`); validation and test
+clips are the same for both.
+
 Test clips have voices, languages, noises, music and rooms of their own, and also the degradation
 families and codecs of :data:`bamac.data.degrade.TEST_ONLY`, which occur nowhere else.
 """
@@ -45,14 +48,14 @@ import numpy as np
 from bamac.audio import WINDOW
 from bamac.data import degrade, sources
 from bamac.data.master import master
-from bamac.data.sources import SPLITS
+from bamac.data.sources import RECIPE, SPLITS
 
 __all__ = ["DEFAULT_CACHE", "build", "load_split", "make_pair", "split_sizes"]
 
 DEFAULT_CACHE = Path(os.environ.get("BAMAC_CACHE", "~/.cache/bamac")).expanduser()
 SHARD = 40
-RECIPE = 6
-"""Raised whenever the same seed would give other clips."""
+HELD_OUT_RECIPE = 6
+"""Recipe of validation and test clips, the same for all training recipes: figures compare."""
 FEATURES = 2
 """Raised whenever the same clip would give other features."""
 ROOMS = 40
@@ -106,21 +109,28 @@ def _utterance(voice, index):
     return np.asarray(voice["samples"][low:high], np.float64) / 32768
 
 
-def _reference(voice, rng, vary=False):
+def _at_speed(utterance, speed, recipe):
+    """The utterance faster and higher; recipe 6 fades the top of its band on the way."""
+    if recipe < 7:
+        import soxr
+
+        return soxr.resample(utterance, 16000 * speed, 16000, quality="MQ")
+    return sources.resample_steep(utterance, round(utterance.size / speed))
+
+
+def _reference(voice, rng, vary=None):
     """Five seconds of one voice, mastered: utterances in random order with short pauses.
 
-    ``vary``, as training wants it: speed and pitch change by up to 12 %, so that few talkers stand
-    for more.
+    ``vary`` is the recipe by which speed and pitch change by up to 12 %, so that few talkers stand
+    for more, as training wants it; None for no change.
     """
-    import soxr
-
     speed = float(rng.uniform(0.88, 1.12)) if vary else 1.0
     parts, files, size = [], [], 0
     while size < WINDOW:
         index = int(rng.integers(len(voice["files"])))
         utterance = _utterance(voice, index)
         if vary:
-            utterance = soxr.resample(utterance, 16000 * speed, 16000, quality="MQ")
+            utterance = _at_speed(utterance, speed, vary)
         utterance = utterance * 10 ** ((degrade.TARGET_DB - degrade.power_db(utterance)) / 20)
         pause = np.zeros(int(rng.uniform(0.05, 0.5) * 16000))
         parts += [utterance, pause]
@@ -287,17 +297,21 @@ def _pair(reference, clean, rng, context):
     return first, second
 
 
-def make_pair(folder, split, pair, seed):
+def make_pair(folder, split, pair, seed, recipe=RECIPE):
     """Clips ``2 * pair`` and ``2 * pair + 1`` of a split, degraded from one reference.
+
+    ``folder`` is what :func:`bamac.data.sources.prepare` made for that recipe.
 
     Returns ``(reference int16 (80000,), [(degraded int16 (80000,), manifest entry), ...])``.
     """
     context = _context(Path(folder), split)
-    rng = np.random.default_rng([RECIPE, seed, SPLITS.index(split), pair])
+    train = split == "train"
+    rng = np.random.default_rng([recipe if train else HELD_OUT_RECIPE, seed, SPLITS.index(split),
+                                 pair])
     versions = None
     while versions is None:
         voice = context.voices[int(rng.choice(len(context.voices), p=context.weights))]
-        reference, files = _reference(voice, rng, vary=split == "train")
+        reference, files = _reference(voice, rng, vary=recipe if train else None)
         clean = _to_int16(reference)
         opinion = _teacher().score(clean / 32768.0)
         if not (context.trusted or _is_clean(clean, opinion)):
@@ -328,21 +342,21 @@ def _teacher():
     return P808Teacher()
 
 
-def _shard_clips(folder, split, number, count, seed):
+def _shard_clips(folder, split, number, count, seed, recipe):
     """The degraded clips of a shard with their entries; pairs never cross a shard's border."""
     first = number * SHARD
     for pair in range(first // 2, (first + count + 1) // 2):
-        for degraded, entry in make_pair(folder, split, pair, seed)[1]:
+        for degraded, entry in make_pair(folder, split, pair, seed, recipe)[1]:
             if entry["index"] < first + count:
                 yield degraded / 32768.0, entry
 
 
-def _make_shard(folder, out, split, number, count, seed):
+def _make_shard(folder, out, split, number, count, seed, recipe):
     from bamac.features import features_int8
     from bamac.features_p808 import features_p808_int8
 
     features, wide, lines = [], [], []
-    for samples, entry in _shard_clips(folder, split, number, count, seed):
+    for samples, entry in _shard_clips(folder, split, number, count, seed, recipe):
         features.append(features_int8(samples))
         wide.append(features_p808_int8(samples))
         entry["p808"] = round(float(_teacher().score(samples)), 4)
@@ -363,10 +377,10 @@ def _limit_threads():
         os.environ[name] = "1"
 
 
-def set_folder(cache, seed, speech_folder=None):
-    """Where the data set of a seed and of a source of speech lives."""
-    recipe = f"r{RECIPE}.{FEATURES}"
-    return Path(cache) / "sets" / f"{sources.source_tag(speech_folder)}-{recipe}-s{seed}"
+def set_folder(cache, seed, speech_folder=None, recipe=RECIPE):
+    """Where the data set of a seed, of a source of speech and of a recipe lives."""
+    tag = sources.source_tag(speech_folder, recipe)
+    return Path(cache) / "sets" / f"{tag}-r{recipe}.{FEATURES}-s{seed}"
 
 
 def _shards(split, clips):
@@ -382,7 +396,7 @@ def _complete(out, split, number, count):
 
 
 def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=None,
-          splits=SPLITS, progress=None):
+          splits=SPLITS, recipe=RECIPE, progress=None):
     """Make the data set, or what is missing of it; return the folder that holds it.
 
     Parameters
@@ -394,14 +408,15 @@ def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=N
     speech_folder : a folder of clean wav/flac/ogg speech, one subfolder per talker, to use instead
         of the packages
     splits : which of ``train``, ``val``, ``test`` to make
+    recipe : of the training clips (:data:`bamac.data.sources.RECIPES`)
     progress : called with (done, total, text)
     """
     if not isinstance(clips, int) or clips < 1:
         raise TypeError(f"Clips must be a positive integer, not {clips!r}")
     if not isinstance(workers, int) or workers < 1:
         raise TypeError(f"Workers must be a positive integer, not {workers!r}")
-    folder = sources.prepare(cache, speech_folder, progress)
-    out = set_folder(cache, seed, speech_folder)
+    folder = sources.prepare(cache, speech_folder, progress, recipe)
+    out = set_folder(cache, seed, speech_folder, recipe)
     out.mkdir(parents=True, exist_ok=True)
     for split in splits:
         _rooms(folder, split)
@@ -422,7 +437,8 @@ def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=N
         while True:
             while len(running) < 2 * workers and (job := next(queue, None)):
                 split, n, count = job
-                running.add(pool.submit(_make_shard, folder, out, split, n, count, seed))
+                running.add(pool.submit(_make_shard, folder, out, split, n, count, seed,
+                                        recipe))
             if not running:
                 break
             finished, running = wait(running, return_when=FIRST_COMPLETED)

@@ -33,10 +33,15 @@ def _number(mean, spread=None, digits=3):
     return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
 
 
+def _epochs(config):
+    """Epochs on crops + on whole clips; those on crops may have been another run's."""
+    return f"{config['epochs']} + {config['fine_epochs']}"
+
+
 def _main_table(rows, memories, refs, clips):
-    lines = ["| network | seeds | PCC | 95 % interval | SRCC | RMSE | mean error | "
+    lines = ["| network | epochs | seeds | PCC | 95 % interval | SRCC | RMSE | mean error | "
              "weights (kB) | maps (kB) | smaller than fp32 | streamed maps (kB) | "
-             "smaller, streamed | sums instead of products |", "|---" * 13 + "|"]
+             "smaller, streamed | sums instead of products |", "|---" * 14 + "|"]
     for row, memory in zip(rows, memories, strict=True):
         s = row.summary()
         low, high = bootstrap(row)
@@ -44,14 +49,15 @@ def _main_table(rows, memories, refs, clips):
         live = memory["weights"] + memory["streamed"]
         share = memory["replaced"]
         lines.append(
-            f"| {row.title} | {s['seeds']} | {_number(s['pcc'], s['pcc_std'])} | "
+            f"| {row.title} | {_epochs(row.config)} | {s['seeds']} | "
+            f"{_number(s['pcc'], s['pcc_std'])} | "
             f"{low:.3f} .. {high:.3f} | {_number(s['srcc'], s['srcc_std'])} | "
             f"{_number(s['rmse'], s['rmse_std'])} | {s['bias']:+.2f} | "
             f"{memory['weights'] / 1000:.1f} | {memory['maps'] / 1000:.1f} | "
             f"{memory['fp32'] / total:.1f}x | {memory['streamed'] / 1000:.1f} | "
             f"{memory['fp32'] / live:.1f}x | {share:.1%} |")
     for name, ref in refs.items():
-        lines.append(f"| *{name}* | | {_number(ref['pcc'])} | | {_number(ref['srcc'])} | "
+        lines.append(f"| *{name}* | | | {_number(ref['pcc'])} | | {_number(ref['srcc'])} | "
                      f"{_number(ref['rmse'])} | | | | | | | |")
     return lines
 
@@ -218,12 +224,12 @@ def _text(rows, memories, refs, groups, chosen, density_rows):
               "in the training data, some with kinds of damage that training never has (see "
               "[data.md](data.md)). Made by `bamac evaluate --table RUNS` from runs of "
               f"`bamac train` on {config['clips']:,} training clips (unless a row says otherwise); "
-              "every row's recipe is in `accuracy.json`. Mean ± standard deviation over seeds; the "
-              "interval is the 95 % bootstrap over test clips. Memory by the paper's count: all "
-              "parameters, and every convolution's map before its pool, whole; the input is not "
-              "counted. *Streamed*: "
-              "the rows that live at once when all layers stream, the input's among them, as the "
-              "compiler schedules them; *smaller, streamed* is against fp32 with whole maps.", "",
+              "every row's recipe is in `accuracy.json`. *Epochs*: on crops + on whole clips. "
+              "Mean ± standard deviation over seeds; the interval is the 95 % bootstrap over test "
+              "clips. Memory by the paper's count: all parameters, and every convolution's map "
+              "before its pool, whole; the input is not counted. *Streamed*: the rows that live "
+              "at once when all layers stream, the input's among them, as the compiler schedules "
+              "them; *smaller, streamed* is against fp32 with whole maps.", "",
               *_main_table(rows, memories, refs, rows[0].labels.size), "",
               "The released DNSMOS P.808 predicts opinions, not PESQ; its RMSE is after the best "
               "straight line.", "",

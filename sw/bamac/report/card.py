@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bamac.data.sources import package_voices
+
 __all__ = ["card_metrics", "distilled_card", "model_card"]
 
 _SHAPES = {"paper": "The paper's network (arXiv:2407.04578: four 3x3 convolutions, 32-32-32-64 "
@@ -40,13 +42,20 @@ def _metrics(report):
     return lines
 
 
-def _speech(config, recipe):
+def _licences(recipe):
+    """The packages that a recipe's speech comes from, by licence."""
+    packages = {}
+    for voice in package_voices(recipe):
+        packages.setdefault(voice.licence, {})[voice.package] = None
+    return "; ".join(f"{licence}: {', '.join(names)}" for licence, names in packages.items())
+
+
+def _speech(config):
     """Where the speech comes from, and its licences."""
+    recipe = config.get("data_recipe", 6)
     source = (f"Speech of the folder `{config['speech_folder']}`, under its own licence"
               if config.get("speech_folder") else
-              "Recorded speech from Debian packages: Asterisk prompts CC-BY-SA-3.0 and CC-BY-3.0, "
-              "tuxpaint-stamps, hedgewars and fillets-ng GPL-2, klettres and ktuberling GPL-2+; "
-              "mastered")
+              f"Recorded speech from Debian packages ({_licences(recipe)}), mastered")
     return (f"{source}; degraded by noise, codecs, clipping, band limits, packet loss, rooms and "
             f"noise suppression (data recipe {recipe}, seed {config['data_seed']}). The data set "
             f"is not shipped; `bamac data` makes it again.")
@@ -61,7 +70,7 @@ def _shares(values):
     return ", ".join(f"{d:.1%}".replace("%", " %") for d in values)
 
 
-def model_card(name, report, recipe):
+def model_card(name, report):
     """Markdown text; ``report`` as :func:`bamac.train.train` returns it."""
     from bamac.train import TrainConfig
 
@@ -79,7 +88,7 @@ def model_card(name, report, recipe):
              f"{report['epoch']} kept for its validation PCC. Crops, whole clips, int8 weights: "
              "docs/training.md.", "",
              "## Data and licences", "",
-             f"{_speech(config, recipe)} Labelled with the `pesq` package. Training talkers: "
+             f"{_speech(config)} Labelled with the `pesq` package. Training talkers: "
              f"{', '.join(report['voices'])}.", "",
              "## Agreement with PESQ", "", _GROUPS, "", *_metrics(report), "",
              f"Share of values above 0 after each convolution: {_shares(report['density'])}.", "",
@@ -91,12 +100,18 @@ def model_card(name, report, recipe):
     return "\n".join(lines) + "\n"
 
 
-def distilled_card(name, report, recipe):
+def _origin(start):
+    return f"the network of another run (`{start}`)" if start else (
+        "a layer-wise fit of the released weights")
+
+
+def distilled_card(name, report):
     """Markdown text; ``report`` as :func:`bamac.distil.distil` returns it."""
     from bamac.distil import DistilConfig
 
     config = {**report["data"], **report["configuration"]}
-    default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None}
+    default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None,
+               "data_recipe": 6}
     phases = [f"{config[f'{phase}_epochs']} on {what}" for phase, what in (
         ("crop", f"crops of {config['crop'] / 100:g} s"), ("whole", "whole clips"),
         ("int8", "whole clips with int8 weights")) if config[f"{phase}_epochs"]]
@@ -107,13 +122,13 @@ def distilled_card(name, report, recipe):
              "from 900 x 120 int8 values of 9 s (shorter clips are repeated), as "
              "`sw/bamac/features_p808.py` makes them.", "",
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
-             f"Seed {config['seed']}; started from a layer-wise fit of the released weights. "
+             f"Seed {config['seed']}; started from {_origin(config.get('start'))}. "
              f"Epochs: {', then '.join(phases)}, on {report['clips']:,} clips "
              f"({report['training_seconds'] / 60:.0f} min on one core of a shared machine); epoch "
              f"{report['epoch']} kept for its validation PCC. The released network is asked anew "
              f"for every crop and every change. docs/training.md says more.", "",
              "## Data and licences", "",
-             f"{_speech(config, recipe)} The released network is Microsoft's, as the package "
+             f"{_speech(config)} The released network is Microsoft's, as the package "
              f"`speechmos` (MIT) carries it. Training talkers: {', '.join(report['voices'])}.", "",
              "## Agreement with the released DNSMOS P.808", "", _GROUPS, "", *_metrics(report), "",
              f"Share of ones per activation map: {_shares(report['density'])}.", "",

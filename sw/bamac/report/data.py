@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac.data.sources import RECIPE
 from bamac.data.summary import EDGES
 from bamac.files import write_text
 from bamac.report.figures import COLOURS, figure
@@ -64,8 +65,10 @@ def write_report(summary, folder):
     folder.mkdir(parents=True, exist_ok=True)
     splits = summary["splits"]
     _draw(splits, folder / "data.png")
+    recipe = f"--data-recipe {summary['recipe']} " if summary["recipe"] != RECIPE else ""
     lines = ["# The data set", "", f"Made again by `bamac data --clips {summary['clips']} --seed "
-             f"{summary['seed']} --report reports` (recipe {summary['recipe']}). Counts are clips "
+             f"{summary['seed']} {recipe}--report {folder}` (recipe {summary['recipe']}). "
+             "Counts are clips "
              "of 5 s; a clip with several degradations "
              "counts under each of them.", "", "![Spread of the labels](data.png)", "",
              "| split | clips | hours | voices | languages | undamaged |",

@@ -1,4 +1,4 @@
-"""Agreement against training clips and epochs: what more of either would still give."""
+"""Agreement against training clips, talkers and epochs: what more of each would still give."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.accuracy import AccuracyError, row_title
+from bamac.accuracy import AccuracyError, data_recipe, row_title
 from bamac.files import new_file, write_text
 from bamac.report.figures import COLOURS, figure
 
@@ -15,9 +15,10 @@ __all__ = ["curve_points", "learning_curve"]
 
 
 def curve_points(folders):
-    """One point per variant, number of clips and number of epochs below any of ``folders``.
+    """One point per variant, data recipe, number of clips and of epochs below any of ``folders``.
 
-    Returns dicts: ``network`` (as in the accuracy table), ``clips``, ``epochs`` (first phase),
+    Returns dicts: ``network`` (as in the accuracy table), ``recipe`` and ``talkers`` (voices) of
+    the training clips, ``clips``, ``epochs`` (first phase),
     ``fine_epochs``, ``seeds``, ``loss`` (mean squared error in the last epoch of the first phase),
     ``val`` and ``test`` (PCC, means over the seeds), ``minutes`` of training, and for each epoch of
     the first phase ``train_rmse`` (in that epoch, on crops) and ``val_rmse``. Runs that start from
@@ -37,31 +38,38 @@ def curve_points(folders):
         lines = [json.loads(line) for line in
                  (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         first = [line for line in lines if line["phase"] == "float"]
-        key = row_title(config), config["clips"], config["epochs"], config["fine_epochs"]
+        key = (row_title(config), data_recipe(config), config["clips"], config["epochs"],
+               config["fine_epochs"])
         groups.setdefault(key, []).append((
             (first[-1]["loss"], report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],
-             report["training_seconds"] / 60),
+             report["training_seconds"] / 60, len(report.get("voices", ()))),
             [(line["loss"] ** 0.5, line["val"]["rmse"]) for line in first]))
     if not groups:
         raise AccuracyError(f"{' or '.join(map(str, folders))} must hold finished runs of "
                             f"`bamac train` in subfolders")
     points = []
-    for (network, clips, epochs, fine), found in sorted(groups.items()):
-        loss, val, test, minutes = np.mean([ends for ends, _ in found], axis=0).tolist()
+    for (network, recipe, clips, epochs, fine), found in sorted(groups.items()):
+        loss, val, test, minutes, talkers = np.mean([ends for ends, _ in found], axis=0).tolist()
         train_rmse, val_rmse = np.mean([way for _, way in found], axis=0).T.round(4).tolist()
-        points.append({"network": network, "clips": clips, "epochs": epochs, "fine_epochs": fine,
+        points.append({"network": network, "recipe": recipe, "talkers": round(talkers),
+                       "clips": clips, "epochs": epochs, "fine_epochs": fine,
                        "seeds": len(found), "loss": loss, "val": val, "test": test,
                        "minutes": minutes, "train_rmse": train_rmse, "val_rmse": val_rmse})
     return points
 
 
 def _curves(points):
-    """``(network, points)`` of those with several numbers of clips, with the fewest epochs."""
+    """``(name, points)`` of those with several numbers of clips, with the fewest epochs.
+
+    Every data recipe makes curves of its own; all but the first name it.
+    """
     epochs = min(p["epochs"] for p in points)
+    usual = min(p["recipe"] for p in points)
     groups = {}
     for point in points:
         if point["epochs"] == epochs:
-            groups.setdefault(point["network"], []).append(point)
+            other = f", data recipe {point['recipe']}" if point["recipe"] != usual else ""
+            groups.setdefault(point["network"] + other, []).append(point)
     several = [(name, found) for name, found in groups.items() if len(found) > 1]
     return epochs, several or list(groups.items())
 
@@ -100,17 +108,18 @@ def learning_curve(folders, out):
     out.mkdir(parents=True, exist_ok=True)
     _plot(points, out / "learning-curve.png")
     lines = ["# Learning curve", "",
-             "Agreement with wide-band PESQ of the network trained with as many clips and epochs "
-             "(on crops + on whole clips), on the same validation and test clips; loss is the mean "
-             "squared error in the last epoch on crops. Means over the seeds. Made by "
+             "Agreement with wide-band PESQ of the network trained with as many talkers, clips and "
+             "epochs (on crops + on whole clips), on the same validation and test clips; loss is "
+             "the mean squared error in the last epoch on crops. Means over the seeds. Made by "
              "`bamac evaluate --curve RUNS ...`.", "",
              "![PCC against clips, RMSE by epoch](learning-curve.png)", "",
              "Right: the error on the clips that the network learns from, and on validation clips, "
              "whose talkers it never meets.", "",
-             "| network | clips | epochs | seeds | training loss | validation PCC | test PCC | "
-             "training (min) |", "|---" * 8 + "|"]
+             "| network | data recipe | talkers | clips | epochs | seeds | training loss | "
+             "validation PCC | test PCC | training (min) |", "|---" * 10 + "|"]
     for p in points:
-        lines.append(f"| {p['network']} | {p['clips']:,} | {p['epochs']} + {p['fine_epochs']} | "
+        lines.append(f"| {p['network']} | {p['recipe']} | {p['talkers']} | {p['clips']:,} | "
+                     f"{p['epochs']} + {p['fine_epochs']} | "
                      f"{p['seeds']} | {p['loss']:.3f} | {p['val']:.3f} | {p['test']:.3f} | "
                      f"{p['minutes']:.0f} |")
     write_text(out / "learning-curve.md", "\n".join(lines) + "\n")
