@@ -43,8 +43,8 @@ class Report:
         To be run first.
     also : tuple of str
         Further files that it makes and other reports read, in ``reports/``.
-    data : bool
-        Whether it needs the data set that ``bamac data`` makes.
+    data : int
+        Recipe of the data set that it needs and ``bamac data`` makes; 0 for none.
     minutes : int
         About how long it takes from empty caches, another one at the same time. The longest are
         begun first, so that no long one is left alone at the end.
@@ -57,7 +57,7 @@ class Report:
     sources: tuple
     before: tuple = ()
     also: tuple = ()
-    data: bool = False
+    data: int = 0
     minutes: int = 1
 
     @property
@@ -104,11 +104,12 @@ REPORTS = (
            "PCC, SRCC, RMSE of every variant, by damage, language and recording; memory; density",
            ("bamac", "evaluate", "--table", "reports/runs"),
            ("reports/runs/**/*", "sw/bamac/accuracy.py", "sw/bamac/report/accuracy.py"),
-           also=("accuracy.json",)),
+           also=("accuracy.json",), data=6),
     Report("learning-curve", "learning-curve.md",
-           "agreement against training clips",
-           ("bamac", "evaluate", "--curve", "reports/runs", "--curve", "reports/runs-of-fewer"),
-           ("reports/runs*/**/*", "sw/bamac/report/learning_curve.py")),
+           "agreement against training clips, talkers and epochs",
+           ("bamac", "evaluate", "--curve", "reports/runs", "--curve", "reports/runs-of-fewer",
+            "--curve", "reports/recipe-7/runs", "--curve", "reports/recipe-7/runs-of-other-epochs"),
+           ("reports/**/runs*/**/*", "sw/bamac/report/learning_curve.py")),
     Report("trade-off", "trade-off.md",
            "agreement against cycles of the event-driven array, over settings of training",
            ("python", "-m", "benchmarks.trade_off", "reports/runs"),
@@ -116,7 +117,17 @@ REPORTS = (
     Report("data", "data.md",
            "the data set by damage, noise, codec, language, voice, licence",
            ("bamac", "data", "--clips", "14400", "--report", "reports"),
-           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=True),
+           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=6),
+    Report("data-recipe-7", "recipe-7/data.md",
+           "the same of the second recipe of training clips",
+           ("bamac", "data", "--clips", "14400", "--data-recipe", "7", "--report",
+            "reports/recipe-7"),
+           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=7),
+    Report("accuracy-recipe-7", "recipe-7/accuracy.md",
+           "full precision against binary maps with int8 weights, trained by the second recipe",
+           ("bamac", "evaluate", "--table", "reports/recipe-7/runs", "--out", "reports/recipe-7"),
+           ("reports/recipe-7/runs/**/*", "sw/bamac/accuracy.py", "sw/bamac/report/accuracy.py"),
+           data=7),
     Report("explore", "explore.md",
            "arrays against each other: cycles, lanes, memory, traffic; weight traffic against its "
            "lower bound",
@@ -134,12 +145,12 @@ REPORTS = (
            "scores of the default checkpoint at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
            (*HARDWARE, *COMPILER, *SHIPPED, "sw/bamac/qonnx_*.py", "sw/bamac/integerise.py",
-            "benchmarks/exactness.py"), data=True, minutes=1),
+            "benchmarks/exactness.py"), data=6, minutes=1),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",
            ("python", "-m", "benchmarks.colour", "sw/bamac/assets/models/paper-bam-w8.pt",
             "sw/bamac/assets/models/paper-fp32.pt"),
-           (*FEATURES, *SHIPPED, "benchmarks/colour.py"), data=True, minutes=2),
+           (*FEATURES, *SHIPPED, "benchmarks/colour.py"), data=6, minutes=2),
     Report("conformance", "conformance.md",
            "random networks x arrays x inputs in RTL against reference, model and bounds",
            ("python", "-m", "benchmarks.conformance", "--runs", "500"),
@@ -147,7 +158,7 @@ REPORTS = (
            minutes=4),
     Report("targets", "targets.md", "bit-exactness, cycles, memory, speed, conformance",
            ("python", "-m", "benchmarks"),
-           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/__main__.py"), data=True, minutes=2),
+           (*HARDWARE, *COMPILER, *SHIPPED, "benchmarks/__main__.py"), data=6, minutes=2),
     Report("peers", "peers.md",
            "NNgen and this accelerator on the same layers: cycles, utilisation, external bytes, "
            "LUTs",

@@ -34,10 +34,10 @@ def _sources(report):
     return sorted(found)
 
 
-def _has_data():
+def _has_data(recipe):
     from bamac.data import build as data_build
 
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, None)
+    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, recipe=recipe)
     return any(folder.glob("test-*.jsonl"))
 
 
@@ -116,11 +116,13 @@ def main(arguments=None):
     parser.add_argument("--force", action="store_true", help="whether sources changed or not")
     chosen = parser.parse_args(arguments)
     reports = [report for report in REPORTS if report.name in chosen.only]
-    if any(report.data for report in reports) and not _has_data():
-        for report in reports:
-            if report.data:
-                print(f"left out: {report.name} (it needs the data set: bamac data)")
-        reports = [report for report in reports if not report.data]
+    for recipe in sorted({report.data for report in reports} - {0}):
+        if not _has_data(recipe):
+            for report in reports:
+                if report.data == recipe:
+                    print(f"left out: {report.name} (it needs the data set: bamac data "
+                          f"--data-recipe {recipe})")
+            reports = [report for report in reports if report.data != recipe]
     began, took = time.monotonic(), {}
 
     def made(name, minutes):

@@ -179,3 +179,20 @@ def test_learning_curve_groups_by_clips_and_epochs(tmp_path):
 def test_learning_curve_without_runs_is_refused(tmp_path):
     with pytest.raises(accuracy.AccuracyError, match="must hold finished runs"):
         learning_curve.curve_points([tmp_path])
+
+
+def test_a_table_without_its_training_clips_is_refused(runs, tmp_path):
+    """The mean of the training labels would be that of no labels."""
+    from click.testing import CliRunner
+
+    from bamac.commands.evaluate import command
+
+    folder, _ = runs
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "test-0000.jsonl").write_text("\n".join(json.dumps(e) for e in MANIFEST) + "\n")
+    result = CliRunner().invoke(command, ["--table", str(folder), "--data", str(data), "--out",
+                                          str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "holds 0 train clips, not 14400; make the rest with `bamac data`" in result.output
+    assert not (tmp_path / "out").exists()

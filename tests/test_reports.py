@@ -144,11 +144,12 @@ def test_reports_wait_for_those_that_they_read():
 
 
 def test_reports_that_need_the_data_set_are_left_out_without_it(monkeypatch, capsys):
-    monkeypatch.setattr(reports, "_has_data", lambda: False)
+    monkeypatch.setattr(reports, "_has_data", lambda recipe: False)
     monkeypatch.setattr(reports, "run", lambda chosen, **_: pytest.fail(str(chosen)))
     monkeypatch.setattr(reports, "write_index", lambda path: None)
     assert reports.main(["--only", "data"]) == 0
-    assert "left out: data (it needs the data set: bamac data)" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "left out: data (it needs the data set: bamac data --data-recipe 6)" in told
 
 
 def test_commands_are_those_of_this_interpreter():

@@ -22,7 +22,12 @@ def _table(runs, data, out, as_json):
         config.get("data_recipe", 6))
     manifest = data_summary.manifest(folder, "test")[:rows[0].labels.size]
     train = data_summary.manifest(folder, "train")[:config["clips"]]
-    mean = sum(e["pesq"] for e in train) / max(1, len(train))
+    for split, found, wanted in (("test", manifest, rows[0].labels.size),
+                                 ("train", train, config["clips"])):
+        if len(found) < wanted:
+            raise click.UsageError(f"{folder} holds {len(found)} {split} clips, not {wanted}; make "
+                                   f"the rest with `bamac data`")
+    mean = sum(e["pesq"] for e in train) / len(train)
     path = accuracy_report(rows, manifest, mean, out)
     if as_json:
         emit({"report": str(path), "rows": [{"title": r.title, **r.summary()} for r in rows]})
