@@ -58,7 +58,7 @@ def _speech(config):
               f"Recorded speech from Debian packages ({_licences(recipe)}), mastered")
     return (f"{source}; degraded by noise, codecs, clipping, band limits, packet loss, rooms and "
             f"noise suppression (data recipe {recipe}, seed {config['data_seed']}). The data set "
-            f"is not shipped; `bamac data` makes it again.")
+            f"is not shipped; `bamac data --data-recipe {recipe}` makes it again.")
 
 
 _GROUPS = ("Test clips have talkers, languages, noises, music and rooms that are not in the "
