@@ -182,3 +182,14 @@ def test_augmentation_leaves_the_bands_that_the_front_end_leaves_out():
     clips = np.random.default_rng(4).integers(-90, 40, (3, 249, 120)).astype(np.int8)
     changed = training.augment(clips, np.random.default_rng(5), crop=100, colour=3.0)
     assert (changed[..., :2] == -32).all() and changed.shape == (3, 100, 120)
+
+
+def test_the_data_set_is_of_the_configured_recipe(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(data_build, "build",
+                        lambda *args, **kwargs: asked.append(kwargs["recipe"]) or "made-up")
+    config = dataclasses.replace(CONFIG, data_recipe=7, epochs=1, fine_epochs=1)
+    training.train(config, tmp_path / "run")
+    assert set(asked) == {7}
+    with pytest.raises(ValueError, match="Data recipe must be one of 6, 7, not 5"):
+        dataclasses.replace(CONFIG, data_recipe=5)
