@@ -6,9 +6,9 @@ The student starts as a fit of that network, or as another run left it (``start`
 error of the score, plus ``hint`` times the error of the two hidden dense layers, which have the
 teacher's shape.
 
-Three phases. ``crop``: random crops, float weights. ``whole``: whole clips, float weights.
-``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole clips. Batch
-norm's statistics are measured over training clips before the last phase and frozen, or are those
+Three phases. ``crop``: random crops, float weights. ``whole``: crops that hold all of a 5 s clip,
+float weights. ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole
+windows. Batch norm's statistics are measured over training clips before the last phase and frozen, or are those
 of the warm start throughout. A crop's numbers of ones are scaled up by the ratio of the areas, so
 that the head always sees numbers of the same size. The network kept is that of the int8 epoch with
 the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips are looked at once, at
@@ -20,7 +20,7 @@ that is started again with the same configuration continues at the epoch where i
 same random numbers; another configuration in the same folder is refused.
 
 Cost per clip on one core with AVX512-BF16 (AMD EPYC, channels_last, teacher and augmentation
-included): 8 ms for a crop of 3 s and 24 ms for a whole clip. The teacher in bfloat16 is off by
+included): 8 ms for a crop of 3 s, 14 ms for one of 5 s and 24 ms for a whole window. The teacher in bfloat16 is off by
 0.006 (RMS; 0.017 at most) against float32. Set MALLOC_MMAP_THRESHOLD_=4294967296 and
 MALLOC_TRIM_THRESHOLD_=8589934592 in the environment to keep glibc from giving memory back after
 every step.
@@ -59,6 +59,8 @@ __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_
 PHASES = ("crop", "whole", "int8")
 START_CLIPS = 512
 """Training clips that the warm start looks at."""
+WHOLE_FRAMES = 500
+"""Frames that hold all of a 5 s clip, wherever they start: it fills its window by repetition."""
 NORM_CLIPS = 1024
 """Training clips that batch norm's statistics are measured on."""
 
@@ -89,9 +91,8 @@ class DistilConfig:
     Parameters
     ----------
     crop_epochs, whole_epochs, int8_epochs : epochs of each phase
-    crop : frames of a crop (10 ms each); 500 hold all of a 5 s clip, which fills the window by
-        being repeated, so crops of that size have the whole clip's score
-    batch : clips per step; whole clips use half of it
+    crop : frames of a crop in the first phase (10 ms each)
+    batch : clips per step; the other phases use half of it
     rate, whole_rate, int8_rate : peak learning rate of each phase
     weight_decay : of AdamW, on weights only
     freeze_norm : keep batch norm's statistics as the warm start set them (its gain and bias still
@@ -331,6 +332,7 @@ class _Run:
         rng = np.random.default_rng([config.seed, self.epoch])
         order = rng.permutation(len(self.train.labels))
         batch = config.batch if phase == "crop" else max(1, config.batch // 2)
+        frames = {"crop": config.crop, "whole": WHOLE_FRAMES}
         steps = math.ceil(len(order) / batch)
         length = steps * config.epochs[phase]
         total = 0.0
@@ -338,8 +340,8 @@ class _Run:
         for i in range(steps):
             rows = order[i * batch:(i + 1) * batch]
             clips = self.train.features[rows]
-            if phase == "crop":
-                clips = random_crops(clips, config.crop, rng)
+            if phase in frames:
+                clips = random_crops(clips, frames[phase], rng)
             at = (within * steps + i) / length
             warm = min(1.0, (within * steps + i + 1) / (0.02 * length + 1))
             # Crops end at a third of their rate: the whole clips go on from there
@@ -444,9 +446,10 @@ def distil(config, out_dir, splits, data=None, progress=None):
 
 
 def _remaining(config, epoch, line):
-    """Seconds left, if a whole clip costs three crops of 3 s."""
+    """Seconds left, if a clip costs what its frames do."""
     def cost(at):
-        return config.crop / FRAMES if config.phase(at)[0] == "crop" else 1.0
+        return {"crop": config.crop, "whole": WHOLE_FRAMES,
+                "int8": FRAMES}[config.phase(at)[0]] / FRAMES
 
     left = sum(cost(at) for at in range(epoch, sum(config.epochs.values())))
     return line["seconds"] * left / sum(cost(at) for at in range(epoch))

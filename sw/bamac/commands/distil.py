@@ -17,9 +17,9 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--crop-epochs", type=click.IntRange(min=0), default=None,
               help="Epochs on crops, float weights.")
 @click.option("--whole-epochs", type=click.IntRange(min=0), default=None,
-              help="Epochs on whole clips, float weights.")
+              help="Epochs on crops of 5 s, which hold all of a clip, float weights.")
 @click.option("--int8-epochs", type=click.IntRange(min=1), default=None,
-              help="Epochs on whole clips, int8 weights.")
+              help="Epochs on whole windows, int8 weights.")
 @click.option("--crop", type=click.IntRange(8, 900), default=None,
               help="Frames of a crop, 10 ms each.")
 @click.option("--start-density", type=click.FloatRange(0.01, 0.9), default=None,
@@ -28,10 +28,10 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--change", type=click.FloatRange(0, 1), default=None,
               help="Share of the clips that are changed before the teacher is asked.")
 @click.option("--batch", type=click.IntRange(min=1), default=None,
-              help="Clips per step; whole clips use half of it.")
+              help="Clips per step; the last two phases use half of it.")
 @click.option("--rate", type=POSITIVE, default=None, help="Peak learning rate on crops.")
 @click.option("--whole-rate", type=POSITIVE, default=None,
-              help="Peak learning rate on whole clips with float weights.")
+              help="Peak learning rate on crops of 5 s.")
 @click.option("--int8-rate", type=POSITIVE, default=None,
               help="Peak learning rate with int8 weights.")
 @click.option("--weight-decay", type=click.FloatRange(min=0), default=None, help="Of AdamW.")
