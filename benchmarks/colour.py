@@ -18,6 +18,7 @@ from scipy import signal
 from bamac.checkpoint import DEFAULT_MODEL, load_network
 from bamac.data import build as data_build
 from bamac.data import degrade, sources
+from bamac.data.sources import recipe_of
 from bamac.features import features_int8
 from bamac.files import write_text
 from bamac.metrics import agreement
@@ -87,7 +88,7 @@ def main():
         network, metadata = load_network(path)
         training = metadata["training"]
         folder = data_build.set_folder(data_build.DEFAULT_CACHE, training["data_seed"],
-                                        recipe=training.get("data_recipe", 6))
+                                        recipe=recipe_of(training))
         features, labels, _ = data_build.load_split(folder, "test")
         cells = []
         for changed, truth in [*((coloured(features, c), labels) for c in COLOURS),

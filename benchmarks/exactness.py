@@ -15,6 +15,7 @@ import numpy as np
 
 from bamac.checkpoint import DEFAULT_MODEL, load_network
 from bamac.data import build as data_build
+from bamac.data.sources import recipe_of
 from bamac.evaluate import scores_at
 from bamac.metrics import agreement
 
@@ -27,7 +28,7 @@ def measure(path, rtl):
     training = metadata["training"]
     label = "p808" if metadata["network"] == "p808" else "pesq"
     folder = data_build.set_folder(data_build.DEFAULT_CACHE, training.get("data_seed", 1),
-                                    recipe=training.get("data_recipe", 6))
+                                    recipe=recipe_of(training))
     features, labels, _ = data_build.load_split(folder, "test", label=label)
     some = np.linspace(0, len(labels) - 1, rtl).astype(int)
     scores = {level: scores_at(level, network, metadata, features) for level in ("qat", "integer")}

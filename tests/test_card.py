@@ -56,7 +56,7 @@ def test_a_distilled_card_says_what_was_measured():
     assert card.startswith("# Model card: mine\n")
     assert "| **test, all** | 12 | 0.876 | – | 0.123 | 0.456 |" in card
     assert "| validation | 12 | 0.500 | – | 0.123 | 0.456 |" in card
-    assert "8 on crops of 5 s, then 2 on whole clips with int8 weights, on 9,600 clips" in card
+    assert "8 on crops of 5 s, then 2 on whole windows with int8 weights, on 9,600 clips" in card
     assert "ones per activation map: 12.5 %, 50.0 %." in card
     assert "june-fr, stamps-be" in card and "data recipe 6, seed 2" in card
 

@@ -1,5 +1,6 @@
 """From the released DNSMOS weights to the integer network: equal where equality is promised."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -185,6 +186,28 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
     other = DistilConfig(**{**SMALL.decides(), "seed": 2})
     with pytest.raises(distillation.DistilError, match=r"another configuration \(seed differ\)"):
         distillation.distil(other, tmp_path / "killed", _splits())
+
+
+def test_each_phase_has_its_frames(tmp_path, monkeypatch):
+    """Crops, then crops as long as a clip, then whole windows; the last two in smaller steps."""
+    seen = []
+
+    def unchanged(clips, rng, share):
+        seen.append(clips.shape[:2])
+        return clips
+
+    monkeypatch.setattr(distillation, "augment", unchanged)
+    config = dataclasses.replace(SMALL, crop_epochs=1, whole_epochs=1, batch=8)
+    distillation.distil(config, tmp_path, _splits())
+    assert seen == [(8, 64), (4, 500), (4, 500), (4, 900), (4, 900)]
+
+
+def test_500_frames_hold_a_whole_clip_wherever_they_start():
+    """Frames come again after 5 s, but for the first one, which has zeros before it."""
+    clip = load_audio(CLIPS[0])
+    assert clip.shape == (80_000,)
+    features = features_p808_int8(clip)
+    np.testing.assert_array_equal(features[1:400], features[501:])
 
 
 def test_a_run_goes_on_from_another_runs_network(network, features, tmp_path):

@@ -16,10 +16,11 @@ from statistics import mode
 
 import numpy as np
 
+from bamac.data.sources import recipe_of
 from bamac.metrics import pcc, rmse, srcc
 
-__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "data_recipe", "memory_bytes",
-           "row_title", "short_title", "streaming_bytes"]
+__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "memory_bytes", "row_title",
+           "short_title", "streaming_bytes"]
 
 RESAMPLES = 2000
 
@@ -98,11 +99,6 @@ def row_title(config):
     return ", ".join(parts)
 
 
-def data_recipe(config):
-    """Recipe of a run's training clips; runs from before there was a choice do not say it."""
-    return config.get("data_recipe", 6)
-
-
 def short_title(title):
     """A title in fewer letters, for labels in plots."""
     for long, short in (("-bit input", "-bit"), ("clips per step", "per step"),
@@ -144,9 +140,9 @@ def collect(folder):
     usual = mode(row.config["clips"] for row in rows)
     rows = [replace(row, title=f"{row.title}, {row.config['clips']:,} clips")
             if row.config["clips"] != usual else row for row in rows]
-    usual = mode(data_recipe(row.config) for row in rows)
-    rows = [replace(row, title=f"{row.title}, data recipe {data_recipe(row.config)}")
-            if data_recipe(row.config) != usual else row for row in rows]
+    usual = mode(recipe_of(row.config) for row in rows)
+    rows = [replace(row, title=f"{row.title}, data recipe {recipe_of(row.config)}")
+            if recipe_of(row.config) != usual else row for row in rows]
     titles = [row.title for row in rows]
     rows = [replace(row, title=f"{row.title}, {row.config['epochs']} + "
                                f"{row.config['fine_epochs']} epochs")

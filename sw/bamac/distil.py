@@ -8,11 +8,11 @@ teacher's shape.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: crops that hold all of a 5 s clip,
 float weights. ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole
-windows. Batch norm's statistics are measured over training clips before the last phase and frozen, or are those
-of the warm start throughout. A crop's numbers of ones are scaled up by the ratio of the areas, so
-that the head always sees numbers of the same size. The network kept is that of the int8 epoch with
-the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips are looked at once, at
-the end.
+windows. Batch norm's statistics are measured over training clips before the last phase and frozen,
+or are those of the warm start throughout. A crop's numbers of ones are scaled up by the ratio of
+the areas, so that the head always sees numbers of the same size. The network kept is that of the
+int8 epoch with the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips are
+looked at once, at the end.
 
 ``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
 ``log.jsonl`` (a line per epoch), ``report.json`` and ``card.md`` (the model card). A killed run
@@ -20,10 +20,10 @@ that is started again with the same configuration continues at the epoch where i
 same random numbers; another configuration in the same folder is refused.
 
 Cost per clip on one core with AVX512-BF16 (AMD EPYC, channels_last, teacher and augmentation
-included): 8 ms for a crop of 3 s, 14 ms for one of 5 s and 24 ms for a whole window. The teacher in bfloat16 is off by
-0.006 (RMS; 0.017 at most) against float32. Set MALLOC_MMAP_THRESHOLD_=4294967296 and
-MALLOC_TRIM_THRESHOLD_=8589934592 in the environment to keep glibc from giving memory back after
-every step.
+included): 8 ms for a crop of 3 s, 14 ms for one of 5 s and 24 ms for a whole window. The teacher in
+bfloat16 is off by 0.006 (RMS; 0.017 at most) against float32. Set
+MALLOC_MMAP_THRESHOLD_=4294967296 and MALLOC_TRIM_THRESHOLD_=8589934592 in the environment to keep
+glibc from giving memory back after every step.
 """
 
 from __future__ import annotations

@@ -124,6 +124,7 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
     """
     from bamac.checkpoint import load_network
     from bamac.data import build as data_build
+    from bamac.data.sources import recipe_of
 
     network, metadata = load_network(model_path)
     training = metadata["training"]
@@ -132,7 +133,7 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
         seed = training.get("data_seed", training["seed"])
         data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, seed,
                                          training["speech_folder"],
-                                         training.get("data_recipe", 6))
+                                         recipe_of(training))
         clips = clips or data_build.split_sizes(training["clips"])[split]
     label = "p808" if metadata.get("network") == "p808" else "pesq"
     features, labels, manifest = data_build.load_split(Path(data_dir), split, clips, label)

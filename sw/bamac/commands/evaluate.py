@@ -13,13 +13,14 @@ def _table(runs, data, out, as_json):
     from bamac.accuracy import collect
     from bamac.data import build as data_build
     from bamac.data import summary as data_summary
+    from bamac.data.sources import recipe_of
     from bamac.report.accuracy import accuracy_report
 
     rows = collect(runs)
     config = rows[0].config
     folder = Path(data) if data else data_build.set_folder(
         data_build.DEFAULT_CACHE, config["data_seed"], config["speech_folder"],
-        config.get("data_recipe", 6))
+        recipe_of(config))
     manifest = data_summary.manifest(folder, "test")[:rows[0].labels.size]
     train = data_summary.manifest(folder, "train")[:config["clips"]]
     for split, found, wanted in (("test", manifest, rows[0].labels.size),

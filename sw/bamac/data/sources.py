@@ -26,7 +26,7 @@ import numpy as np
 
 __all__ = ["ARCHIVES", "NOISE_PACKAGES", "RECIPE", "RECIPES", "SPLITS", "SourceError", "VOICES",
            "Voice", "fetch_packages", "load_prepared", "package_voices", "prepare", "read_any",
-           "source_tag"]
+           "recipe_of", "source_tag"]
 
 SPLITS = ("train", "val", "test")
 RATE = 16_000
@@ -35,6 +35,11 @@ RECIPES = {6: "37 training talkers; the top of their band fades from 7.3 kHz on"
 """Recipes of the training clips, by number. A recipe's clips never change."""
 RECIPE = 6
 """The one that is used where none is asked for: that of the shipped networks for PESQ."""
+
+
+def recipe_of(training):
+    """Recipe of a run's training clips; runs from before there was a choice do not say it."""
+    return training.get("data_recipe", 6)
 
 
 class SourceError(RuntimeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bamac.data.sources import package_voices
+from bamac.data.sources import RECIPE, package_voices, recipe_of
 
 __all__ = ["card_metrics", "distilled_card", "model_card"]
 
@@ -52,7 +52,7 @@ def _licences(recipe):
 
 def _speech(config):
     """Where the speech comes from, and its licences."""
-    recipe = config.get("data_recipe", 6)
+    recipe = recipe_of(config)
     source = (f"Speech of the folder `{config['speech_folder']}`, under its own licence"
               if config.get("speech_folder") else
               f"Recorded speech from Debian packages ({_licences(recipe)}), mastered")
@@ -111,10 +111,11 @@ def distilled_card(name, report):
 
     config = {**report["data"], **report["configuration"]}
     default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None,
-               "data_recipe": 6}
+               "data_recipe": RECIPE}
     phases = [f"{config[f'{phase}_epochs']} on {what}" for phase, what in (
-        ("crop", f"crops of {config['crop'] / 100:g} s"), ("whole", "whole clips"),
-        ("int8", "whole clips with int8 weights")) if config[f"{phase}_epochs"]]
+        ("crop", f"crops of {config['crop'] / 100:g} s"),
+        ("whole", "crops of 5 s, which hold all of a clip"),
+        ("int8", "whole windows with int8 weights")) if config[f"{phase}_epochs"]]
     lines = [f"# Model card: {name}", "",
              "The shape of DNSMOS P.808 (`model_v8.onnx`: five 3x3 convolutions, 32-32-32-32-64 "
              "channels, and a head 64-64-64-1) with binary activation maps and int8 weights, "

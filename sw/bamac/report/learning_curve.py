@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.accuracy import AccuracyError, data_recipe, row_title
+from bamac.accuracy import AccuracyError, row_title
+from bamac.data.sources import recipe_of
 from bamac.files import new_file, write_text
 from bamac.report.figures import COLOURS, figure
 
@@ -38,7 +39,7 @@ def curve_points(folders):
         lines = [json.loads(line) for line in
                  (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         first = [line for line in lines if line["phase"] == "float"]
-        key = (row_title(config), data_recipe(config), config["clips"], config["epochs"],
+        key = (row_title(config), recipe_of(config), config["clips"], config["epochs"],
                config["fine_epochs"])
         groups.setdefault(key, []).append((
             (first[-1]["loss"], report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],
