@@ -18,6 +18,7 @@ import numpy as np
 from bamac.accuracy import row_title, short_title
 from bamac.checkpoint import load_network
 from bamac.compiler import compile_network
+from bamac.data.sources import RECIPE, recipe_of
 from bamac.files import write_text
 from bamac.integerise import integerise
 from bamac.model import adding_cycles, predict
@@ -32,7 +33,9 @@ ARRAY = "small_event"
 def setting(config):
     """A run's configuration in words: what it shares with all runs here is left out."""
     title = row_title(config).replace("BAM + W8, ", "").replace("BAM + W8", "8-bit input")
-    return f"{title}, {config['clips']:,} clips, {config['epochs']} + {config['fine_epochs']}"
+    recipe = recipe_of(config)
+    clips = f"{config['clips']:,} clips" + (f" of recipe {recipe}" if recipe != RECIPE else "")
+    return f"{title}, {clips}, {config['epochs']} + {config['fine_epochs']}"
 
 
 def measure(folder, clips):

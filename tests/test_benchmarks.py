@@ -85,3 +85,12 @@ def test_cycles_of_the_peers_layer_by_hand(size, by_hand):
     layer = predict(program)["layers"][1]
     cycles = sum(layer[f"cycles_{cause}"] for cause in CAUSES)
     assert cycles - layer["cycles_schedule"] == by_hand
+
+
+def test_a_setting_names_the_recipe_that_is_not_the_usual_one():
+    from bamac.train import TrainConfig
+    from benchmarks.trade_off import setting
+
+    config = TrainConfig(clips=1200, epochs=8, fine_epochs=1, input_bits=4).decides()
+    assert setting(config) == "4-bit input, 1,200 clips, 8 + 1"
+    assert setting({**config, "data_recipe": 7}) == "4-bit input, 1,200 clips of recipe 7, 8 + 1"
