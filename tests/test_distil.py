@@ -22,7 +22,8 @@ from bamac.distil import Clips, DistilConfig, predict, student_layers, tensor
 from bamac.features_p808 import P808_FRONT_END, STEPS, features_p808, features_p808_int8
 from bamac.integerise import integerise
 from bamac.networks import Network, make_config
-from bamac.p808_init import released_network, warm_start
+from bamac.p808_init import released_network
+from bamac.warm_start import warm_start
 
 CLIPS = sorted((Path(bamac.__file__).parent / "assets" / "clips").glob("*.wav"))
 METADATA = {"front_end": P808_FRONT_END, "offset": 0.0, "steps": STEPS, "network": "p808"}
@@ -40,7 +41,7 @@ def network(features):
     torch.manual_seed(0)
     network = Network(make_config("p808"))
     batches = [tensor(features)]
-    warm_start(network, batches)
+    warm_start(network, released_network(), batches)
     network.freeze_norm()
     network.start_int8(batches)
     return network.eval()
@@ -56,7 +57,7 @@ def test_the_fp32_network_equals_the_released_file():
 
 def test_warm_start_gives_the_wanted_density_and_agrees_with_the_teacher(features):
     network = Network(make_config("p808"))
-    warm_start(network, [tensor(features)], density=0.2)
+    warm_start(network, released_network(), [tensor(features)], density=0.2)
     np.testing.assert_allclose(distillation.densities(network, features), 0.2, atol=0.02)
     with torch.no_grad():
         layers = student_layers(network.eval(), tensor(features), DistilConfig(bf16=False))
@@ -77,7 +78,7 @@ def test_a_crop_is_scored_like_a_clip(features):
     torch.manual_seed(1)
     network = Network(make_config("p808"))
     still = np.repeat(features[:, 450:451], 900, axis=1)
-    warm_start(network, [tensor(features)])
+    warm_start(network, released_network(), [tensor(features)])
     network.eval()
     config = DistilConfig(bf16=False)
     with torch.no_grad():

@@ -4,8 +4,10 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +154,63 @@ def test_a_start_of_other_activations_is_refused(tmp_path):
                                  start=str(tmp_path / "first" / "float.pt"))
     with pytest.raises(training.TrainError, match="must hold a network of the same activations"):
         training.train(config, tmp_path / "second")
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    """float.pt of a full-precision run on the made-up clips."""
+    folder = tmp_path_factory.mktemp("twin")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_build, "build", lambda *args, **kwargs: "made-up")
+        patch.setattr(data_build, "load_split", _split)
+        training.train(dataclasses.replace(CONFIG, variant="fp32", epochs=8), folder)
+    return str(folder / "float.pt")
+
+
+STILL = {"epochs": 1, "fine_epochs": 1, "rate": 1e-9, "fine_rate": 1e-9}
+"""Settings of a run that ends where it starts."""
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_binary_maps_start_with_what_their_twin_has_learnt(twin, tmp_path, bits):
+    """Untrained, they score about as the twin does, with the wanted share of ones."""
+    features, _, _ = _split(None, "train")
+    wanted = training.predict(load_network(twin)[0], features)
+    error = {}
+    for name, start in (("twin", twin), ("random", None)):
+        config = dataclasses.replace(CONFIG, variant="bam", input_bits=bits, twin=start,
+                                     start_bias=-0.8, **STILL)
+        training.train(config, tmp_path / name)
+        network, _ = load_network(tmp_path / name / "model.pt")
+        error[name] = np.std(training.predict(network, features) - wanted)
+    assert error["twin"] < 0.2 * np.std(wanted) < error["random"]
+
+    network, _ = load_network(tmp_path / "twin" / "model.pt")
+    with torch.no_grad():
+        ones = [float(m.mean()) for m in network.eval().maps(training.tensor_of(features, bits))]
+    np.testing.assert_allclose(ones, 0.212, atol=0.03)  # Phi(-0.8)
+
+
+def test_a_run_from_a_twin_continues_without_it(twin, tmp_path):
+    """Only the start reads the twin: a run that has begun goes on where it stands."""
+    copy = shutil.copy(twin, tmp_path)
+    config = dataclasses.replace(CONFIG, twin=copy)
+    report = training.train(config, tmp_path / "run")
+    Path(copy).unlink()
+    assert "fit of a full-precision run" in (tmp_path / "run" / "card.md").read_text()
+    assert training.train(config, tmp_path / "run") == report
+
+
+def test_a_twin_with_binary_maps_is_refused(twin, tmp_path):
+    training.train(dataclasses.replace(CONFIG, variant="bam", **STILL), tmp_path / "bam")
+    config = dataclasses.replace(CONFIG, twin=str(tmp_path / "bam" / "float.pt"))
+    with pytest.raises(training.TrainError, match="variant fp32 of the same shape, not paper bam"):
+        training.train(config, tmp_path / "run")
+    for values, complaint in (({"start": twin}, "must not be given together"),
+                              ({"variant": "w8"}, "'bam' or 'bam-w8' to start from a twin"),
+                              ({"global_pool": "max"}, "'sum' to start from a twin")):
+        with pytest.raises(training.TrainError, match=complaint):
+            dataclasses.replace(CONFIG, twin=twin, **values)
 
 
 @pytest.mark.parametrize("values, complaint", [

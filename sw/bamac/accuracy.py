@@ -94,6 +94,8 @@ def row_title(config):
         parts.append(f"union penalty {config['fine_union_penalty']:g} in the second phase")
     if config["start_bias"] is not None:
         parts.append(f"start bias {config['start_bias']:g}")
+    if config.get("twin"):
+        parts.append("from its twin")
     if config.get("colour"):
         parts.append(f"clips coloured by {config['colour']:g} dB")
     return ", ".join(parts)
@@ -109,9 +111,9 @@ def short_title(title):
 
 
 def _key(config):
-    """What runs of one row share: everything but the seed and the run they start from."""
-    return json.dumps({k: v for k, v in config.items() if k not in ("seed", "start")},
-                      sort_keys=True)
+    """What runs of one row share: everything but the seed and the runs they start from."""
+    values = {k: v for k, v in config.items() if k not in ("seed", "start", "twin")}
+    return json.dumps({**values, "twin": bool(config.get("twin"))}, sort_keys=True)
 
 
 def collect(folder):

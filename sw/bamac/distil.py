@@ -52,7 +52,8 @@ from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
 from bamac.files import write_text
 from bamac.metrics import agreement, agreement_lines
 from bamac.networks import Network, make_config
-from bamac.p808_init import measure_norm, released_network, warm_start
+from bamac.p808_init import measure_norm, released_network
+from bamac.warm_start import warm_start
 
 __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_text"]
 
@@ -100,7 +101,7 @@ class DistilConfig:
     hint : weight of the hidden layers' error in the loss
     change : share of the clips that are changed before the teacher is asked
     start_density : share of ones in every map at the start; None for the teacher's own share of
-        active values per channel (:func:`bamac.p808_init.warm_start`)
+        active values per channel (:func:`bamac.warm_start.warm_start`)
     beta : width parameter of the surrogate gradient
     start : ``model.pt`` of another run to go on from, in place of the fit of the released network
     seed : of everything random
@@ -248,7 +249,8 @@ class _Run:
         if config.start:
             self._start_from(config.start)
         elif not self.path.exists():
-            warm_start(self.network, self._sample(START_CLIPS), config.start_density, config.seed)
+            warm_start(self.network, self.teacher, self._sample(START_CLIPS),
+                       config.start_density, config.seed)
         if config.freeze_norm and not self.path.exists():
             self.network.freeze_norm()
 

@@ -8,7 +8,8 @@ fewer weight bits, pruned weights. The network kept is the one with the best val
 last phase. Test clips are looked at once, at the end.
 
 A run may start from another run's network (``start``) and then does the second phase alone: the
-rows of the accuracy table that differ in the second phase share their first.
+rows of the accuracy table that differ in the second phase share their first. Binary maps may start
+from a trained ReLU network (``twin``, :mod:`bamac.warm_start`) instead of at random.
 
 ``out_dir`` holds ``checkpoint.pt`` (everything a resumed run needs, written after every epoch),
 ``float.pt`` (the network after the first phase), ``model.pt`` (the network), ``log.jsonl`` (a line
@@ -28,6 +29,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -48,8 +50,13 @@ from bamac.features import CENTRE, LOW_BANDS, STEPS, fewer_bits
 from bamac.front_ends import PAPER_FRONT_ENDS
 from bamac.metrics import agreement, agreement_lines, pcc
 from bamac.networks import VARIANTS, Network, make_config
+from bamac.warm_start import warm_start
 
 __all__ = ["TrainConfig", "TrainError", "predict", "report_text", "tensor_of", "train"]
+
+
+TWIN_CLIPS = 512
+"""Training clips that a start from the twin looks at."""
 
 
 class TrainError(ValueError):
@@ -73,7 +80,8 @@ class TrainConfig:
     weight_decay : of AdamW, on weights only
     bfloat16 : whether training computes its convolutions in bfloat16; evaluation never does
     global_pool : ``"sum"`` (ones per channel; of ReLU maps the mean) or ``"max"``
-    start_bias : start of batch norm's bias, which sets the density of ones; None for the default
+    start_bias : start of batch norm's bias, which sets the density of ones; None for the default.
+        With ``twin`` each channel starts with just that density, Phi(start_bias)
     beta : width of the surrogate gradient
     union_penalty : weight of the mean 2x2 union density in the loss (see :mod:`bamac.density`)
     fine_union_penalty : the same in the second phase; None for ``union_penalty``
@@ -83,6 +91,7 @@ class TrainConfig:
         every epoch; recordings differ by it, and PESQ makes up for part of it (ITU-T P.862)
     prune : share of every convolution's and hidden layer's weights set to zero in the second phase
     start : ``float.pt`` of another run, to do the second phase alone
+    twin : ``float.pt`` of a run of the variant ``fp32``, for binary maps to start from
     seed : of initial values, order and augmentation
     data_seed, data_recipe : of the data set
     threads : of PyTorch
@@ -113,6 +122,7 @@ class TrainConfig:
     colour: float = 0.0
     prune: float = 0.0
     start: str | None = None
+    twin: str | None = None
     seed: int = 1
     data_seed: int = 1
     data_recipe: int = RECIPE
@@ -141,6 +151,16 @@ class TrainConfig:
             raise ValueError(f"Colour must be in 0..12 dB, not {self.colour!r}")
         if not 0 <= self.prune < 1:
             raise ValueError(f"Share of pruned weights must be in 0..1, not {self.prune!r}")
+        if self.twin and self.start:
+            raise TrainError(f"{self.start} (start) and {self.twin} (twin) must not be given "
+                             f"together: the one has the first phase behind it, the other is "
+                             f"where it starts")
+        if self.twin and not self.variant.startswith("bam"):
+            raise TrainError(f"Variant must be 'bam' or 'bam-w8' to start from a twin, "
+                             f"not {self.variant!r}")
+        if self.twin and self.global_pool != "sum":
+            raise TrainError(f"Global pool must be 'sum' to start from a twin, "
+                             f"not {self.global_pool!r}")
         self.net_config()
 
     def net_config(self):
@@ -305,6 +325,8 @@ class _Run:
         self.network.score_offset.fill_(round(float(self.labels.mean()), 4))
         if config.start:
             self._start_from(config.start)
+        if config.twin and not self.path.exists():
+            self._start_from_twin(config.twin)
         self._place()
         self.masks = None
         self.steps = math.ceil(len(self.labels) / config.batch)
@@ -321,6 +343,20 @@ class _Run:
                              f"training: the float.pt of a run")
         state = start.state_dict()
         self.network.load_state_dict(state)
+
+    def _start_from_twin(self, path):
+        twin, metadata = load_network(path)
+        if twin.config.variant != "fp32" or metadata.get("network", "paper") != self.config.network:
+            raise TrainError(f"{path} must hold the network of a run with --variant fp32 of the "
+                             f"same shape, not {metadata.get('network', 'paper')} "
+                             f"{twin.config.variant}")
+        rng = np.random.default_rng([self.config.seed, 77])
+        chosen = np.sort(rng.permutation(len(self.labels))[:TWIN_CLIPS])
+        inputs = [[tensor_of(self.features[chosen[i:i + 32]], bits)
+                   for i in range(0, len(chosen), 32)]
+                  for bits in (self.config.input_bits, twin.config.input_bits)]
+        density = NormalDist().cdf(self.network.config.start_bias)
+        warm_start(self.network, twin.eval(), inputs[0], density, self.config.seed, inputs[1])
 
     @property
     def path(self):
@@ -485,8 +521,8 @@ def train(config, out_dir, progress=None):
     Raises
     ------
     TrainError
-        If the folder holds another run, the start network does not fit, or every score is
-        constant.
+        If the folder holds another run, the start network or the twin does not fit, or every
+        score is constant.
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,9 @@ def _bits(_context, _option, text):
 @click.option("--start", metavar="FLOAT.pt", type=click.Path(exists=True, dir_okay=False),
               default=None, help="Do the epochs on whole clips alone, from this network "
                                  "(float.pt of another run).")
+@click.option("--twin", metavar="FLOAT.pt", type=click.Path(exists=True, dir_okay=False),
+              default=None, help="Start binary maps from this full-precision network (float.pt of "
+                                 "another run), not at random.")
 @click.option("--global-pool", type=click.Choice(["sum", "max"]), default=None,
               help="Ones per channel, or their OR. [default: sum]")
 @click.option("--start-bias", type=float, default=None,

@@ -70,6 +70,11 @@ def _shares(values):
     return ", ".join(f"{d:.1%}".replace("%", " %") for d in values)
 
 
+def _twin(config):
+    return (f"Its maps started as a layer-wise fit of a full-precision run (`{config['twin']}`). "
+            if config.get("twin") else "")
+
+
 def model_card(name, report):
     """Markdown text; ``report`` as :func:`bamac.train.train` returns it."""
     from bamac.train import TrainConfig
@@ -85,8 +90,8 @@ def model_card(name, report):
              "## Recipe", "", f"    {_command('train', config, TrainConfig().decides())}", "",
              f"Seed {config['seed']}, {report['epochs']} epochs on {config['clips']:,} clips "
              f"({report['training_seconds'] / 60:.0f} min on one core of a shared machine), epoch "
-             f"{report['epoch']} kept for its validation PCC. Crops, whole clips, int8 weights: "
-             "docs/training.md.", "",
+             f"{report['epoch']} kept for its validation PCC. {_twin(config)}Crops, whole clips, "
+             "int8 weights: docs/training.md.", "",
              "## Data and licences", "",
              f"{_speech(config)} Labelled with the `pesq` package. Training talkers: "
              f"{', '.join(report['voices'])}.", "",
