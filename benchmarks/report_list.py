@@ -108,7 +108,7 @@ REPORTS = (
     Report("learning-curve", "learning-curve.md",
            "agreement against training clips, talkers and epochs",
            ("bamac", "evaluate", "--curve", "reports/runs", "--curve", "reports/runs-of-fewer",
-            "--curve", "reports/recipe-7/runs", "--curve", "reports/recipe-7/runs-of-other-epochs"),
+            "--curve", "reports/recipe-7/runs", "--curve", "reports/recipe-7/runs-of-other-settings"),
            ("reports/**/runs*/**/*", "sw/bamac/report/learning_curve.py")),
     Report("trade-off", "trade-off.md",
            "agreement against cycles of the event-driven array, over settings of training",

@@ -6,7 +6,7 @@ linear regression of the twin's sums on the bits that the layers before it give;
 threshold is the quantile that gives the wanted density of ones.
 
 Before any training, the paper's network then agrees with PESQ at PCC 0.70 on validation clips,
-where a random start gets there in three epochs (docs/training.md). With 96 clips a linear read-out
+which a random start reaches after two epochs (docs/training.md). With 96 clips a linear read-out
 of the P.808 shape agrees with DNSMOS at PCC 0.73 on unseen voices; the released kernels under fresh
 batch norm give 0.38 to 0.60, random kernels 0.5.
 """
