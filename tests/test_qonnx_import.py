@@ -774,6 +774,17 @@ def test_damaged_files_are_refused_or_read_and_nothing_else(tmp_path):
     assert refused > 250
 
 
+def test_a_checker_without_words_refuses_too(tmp_path, monkeypatch):
+    def refuse(model):
+        raise onnx.checker.ValidationError("")
+
+    path = tmp_path / "net.onnx"
+    qonnx_export.export(random_networks.random_case(7).network, path)
+    monkeypatch.setattr(onnx.checker, "check_model", refuse)
+    with pytest.raises(GraphError, match=r"net.onnx: not an ONNX model, or damaged \(Validation"):
+        qonnx_import.load(path)
+
+
 def test_every_truncation_is_refused(tmp_path):
     path = tmp_path / "net.onnx"
     qonnx_export.export(random_networks.random_case(2).network, path)

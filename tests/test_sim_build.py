@@ -1,9 +1,11 @@
 """Builds of the simulator: cached, safe against interruption, with their reasons on failure."""
 
+import os
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +75,19 @@ def test_second_build_is_the_first(stub, cache):
     assert '-var "count"' in control and "inner" not in control
     assert "--public-flat-rw" not in (first.folder / "build.log").read_text()
     assert not leftovers(cache)
+
+
+def test_python3_alone_on_the_path_is_enough(stub, cache, tmp_path_factory, monkeypatch):
+    """Debian has a python3 and no python, which is what Verilator's makefile calls."""
+    tools = tmp_path_factory.mktemp("tools")
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for tool in Path(folder).glob("*"):
+            if not tool.name.startswith("python") and not (tools / tool.name).exists():
+                (tools / tool.name).symlink_to(tool)
+    (tools / "python3").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setattr(sys, "executable", str(tools / "python3"))
+    assert build(GEOMETRY, build_dir=cache).executable.is_file()
 
 
 def test_changed_gateware_is_built_again(stub, cache, monkeypatch):

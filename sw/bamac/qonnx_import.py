@@ -852,7 +852,7 @@ def load(path):
         onnx.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise GraphError(f"{path}: not an ONNX model, or damaged ({reason})") from error
     try:
         return from_model(model, path.stem)
