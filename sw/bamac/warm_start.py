@@ -85,8 +85,8 @@ def warm_start(network, twin, batches, density=None, seed=0, twin_batches=None):
 
     Parameters
     ----------
-    network : :class:`bamac.networks.Network` with binary maps, float weights and one global sum;
-        changed
+    network : :class:`bamac.networks.Network` with binary maps, float weights, 3x3 convolutions
+        that keep the size, and one global sum; changed
     twin : a ReLU network of the same convolutions and dense layers, in evaluation mode
     batches : list of feature tensors (n, 1, rows, cols) as the network reads them; the first
         :data:`FIT_CLIPS` clips fit the convolutions, all of them the first dense layer. The other
