@@ -194,5 +194,6 @@ def test_a_table_without_its_training_clips_is_refused(runs, tmp_path):
     result = CliRunner().invoke(command, ["--table", str(folder), "--data", str(data), "--out",
                                           str(tmp_path / "out")])
     assert result.exit_code == 2
-    assert "holds 0 train clips, not 14400; make the rest with `bamac data`" in result.output
+    assert ("holds 0 train clips, not 14400; make the rest with `bamac data --data-recipe 6`"
+            in result.output)
     assert not (tmp_path / "out").exists()

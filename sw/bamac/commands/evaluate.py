@@ -27,7 +27,8 @@ def _table(runs, data, out, as_json):
                                  ("train", train, config["clips"])):
         if len(found) < wanted:
             raise click.UsageError(f"{folder} holds {len(found)} {split} clips, not {wanted}; make "
-                                   f"the rest with `bamac data`")
+                                   f"the rest with `bamac data --data-recipe "
+                                   f"{recipe_of(config)}`")
     mean = sum(e["pesq"] for e in train) / len(train)
     path = accuracy_report(rows, manifest, mean, out)
     if as_json:
