@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from bamac import train as training
-from bamac.checkpoint import load_network
+from bamac.checkpoint import load_checkpoint, load_network, save_checkpoint
 from bamac.data import build as data_build
+from bamac.networks import ConvStage
 
 CONFIG = training.TrainConfig(clips=24, epochs=2, fine_epochs=2, batch=8)
 
@@ -85,6 +86,15 @@ def test_another_configuration_does_not_continue_a_run(tmp_path):
         training.train(other, tmp_path)
 
 
+def test_a_run_begun_without_an_option_names_it(tmp_path):
+    training.train(CONFIG, tmp_path)
+    content = load_checkpoint(tmp_path / "checkpoint.pt")
+    del content["decides"]["twin"]
+    save_checkpoint(tmp_path / "checkpoint.pt", content)
+    with pytest.raises(training.TrainError, match=r"another configuration \(twin differ\)"):
+        training.train(CONFIG, tmp_path)
+
+
 def _worker(rank, world, port, config, out):
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1",
                       MASTER_PORT=str(port))
@@ -146,6 +156,51 @@ def test_the_second_phase_is_the_same_in_a_run_of_its_own(tmp_path):
     same = {run: all(torch.equal(states["one"][name], value) for name, value in state.items())
             for run, state in states.items()}
     assert same == {"one": True, "penalty": True, "none": False}
+
+
+def test_without_epochs_on_whole_clips_the_integer_form_is_taken_untrained(tmp_path):
+    report = training.train(dataclasses.replace(CONFIG, fine_epochs=0), tmp_path)
+    network, _ = load_network(tmp_path / "model.pt")
+    start, _ = load_network(tmp_path / "float.pt")
+    assert network.int8 and not start.int8 and report["epoch"] == report["epochs"] == 2
+    for mine, its in zip(network.convs, start.convs, strict=True):
+        assert torch.equal(mine.weight, its.weight)
+    phases = [json.loads(line)["phase"] for line in (tmp_path / "log.jsonl").open()]
+    assert phases == ["float", "float"]
+    features, labels, _ = _split(None, "val")
+    assert report["val"]["all"]["pcc"] == pytest.approx(
+        np.corrcoef(training.predict(network, features), labels)[0, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("int8_first", [True, False])
+def test_weights_on_their_grid_from_the_first_step_on(tmp_path, monkeypatch, int8_first):
+    """Every convolution of the first phase sees so many values per channel as its bits allow."""
+    seen, convolve = [], ConvStage.convolve
+
+    def look(stage, x, weight):
+        if stage.training:
+            seen.append(max(len(kernel.unique()) for kernel in weight.detach().flatten(1)))
+        return convolve(stage, x, weight)
+
+    class Stop:
+        def step(self, epoch, done, total):
+            assert epoch == 1, "killed"
+
+        def epoch(self, line, eta_seconds):
+            pass
+
+        data = None
+
+    monkeypatch.setattr(ConvStage, "convolve", look)
+    config = dataclasses.replace(CONFIG, fine_epochs=0, weight_bits=(3,) * 4,
+                                 int8_first=int8_first)
+    whole = training.train(config, tmp_path / "whole")
+    with pytest.raises(AssertionError, match="killed"):
+        training.train(config, tmp_path / "killed", Stop())
+    seen.clear()
+    resumed = training.train(config, tmp_path / "killed")
+    assert {**whole, "training_seconds": 0} == {**resumed, "training_seconds": 0}
+    assert len(seen) >= 4 * 3 and (max(seen) <= 7) == int8_first  # -3..3
 
 
 def test_a_start_of_other_activations_is_refused(tmp_path):
@@ -218,6 +273,7 @@ def test_a_twin_with_binary_maps_is_refused(twin, tmp_path):
     ({"prune": 1.0}, "Share of pruned weights must be in 0..1"),
     ({"variant": "w4"}, "Variant must be one of fp32, w8, bam, bam-w8"),
     ({"input_bits": 2}, "Input bits must be in 3..8"),
+    ({"variant": "bam", "int8_first": True}, "Variant must be 'w8' or 'bam-w8' for int8 weights"),
 ])
 def test_impossible_configurations_are_refused(values, complaint):
     with pytest.raises(ValueError, match=complaint):

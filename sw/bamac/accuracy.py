@@ -96,6 +96,8 @@ def row_title(config):
         parts.append(f"start bias {config['start_bias']:g}")
     if config.get("twin"):
         parts.append("from its twin")
+    if config.get("int8_first"):
+        parts.append("int8 from the first epoch on")
     if config.get("colour"):
         parts.append(f"clips coloured by {config['colour']:g} dB")
     return ", ".join(parts)

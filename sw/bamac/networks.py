@@ -416,12 +416,16 @@ class Network(nn.Module):
 
     def set_int8(self):
         """Switch to int8 weights and the integer head, whose scales must be set already."""
-        self._require_w8()
+        self.set_int8_convs()
         self.int8 = True
-        for stage in self.convs:
-            stage.int8 = True
         for stage in self.head:
             stage.int8, stage.rounded = self.config.binary, not self.config.binary
+
+    def set_int8_convs(self):
+        """Put the convolutions' weights on their grid; batch norm and the head stay as they are."""
+        self._require_w8()
+        for stage in self.convs:
+            stage.int8 = True
 
     def _require_w8(self):
         if not self.config.variant.endswith("w8"):
@@ -435,13 +439,11 @@ class Network(nn.Module):
         Batch norm statistics must have been estimated before. The shift of each layer is the
         smallest with which no batch saturates: percentiles would clip the loudest votes.
         """
-        self._require_w8()
         if not self.config.binary:
             self.set_int8()
             return
+        self.set_int8_convs()
         self.eval()
-        for stage in self.convs:
-            stage.int8 = True
         x = torch.cat([self.pooled(batch) for batch in batches])
         scale = self.pool_scale
         for stage in self.head:

@@ -1,11 +1,13 @@
-"""Training: crops with float weights first, then whole clips on the integer grid.
+"""Training: crops first, then whole clips with everything on the integer grid.
 
-Two phases. In the first, the network trains with float weights on random crops in bfloat16, with
-AdamW under a cosine schedule. Then batch norm's statistics are measured again over whole clips and
+Two phases. In the first, the network trains on random crops in bfloat16, with AdamW under a cosine
+schedule; its weights are float, or with ``int8_first`` those of the convolutions are on their grid
+already. Then batch norm's statistics are measured again over whole clips and
 frozen, and the second phase fine-tunes on whole clips with everything that the hardware
 will do: int8 weights and the integer head (variants ``w8`` and ``bam-w8``), fewer input bits,
 fewer weight bits, pruned weights. The network kept is the one with the best validation PCC of the
-last phase. Test clips are looked at once, at the end.
+last phase; without epochs of that phase, the one with which it would begin. Test clips are looked
+at once, at the end.
 
 A run may start from another run's network (``start``) and then does the second phase alone: the
 rows of the accuracy table that differ in the second phase share their first. Binary maps may start
@@ -73,7 +75,9 @@ class TrainConfig:
     variant : ``"fp32"``, ``"w8"``, ``"bam"`` or ``"bam-w8"``
     clips : training clips of 5 s; validation and test sets follow from it
     epochs : of the first phase; not used with ``start``
-    fine_epochs : of the second phase
+    fine_epochs : of the second phase; with 0 the integer form is taken as it is, untrained
+    int8_first : whether the convolutions' weights are on their grid (int8, or ``weight_bits``) in
+        the first phase too; of the variants ``w8`` and ``bam-w8``
     crop : frames of the crops of the first phase; 249 is the whole clip
     batch : clips per step
     rate, fine_rate : peak learning rate of each phase
@@ -121,6 +125,7 @@ class TrainConfig:
     weight_bits: tuple = ()
     colour: float = 0.0
     prune: float = 0.0
+    int8_first: bool = False
     start: str | None = None
     twin: str | None = None
     seed: int = 1
@@ -138,10 +143,16 @@ class TrainConfig:
         if self.network != "paper":
             raise TrainError(f"Network must be 'paper' to train on 5 s clips, "
                              f"not {self.network!r}")
-        for name in ("clips", "epochs", "fine_epochs", "batch", "threads", "workers", "crop"):
+        for name in ("clips", "epochs", "batch", "threads", "workers", "crop"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name.capitalize()} must be a positive integer, not {value!r}")
+        if not isinstance(self.fine_epochs, int) or self.fine_epochs < 0:
+            raise TypeError(f"Fine_epochs must be a non-negative integer, "
+                            f"not {self.fine_epochs!r}")
+        if self.int8_first and not self.variant.endswith("w8"):
+            raise TrainError(f"Variant must be 'w8' or 'bam-w8' for int8 weights in the first "
+                             f"phase, not {self.variant!r}")
         if self.data_recipe not in RECIPES:
             raise ValueError(f"Data recipe must be one of {', '.join(map(str, RECIPES))}, "
                              f"not {self.data_recipe!r}")
@@ -327,11 +338,16 @@ class _Run:
             self._start_from(config.start)
         if config.twin and not self.path.exists():
             self._start_from_twin(config.twin)
+        self._constrain_first()
         self._place()
         self.masks = None
         self.steps = math.ceil(len(self.labels) / config.batch)
         self.schedule = _Schedule(config, self.steps)
         self.optimiser = _optimiser(self.network, config, config.rate)
+
+    def _constrain_first(self):
+        if self.config.int8_first and not self.network.int8:
+            self.network.set_int8_convs()
 
     def _place(self):
         self.network.to(self.config.device).to(memory_format=torch.channels_last)
@@ -368,12 +384,14 @@ class _Run:
             return
         content = load_checkpoint(self.path)
         if content["decides"] != self.config.decides():
+            before = content["decides"]
             changed = [name for name, value in self.config.decides().items()
-                       if content["decides"].get(name) != value]
+                       if name not in before or before[name] != value]
             raise TrainError(f"{self.out} holds a run with another configuration "
                              f"({', '.join(changed)} differ); give another --out or the same "
                              f"values")
         self.network = restore_network(content)
+        self._constrain_first()
         self._place()
         self.optimiser = _optimiser(self.network, self.config, self.config.rate)
         self.optimiser.load_state_dict(content["optimiser"])
@@ -416,6 +434,13 @@ class _Run:
                         config.device) for i in range(0, len(sample), 32)])
         self.optimiser = _optimiser(self.network, config, config.fine_rate)
         self.best = None
+
+    def take_as_it_is(self):
+        """Keep the network with which the second phase would begin."""
+        self.begin_fine()
+        value = pcc(predict(self.network, self.val_features), self.val_labels)
+        if value == value:
+            self.best = value, self.epoch, self.network_content()
 
     def _loss(self, rows, rng, fine):
         config = self.config
@@ -538,6 +563,8 @@ def train(config, out_dir, progress=None):
     run = _Run(config, (features, labels), (val_features, val_labels), out, crew)
     run.resume()
     _epochs(run, progress)
+    if not config.fine_epochs:
+        run.take_as_it_is()
     if run.best is None:
         raise TrainError("Training gave a constant score in every epoch; use more clips or epochs")
     _, epoch, content = run.best

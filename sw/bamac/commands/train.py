@@ -22,9 +22,11 @@ def _bits(_context, _option, text):
 @click.option("--variant", type=click.Choice(["fp32", "w8", "bam", "bam-w8"]), default="bam-w8",
               show_default=True, help="ReLU or binary maps, float or int8 weights.")
 @click.option("--epochs", type=click.IntRange(min=1), default=None,
-              help="Epochs on crops with float weights. [default: 16]")
-@click.option("--fine-epochs", type=click.IntRange(min=1), default=None,
-              help="Epochs on whole clips, with int8 weights. [default: 3]")
+              help="Epochs on crops. [default: 16]")
+@click.option("--fine-epochs", type=click.IntRange(min=0), default=None,
+              help="Epochs on whole clips, with int8 weights and integer head. [default: 3]")
+@click.option("--int8-first", is_flag=True, default=None,
+              help="Keep the convolutions' weights on the int8 grid in the epochs on crops too.")
 @click.option("--crop", type=click.IntRange(32, 249), default=None,
               help="Frames of a crop (20 ms each). [default: 160]")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="[default: 16]")
