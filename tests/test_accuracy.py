@@ -55,6 +55,19 @@ def test_runs_that_differ_in_their_seed_form_a_row(runs):
     assert low < found["pcc"] < high and high - low < 0.2
 
 
+def test_a_run_with_a_start_says_how_its_first_phase_was(runs):
+    folder, _ = runs
+    _run(folder / "grid", 0.4, int8_first=True, twin="fp32/float.pt", epochs=8)
+    _run(folder / "later", 0.5, start="grid/float.pt")
+    path = folder / "later" / "report.json"
+    report = json.loads(path.read_text())
+    report["first_phase"] = TrainConfig(int8_first=True, twin="a/float.pt", epochs=8).decides()
+    path.write_text(json.dumps(report))
+    rows = {row.title: row for row in accuracy.collect(folder)}
+    assert len(rows["BAM + W8, from its twin, int8 from the first epoch on"].scores) == 2
+    assert len(rows["BAM + W8"].scores) == 2
+
+
 def test_rows_of_another_data_recipe_stand_apart_and_say_so(runs):
     folder, scores = runs
     more = [_run(folder / f"more-{seed}", 0.4, data_recipe=7, seed=seed) for seed in (1, 2, 3)]

@@ -150,7 +150,8 @@ def test_the_second_phase_is_the_same_in_a_run_of_its_own(tmp_path):
     start = str(tmp_path / "first" / "float.pt")
     training.train(dataclasses.replace(CONFIG, union_penalty=0.5, start=start),
                    tmp_path / "penalty")
-    training.train(dataclasses.replace(CONFIG, start=start), tmp_path / "none")
+    report = training.train(dataclasses.replace(CONFIG, epochs=7, start=start), tmp_path / "none")
+    assert report["first_phase"]["epochs"] == 2 and report["epochs"] == 2
     states = {run: load_network(tmp_path / run / "model.pt")[0].state_dict()
               for run in ("one", "penalty", "none")}
     same = {run: all(torch.equal(states["one"][name], value) for name, value in state.items())

@@ -115,7 +115,17 @@ def short_title(title):
 def _key(config):
     """What runs of one row share: everything but the seed and the runs they start from."""
     values = {k: v for k, v in config.items() if k not in ("seed", "start", "twin")}
-    return json.dumps({**values, "twin": bool(config.get("twin"))}, sort_keys=True)
+    # Runs from before there was an option lack it
+    return json.dumps({**values, "twin": bool(config.get("twin")),
+                       "int8_first": bool(config.get("int8_first"))}, sort_keys=True)
+
+
+def _configuration(path):
+    """A run's configuration; of one with a start, with how the first phase of that one was."""
+    report = json.loads((path / "report.json").read_text(encoding="utf-8"))
+    first = report.get("first_phase") or {}
+    return {**report["configuration"],
+            **{name: first[name] for name in ("epochs", "twin", "int8_first") if name in first}}
 
 
 def collect(folder):
@@ -128,7 +138,7 @@ def collect(folder):
     """
     groups = {}
     for path in sorted(Path(folder).glob("*/report.json")):
-        config = json.loads(path.read_text(encoding="utf-8"))["configuration"]
+        config = _configuration(path.parent)
         groups.setdefault(_key(config), []).append((config["seed"], path.parent))
     if not groups:
         raise AccuracyError(f"{folder} must hold finished runs of `bamac train` in subfolders")
@@ -167,7 +177,7 @@ def _row(folders):
             labels = data["labels"]
             scores.append(data["scores"])
         if config is None:
-            config = report["configuration"]
+            config = _configuration(path)
             ones, unions = report["input_ones"], report["input_unions"]
         seconds.append(report["training_seconds"])
     return Row(row_title(config), config, tuple(folders), np.stack(scores), labels,

@@ -353,7 +353,8 @@ class _Run:
         self.network.to(self.config.device).to(memory_format=torch.channels_last)
 
     def _start_from(self, path):
-        start, _ = load_network(path)
+        start, metadata = load_network(path)
+        self.start_training = metadata.get("training", {})
         if start.int8 or start.config.binary != self.network.config.binary:
             raise TrainError(f"{path} must hold a network of the same activations, before int8 "
                              f"training: the float.pt of a run")
@@ -612,6 +613,8 @@ def _report(run, folder, sizes, epoch, voices):
     report = {"model": "model.pt", "configuration": config.decides(), "epoch": epoch,
               "training_seconds": round(run.seconds, 1), "voices": voices,
               "epochs": config.all_epochs}
+    if config.start:
+        report["first_phase"] = run.start_training
     for split in ("val", "test"):
         part, truth, manifest = data_build.load_split(folder, split, sizes[split])
         report[split] = evaluate_features(run.network, part, truth, manifest)
