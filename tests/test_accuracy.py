@@ -64,7 +64,7 @@ def test_a_run_with_a_start_says_how_its_first_phase_was(runs):
     report["first_phase"] = TrainConfig(int8_first=True, twin="a/float.pt", epochs=8).decides()
     path.write_text(json.dumps(report))
     rows = {row.title: row for row in accuracy.collect(folder)}
-    assert len(rows["BAM + W8, from its twin, int8 from the first epoch on"].scores) == 2
+    assert len(rows["BAM + W8, from its twin, int8 throughout"].scores) == 2
     assert len(rows["BAM + W8"].scores) == 2
 
 
@@ -97,6 +97,18 @@ def test_memory_is_the_papers_count():
     convolutions = 9 * (32 + 32 * 32 * 2 + 32 * 64)
     assert binary["weights"] - four["weights"] == convolutions // 2
     assert make_config("paper", "bam").binary and not make_config("paper", "w8").binary
+
+
+def test_the_report_compares_the_best_of_those_with_most_seeds(runs, tmp_path):
+    folder, _ = runs
+    twins = [_run(folder / f"twin-{seed}", 0.2, twin="a/float.pt", seed=seed) for seed in (1, 2)]
+    _run(folder / "lucky", 0.01, int8_first=True)
+    text = accuracy_report(accuracy.collect(folder), MANIFEST, 2.8, tmp_path / "out").read_text()
+    binary = np.mean([np.corrcoef(scores, LABELS)[0, 1] for scores in twins])
+    with np.load(folder / "fp32" / "test.npz") as data:
+        full = np.corrcoef(data["scores"], LABELS)[0, 1]
+    assert f"PCC {binary:.3f} against {full:.3f} (difference {binary - full:+.3f}" in text
+    assert "BAM + W8, from its twin: PCC" in text
 
 
 def test_the_report_states_every_row_and_group(runs, tmp_path):

@@ -97,7 +97,7 @@ def row_title(config):
     if config.get("twin"):
         parts.append("from its twin")
     if config.get("int8_first"):
-        parts.append("int8 from the first epoch on")
+        parts.append("int8 throughout")
     if config.get("colour"):
         parts.append(f"clips coloured by {config['colour']:g} dB")
     return ", ".join(parts)

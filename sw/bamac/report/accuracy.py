@@ -170,7 +170,7 @@ def accuracy_report(rows, manifest, train_mean, folder, scatter=None):
             density_rows.append((row.title, row.ones, row.unions))
     refs = references(manifest, rows[0].labels, train_mean)
     groups = clip_groups(manifest)
-    chosen = [r.title for r in rows if r.title in ("fp32 (ReLU)", "BAM", "BAM + W8")]
+    chosen = [r.title for r in rows if r.title in (*_compared(rows), "BAM")]
     chosen = chosen or [rows[0].title]
     plotted = next((r for r in rows if r.title == (scatter or "BAM + W8")), rows[-1])
     _scatter(plotted, folder / "accuracy-scatter.png")
@@ -208,15 +208,33 @@ def _replaced(config):
     return sum(macs[1:]) / (sum(macs) + head)
 
 
+def _compared(rows):
+    """The titles that the report is about: full precision and binary maps with int8 weights.
+
+    8-bit input, 8-bit weights, none pruned; of several ways to train them that with the best mean
+    PCC among those with most seeds. Of each there may be none.
+    """
+    titles = []
+    for variant in ("fp32", "bam-w8"):
+        found = [row for row in rows if row.config["variant"] == variant
+                 and row.config["input_bits"] == 8 and not row.config["prune"]
+                 and set(row.config["weight_bits"]) <= {8}]
+        if found:
+            titles.append(max(found, key=lambda row: (len(row.scores),
+                                                      row.summary()["pcc"])).title)
+    return titles
+
+
 def _text(rows, memories, refs, groups, chosen, density_rows):
     summary = {r.title: r.summary() for r in rows}
     lines = ["# Accuracy", ""]
-    if {"fp32 (ReLU)", "BAM + W8"} <= set(summary):
-        gap = summary["fp32 (ReLU)"]["pcc"] - summary["BAM + W8"]["pcc"]
-        seeds = min(summary[t]["seeds"] for t in ("fp32 (ReLU)", "BAM + W8"))
+    compared = [summary[title] for title in _compared(rows)]
+    if len(compared) == 2:
+        full, binary = compared
+        seeds = min(full["seeds"], binary["seeds"])
         lines += [f"**Binary maps with int8 weights against full precision: PCC "
-                  f"{summary['BAM + W8']['pcc']:.3f} against {summary['fp32 (ReLU)']['pcc']:.3f} "
-                  f"(difference {-gap:+.3f}, mean of {seeds} "
+                  f"{binary['pcc']:.3f} against {full['pcc']:.3f} "
+                  f"(difference {binary['pcc'] - full['pcc']:+.3f}, mean of {seeds} "
                   f"seed{'s' if seeds > 1 else ''}).**", ""]
     config = rows[0].config
     lines += ["Agreement with wide-band PESQ on "
