@@ -257,12 +257,30 @@ def test_a_run_from_a_twin_continues_without_it(twin, tmp_path):
     assert training.train(config, tmp_path / "run") == report
 
 
+def test_a_run_trains_its_own_twin_first(tmp_path):
+    """It ends as one that was given that twin; begun, it goes on without training it again."""
+    config = dataclasses.replace(CONFIG, twin_epochs=3, rate=2e-3, input_bits=5, int8_first=True)
+    own = training.train(config, tmp_path / "own")
+    twin, metadata = load_network(tmp_path / "own" / "twin" / "float.pt")
+    assert not twin.config.binary and twin.config.input_bits == 8
+    first = metadata["training"]
+    assert (first["epochs"], first["rate"], first["clips"]) == (3, 3e-3, 24)
+    given = training.train(dataclasses.replace(config, twin_epochs=0,
+                                               twin=str(tmp_path / "own/twin/float.pt")),
+                           tmp_path / "given")
+    assert given["test"] == own["test"]
+    shutil.rmtree(tmp_path / "own" / "twin")
+    assert training.train(config, tmp_path / "own") == own
+    assert "trained for 3 epochs before" in (tmp_path / "own" / "card.md").read_text()
+
+
 def test_a_twin_with_binary_maps_is_refused(twin, tmp_path):
     training.train(dataclasses.replace(CONFIG, variant="bam", **STILL), tmp_path / "bam")
     config = dataclasses.replace(CONFIG, twin=str(tmp_path / "bam" / "float.pt"))
     with pytest.raises(training.TrainError, match="variant fp32 of the same shape, not paper bam"):
         training.train(config, tmp_path / "run")
-    for values, complaint in (({"start": twin}, "must not be given together"),
+    for values, complaint in (({"start": twin}, "start and twin must not be given together"),
+                              ({"twin_epochs": 1}, "twin and twin_epochs must not be given tog"),
                               ({"variant": "w8"}, "'bam' or 'bam-w8' to start from a twin"),
                               ({"global_pool": "max"}, "'sum' to start from a twin")):
         with pytest.raises(training.TrainError, match=complaint):

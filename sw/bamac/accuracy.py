@@ -71,6 +71,10 @@ def _mean_error(scores, labels):
     return float(np.mean(scores - labels))
 
 
+def _from_twin(config):
+    return bool(config.get("twin") or config.get("twin_epochs"))
+
+
 def row_title(config):
     """A configuration in the words of the table: ``BAM + W8, 5-bit input``."""
     words = {"fp32": "fp32 (ReLU)", "w8": "W8 (ReLU)", "bam": "BAM", "bam-w8": "BAM + W8"}
@@ -94,7 +98,7 @@ def row_title(config):
         parts.append(f"union penalty {config['fine_union_penalty']:g} in the second phase")
     if config["start_bias"] is not None:
         parts.append(f"start bias {config['start_bias']:g}")
-    if config.get("twin"):
+    if _from_twin(config):
         parts.append("from its twin")
     if config.get("int8_first"):
         parts.append("int8 throughout")
@@ -114,9 +118,10 @@ def short_title(title):
 
 def _key(config):
     """What runs of one row share: everything but the seed and the runs they start from."""
-    values = {k: v for k, v in config.items() if k not in ("seed", "start", "twin")}
+    values = {k: v for k, v in config.items()
+              if k not in ("seed", "start", "twin", "twin_epochs")}
     # Runs from before there was an option lack it
-    return json.dumps({**values, "twin": bool(config.get("twin")),
+    return json.dumps({**values, "twin": _from_twin(config),
                        "int8_first": bool(config.get("int8_first"))}, sort_keys=True)
 
 
@@ -125,7 +130,8 @@ def _configuration(path):
     report = json.loads((path / "report.json").read_text(encoding="utf-8"))
     first = report.get("first_phase") or {}
     return {**report["configuration"],
-            **{name: first[name] for name in ("epochs", "twin", "int8_first") if name in first}}
+            **{name: first[name] for name in ("epochs", "twin", "twin_epochs", "int8_first")
+               if name in first}}
 
 
 def collect(folder):

@@ -11,7 +11,8 @@ at once, at the end.
 
 A run may start from another run's network (``start``) and then does the second phase alone: the
 rows of the accuracy table that differ in the second phase share their first. Binary maps may start
-from a trained ReLU network (``twin``, :mod:`bamac.warm_start`) instead of at random.
+from a trained ReLU network (``twin``, :mod:`bamac.warm_start`) instead of at random, or train that
+one first, in the folder ``twin`` of the run (``twin_epochs``).
 
 ``out_dir`` holds ``checkpoint.pt`` (everything a resumed run needs, written after every epoch),
 ``float.pt`` (the network after the first phase), ``model.pt`` (the network), ``log.jsonl`` (a line
@@ -96,6 +97,8 @@ class TrainConfig:
     prune : share of every convolution's and hidden layer's weights set to zero in the second phase
     start : ``float.pt`` of another run, to do the second phase alone
     twin : ``float.pt`` of a run of the variant ``fp32``, for binary maps to start from
+    twin_epochs : epochs on crops of a twin that the run trains first, at the default rate, with the
+        same clips and seed; 0 for none
     seed : of initial values, order and augmentation
     data_seed, data_recipe : of the data set
     threads : of PyTorch
@@ -128,6 +131,7 @@ class TrainConfig:
     int8_first: bool = False
     start: str | None = None
     twin: str | None = None
+    twin_epochs: int = 0
     seed: int = 1
     data_seed: int = 1
     data_recipe: int = RECIPE
@@ -147,9 +151,11 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name.capitalize()} must be a positive integer, not {value!r}")
-        if not isinstance(self.fine_epochs, int) or self.fine_epochs < 0:
-            raise TypeError(f"Fine_epochs must be a non-negative integer, "
-                            f"not {self.fine_epochs!r}")
+        for name in ("fine_epochs", "twin_epochs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise TypeError(f"{name.capitalize()} must be a non-negative integer, "
+                                f"not {value!r}")
         if self.int8_first and not self.variant.endswith("w8"):
             raise TrainError(f"Variant must be 'w8' or 'bam-w8' for int8 weights in the first "
                              f"phase, not {self.variant!r}")
@@ -162,14 +168,15 @@ class TrainConfig:
             raise ValueError(f"Colour must be in 0..12 dB, not {self.colour!r}")
         if not 0 <= self.prune < 1:
             raise ValueError(f"Share of pruned weights must be in 0..1, not {self.prune!r}")
-        if self.twin and self.start:
-            raise TrainError(f"{self.start} (start) and {self.twin} (twin) must not be given "
-                             f"together: the one has the first phase behind it, the other is "
-                             f"where it starts")
-        if self.twin and not self.variant.startswith("bam"):
+        origins = [name for name in ("start", "twin", "twin_epochs") if getattr(self, name)]
+        if len(origins) > 1:
+            raise TrainError(f"{' and '.join(origins)} must not be given together: a run has one "
+                             f"origin, a network with the first phase behind it (start), a twin "
+                             f"to begin from (twin), or one to train first (twin_epochs)")
+        if self.from_twin and not self.variant.startswith("bam"):
             raise TrainError(f"Variant must be 'bam' or 'bam-w8' to start from a twin, "
                              f"not {self.variant!r}")
-        if self.twin and self.global_pool != "sum":
+        if self.from_twin and self.global_pool != "sum":
             raise TrainError(f"Global pool must be 'sum' to start from a twin, "
                              f"not {self.global_pool!r}")
         self.net_config()
@@ -181,6 +188,20 @@ class TrainConfig:
         if self.start_bias is not None:
             changes["start_bias"] = self.start_bias
         return make_config(self.network, self.variant, **changes)
+
+    @property
+    def from_twin(self):
+        """Whether binary maps start from a ReLU network."""
+        return bool(self.twin or self.twin_epochs)
+
+    def twin_config(self):
+        """The run that trains the twin: full precision, the first phase alone."""
+        return TrainConfig(
+            variant="fp32", epochs=self.twin_epochs, fine_epochs=0,
+            **{name: getattr(self, name) for name in (
+                "network", "clips", "crop", "batch", "weight_decay", "bfloat16", "colour", "seed",
+                "data_seed", "data_recipe", "threads", "device", "workers", "cache",
+                "speech_folder")})
 
     @property
     def first_epochs(self):
@@ -322,7 +343,7 @@ def _densities(network, features):
 class _Run:
     """State of a training run; everything that a checkpoint holds."""
 
-    def __init__(self, config, train_data, val_data, out_dir, crew):
+    def __init__(self, config, train_data, val_data, out_dir, crew, twin):
         self.config = config
         self.features, self.labels = train_data
         self.val_features, self.val_labels = val_data
@@ -336,8 +357,8 @@ class _Run:
         self.network.score_offset.fill_(round(float(self.labels.mean()), 4))
         if config.start:
             self._start_from(config.start)
-        if config.twin and not self.path.exists():
-            self._start_from_twin(config.twin)
+        if twin and not self.path.exists():
+            self._start_from_twin(twin)
         self._constrain_first()
         self._place()
         self.masks = None
@@ -541,8 +562,9 @@ def train(config, out_dir, progress=None):
     ----------
     config : :class:`TrainConfig`
     out_dir : folder of the run; a run that was interrupted there is continued
-    progress : an object with ``data(done, total, text)``, ``step(epoch, done, total)`` and
-        ``epoch(line, eta_seconds)``, each optional work of a display; None for silence
+    progress : an object with ``data(done, total, text)``, ``step(epoch, done, total)``,
+        ``epoch(line, eta_seconds)`` and ``part(text)``, each optional work of a display; None for
+        silence
 
     Raises
     ------
@@ -552,6 +574,9 @@ def train(config, out_dir, progress=None):
     """
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
+    twin = config.twin
+    if config.twin_epochs:
+        twin = _train_twin(config, out, progress)
     torch.set_num_threads(config.threads)
     crew = Workers(config.device)
     if not crew.first:
@@ -561,7 +586,7 @@ def train(config, out_dir, progress=None):
     sizes = data_build.split_sizes(config.clips)
     features, labels, entries = data_build.load_split(folder, "train", sizes["train"])
     val_features, val_labels, _ = data_build.load_split(folder, "val", sizes["val"])
-    run = _Run(config, (features, labels), (val_features, val_labels), out, crew)
+    run = _Run(config, (features, labels), (val_features, val_labels), out, crew, twin)
     run.resume()
     _epochs(run, progress)
     if not config.fine_epochs:
@@ -577,6 +602,18 @@ def train(config, out_dir, progress=None):
         report = _report(run, folder, sizes, epoch, sorted({e["voice"] for e in entries}))
     crew.wait()
     return report
+
+
+def _train_twin(config, out, progress):
+    """``float.pt`` of the run's own twin, which is trained unless the run has begun already."""
+    folder = out / "twin"
+    if not (out / "checkpoint.pt").exists():
+        if progress:
+            progress.part(f"The full-precision twin, {config.twin_epochs} epochs:")
+        train(config.twin_config(), folder, progress)
+        if progress:
+            progress.part(f"Binary maps from it, {config.all_epochs} epochs:")
+    return folder / "float.pt"
 
 
 def _epochs(run, progress):

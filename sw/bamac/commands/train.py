@@ -40,6 +40,8 @@ def _bits(_context, _option, text):
 @click.option("--twin", metavar="FLOAT.pt", type=click.Path(exists=True, dir_okay=False),
               default=None, help="Start binary maps from this full-precision network (float.pt of "
                                  "another run), not at random.")
+@click.option("--twin-epochs", type=click.IntRange(min=0), default=None,
+              help="Train that network first, in OUT/twin, for so many epochs. [default: 0]")
 @click.option("--global-pool", type=click.Choice(["sum", "max"]), default=None,
               help="Ones per channel, or their OR. [default: sum]")
 @click.option("--start-bias", type=float, default=None,

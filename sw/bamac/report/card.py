@@ -71,6 +71,9 @@ def _shares(values):
 
 
 def _twin(config):
+    if config.get("twin_epochs"):
+        return ("Its maps started as a layer-wise fit of a full-precision network, trained for "
+                f"{config['twin_epochs']} epochs before. ")
     return (f"Its maps started as a layer-wise fit of a full-precision run (`{config['twin']}`). "
             if config.get("twin") else "")
 

@@ -43,6 +43,10 @@ class TrainingDisplay:
     def data(self, done, total, text):
         self._show("label" if text == "degrade and label" else "speech", text, done, total)
 
+    def part(self, text):
+        self._eta = ""
+        self._bars.console.print(text, highlight=False)
+
     def step(self, epoch, done, total):
         self._show("train", f"epoch {epoch}{self._eta}", done, total)
 
