@@ -53,6 +53,11 @@ def test_runs_that_differ_in_their_seed_form_a_row(runs):
     assert found["bias"] == pytest.approx(np.mean([(s - LABELS).mean() for s in scores]))
     low, high = accuracy.bootstrap(rows[1], resamples=300)
     assert low < found["pcc"] < high and high - low < 0.2
+    # Of the difference to a row: between them, and none to itself
+    full = rows[0].summary()["pcc"]
+    low, high = accuracy.bootstrap(rows[1], resamples=300, less=rows[0])
+    assert low < found["pcc"] - full < high < 0
+    assert accuracy.bootstrap(rows[1], resamples=9, less=rows[1]) == (0, 0)
 
 
 def test_a_run_with_a_start_says_how_its_first_phase_was(runs):

@@ -190,13 +190,17 @@ def _row(folders):
                tuple(seconds), tuple(ones), tuple(unions))
 
 
-def bootstrap(row, resamples=RESAMPLES, seed=1):
-    """95 % interval of the mean PCC over seeds, by resampling test clips: (low, high)."""
+def bootstrap(row, resamples=RESAMPLES, seed=1, less=None):
+    """95 % interval of the mean PCC over seeds, by resampling test clips: (low, high).
+
+    With ``less``, a row of the same clips, that of the difference to its mean PCC.
+    """
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(resamples):
         drawn = rng.integers(row.labels.size, size=row.labels.size)
-        found.append(row.over_seeds(pcc, drawn).mean())
+        value = row.over_seeds(pcc, drawn).mean()
+        found.append(value - less.over_seeds(pcc, drawn).mean() if less else value)
     return tuple(float(v) for v in np.percentile(found, (2.5, 97.5)))
 
 

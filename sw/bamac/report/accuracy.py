@@ -170,7 +170,8 @@ def accuracy_report(rows, manifest, train_mean, folder, scatter=None):
             density_rows.append((row.title, row.ones, row.unions))
     refs = references(manifest, rows[0].labels, train_mean)
     groups = clip_groups(manifest)
-    chosen = [r.title for r in rows if r.title in (*_compared(rows), "BAM")]
+    compared = [row.title for row in _compared(rows)]
+    chosen = [r.title for r in rows if r.title in (*compared, "BAM")]
     chosen = chosen or [rows[0].title]
     plotted = next((r for r in rows if r.title == (scatter or "BAM + W8")), rows[-1])
     _scatter(plotted, folder / "accuracy-scatter.png")
@@ -209,33 +210,33 @@ def _replaced(config):
 
 
 def _compared(rows):
-    """The titles that the report is about: full precision and binary maps with int8 weights.
+    """The rows that the report is about: full precision and binary maps with int8 weights.
 
     8-bit input, 8-bit weights, none pruned; of several ways to train them that with the best mean
     PCC among those with most seeds. Of each there may be none.
     """
-    titles = []
+    compared = []
     for variant in ("fp32", "bam-w8"):
         found = [row for row in rows if row.config["variant"] == variant
                  and row.config["input_bits"] == 8 and not row.config["prune"]
                  and set(row.config["weight_bits"]) <= {8}]
         if found:
-            titles.append(max(found, key=lambda row: (len(row.scores),
-                                                      row.summary()["pcc"])).title)
-    return titles
+            compared.append(max(found, key=lambda row: (len(row.scores), row.summary()["pcc"])))
+    return compared
 
 
 def _text(rows, memories, refs, groups, chosen, density_rows):
-    summary = {r.title: r.summary() for r in rows}
     lines = ["# Accuracy", ""]
-    compared = [summary[title] for title in _compared(rows)]
-    if len(compared) == 2:
-        full, binary = compared
+    if len(_compared(rows)) == 2:
+        full, binary = _compared(rows)
+        low, high = bootstrap(binary, less=full)
+        full, binary = full.summary(), binary.summary()
         seeds = min(full["seeds"], binary["seeds"])
         lines += [f"**Binary maps with int8 weights against full precision: PCC "
                   f"{binary['pcc']:.3f} against {full['pcc']:.3f} "
                   f"(difference {binary['pcc'] - full['pcc']:+.3f}, mean of {seeds} "
-                  f"seed{'s' if seeds > 1 else ''}).**", ""]
+                  f"seed{'s' if seeds > 1 else ''}; 95 % interval over test clips "
+                  f"{low:+.3f} .. {high:+.3f}).**", ""]
     config = rows[0].config
     lines += ["Agreement with wide-band PESQ on "
               f"{rows[0].labels.size:,} clips of voices, languages, noises and rooms that are not "
