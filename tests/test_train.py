@@ -16,7 +16,7 @@ import torch
 from bamac import train as training
 from bamac.checkpoint import load_checkpoint, load_network, save_checkpoint
 from bamac.data import build as data_build
-from bamac.networks import ConvStage
+from bamac.networks import ConvStage, Network
 
 CONFIG = training.TrainConfig(clips=24, epochs=2, fine_epochs=2, batch=8)
 
@@ -171,6 +171,21 @@ def test_without_epochs_on_whole_clips_the_integer_form_is_taken_untrained(tmp_p
     features, labels, _ = _split(None, "val")
     assert report["val"]["all"]["pcc"] == pytest.approx(
         np.corrcoef(training.predict(network, features), labels)[0, 1], abs=1e-4)
+
+
+def test_statistics_of_batch_norm_do_not_depend_on_the_order_of_the_data_set():
+    """Clips in order of their level: batches of neighbours have a tenth of the variance."""
+    torch.manual_seed(1)
+    network = Network(CONFIG.net_config())
+    rng = np.random.default_rng(2)
+    level = np.linspace(-60, 60, 64)[:, None, None]
+    features = (level + rng.normal(0, 2, (64, 249, 120))).astype(np.int8)
+    training._measure_norm(network, features, 8, "cpu", seed=1)
+    first = network.convs[0]
+    with torch.no_grad():
+        sums = first.convolve(training.tensor_of(features), first.weight * first.in_scale)
+    measured, true = first.norm.running_var, sums.var((0, 2, 3))
+    assert (measured > 0.6 * true).all() and (measured < 1.1 * true).all()
 
 
 @pytest.mark.parametrize("int8_first", [True, False])

@@ -60,6 +60,8 @@ __all__ = ["TrainConfig", "TrainError", "predict", "report_text", "tensor_of", "
 
 TWIN_CLIPS = 512
 """Training clips that a start from the twin looks at."""
+NORM_CLIPS = 4800
+"""Training clips that batch norm's statistics are measured on."""
 
 
 class TrainError(ValueError):
@@ -281,8 +283,13 @@ def predict(network, features, batch=32):
 
 
 @torch.no_grad()
-def _measure_norm(network, features, batch, device):
-    """Batch norm statistics over many whole clips, as a plain mean over batches."""
+def _measure_norm(network, features, batch, device, seed):
+    """Batch norm statistics over many whole clips, as a plain mean over batches.
+
+    Batches are drawn at random, as in training: neighbours in the data set are pairs of one
+    recording, and differ less than clips at random do.
+    """
+    chosen = np.random.default_rng([seed, 78]).permutation(len(features))[:NORM_CLIPS]
     network.train()
     momenta = []
     for stage in network.convs:
@@ -290,8 +297,8 @@ def _measure_norm(network, features, batch, device):
         stage.norm.reset_running_stats()
         stage.norm.momentum = None
         stage.drop.eval()
-    for i in range(0, max(1, len(features) - batch + 1), batch):
-        network.maps(tensor_of(features[i:i + batch], network.config.input_bits, device))
+    for i in range(0, max(1, len(chosen) - batch + 1), batch):
+        network.maps(tensor_of(features[chosen[i:i + batch]], network.config.input_bits, device))
     for stage, momentum in zip(network.convs, momenta, strict=True):
         stage.norm.momentum = momentum
 
@@ -441,13 +448,18 @@ class _Run:
             self.masks = [(stage.weight, stage.weight.detach() != 0)
                           for stage in [*self.network.convs, *list(self.network.head)[:-1]]]
 
+    def measure_norm(self):
+        """Batch norm's statistics as they are where nothing is random."""
+        config = self.config
+        _measure_norm(self.network, self.features, config.batch, config.device, config.seed)
+
     def begin_fine(self):
         """Enter the second phase: measure and freeze batch norm, then put the constraints on."""
         config = self.config
         if config.prune:
             _prune(self.network, config.prune)
         self._find_masks()
-        _measure_norm(self.network, self.features[:4800], config.batch, config.device)
+        self.measure_norm()
         self.network.freeze_norm()
         if config.variant.endswith("w8"):
             sample = np.random.default_rng(config.seed).permutation(len(self.labels))[:640]
@@ -513,7 +525,7 @@ class _Run:
         self.epoch += 1
         self.crew.average_buffers(self.network)
         if self.epoch == config.first_epochs:
-            _measure_norm(self.network, self.features[:4800], config.batch, config.device)
+            self.measure_norm()
         scores = predict(self.network, self.val_features)
         line = {"epoch": self.epoch, "phase": "fine" if fine else "float",
                 "loss": round(self.crew.total(total) / len(self.labels), 5),
