@@ -63,13 +63,16 @@ def test_runs_that_differ_in_their_seed_form_a_row(runs):
 def test_a_run_with_a_start_says_how_its_first_phase_was(runs):
     folder, _ = runs
     _run(folder / "grid", 0.4, int8_first=True, twin="fp32/float.pt", epochs=8)
-    _run(folder / "later", 0.5, start="grid/float.pt")
-    path = folder / "later" / "report.json"
+    _run(folder / "again", 0.5, start="grid/float.pt")
+    path = folder / "again" / "report.json"
     report = json.loads(path.read_text())
     report["first_phase"] = TrainConfig(int8_first=True, twin="a/float.pt", epochs=8).decides()
     path.write_text(json.dumps(report))
     rows = {row.title: row for row in accuracy.collect(folder)}
-    assert len(rows["BAM + W8, from its twin, int8 throughout"].scores) == 2
+    both = rows["BAM + W8, from its twin, int8 throughout"]
+    assert len(both.scores) == 2
+    text = accuracy_report([both], MANIFEST, 2.8, folder / "out").read_text()
+    assert "| BAM + W8, from its twin, int8 throughout | 8 + 3 | 2 | 0." in text
     assert len(rows["BAM + W8"].scores) == 2
 
 

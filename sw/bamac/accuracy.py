@@ -126,10 +126,12 @@ def _key(config):
 
 
 def _configuration(path):
-    """A run's configuration; of one with a start, with how the first phase of that one was."""
+    """A run's configuration; one with a start as if it had done the first phase itself."""
     report = json.loads((path / "report.json").read_text(encoding="utf-8"))
-    first = report.get("first_phase") or {}
-    return {**report["configuration"],
+    config, first = report["configuration"], report.get("first_phase")
+    if not first:
+        return config
+    return {**config, "start": None,
             **{name: first[name] for name in ("epochs", "twin", "twin_epochs", "int8_first")
                if name in first}}
 

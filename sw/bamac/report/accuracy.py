@@ -115,7 +115,7 @@ def _spread(values, gap):
     places = []
     for value in values:
         places.append(min([value, *(place - gap for place in places[-1:])]))
-    shift = (sum(values) - sum(places)) / len(values)
+    shift = (sum(values) - sum(places)) / max(1, len(values))
     return [place + shift for place in places]
 
 
@@ -145,7 +145,7 @@ def _memory(rows, memories, path):
         axis.grid()
 
 
-def accuracy_report(rows, manifest, train_mean, folder, scatter=None):
+def accuracy_report(rows, manifest, train_mean, folder):
     """Write ``accuracy.md``, ``accuracy.json`` and three plots to ``folder``.
 
     Parameters
@@ -154,7 +154,6 @@ def accuracy_report(rows, manifest, train_mean, folder, scatter=None):
     manifest : of the test clips
     train_mean : mean of the training labels
     folder : where to write
-    scatter : title of the row whose predictions are plotted; default: the last BAM row
     """
     from bamac.evaluate import clip_groups
     from bamac.train import TrainConfig
@@ -170,11 +169,10 @@ def accuracy_report(rows, manifest, train_mean, folder, scatter=None):
             density_rows.append((row.title, row.ones, row.unions))
     refs = references(manifest, rows[0].labels, train_mean)
     groups = clip_groups(manifest)
-    compared = [row.title for row in _compared(rows)]
-    chosen = [r.title for r in rows if r.title in (*compared, "BAM")]
+    compared = _compared(rows)
+    chosen = [r.title for r in rows if r.title in (*(c.title for c in compared), "BAM")]
     chosen = chosen or [rows[0].title]
-    plotted = next((r for r in rows if r.title == (scatter or "BAM + W8")), rows[-1])
-    _scatter(plotted, folder / "accuracy-scatter.png")
+    _scatter((compared or rows)[-1], folder / "accuracy-scatter.png")
     _by_damage(rows, groups["degradation"], chosen, folder / "accuracy-damage.png")
     _memory(rows, memories, folder / "accuracy-memory.png")
     lines = _text(rows, memories, refs, groups, chosen, density_rows)
