@@ -286,6 +286,7 @@ def test_a_run_trains_its_own_twin_first(tmp_path):
     assert given["test"] == own["test"]
     shutil.rmtree(tmp_path / "own" / "twin")
     assert training.train(config, tmp_path / "own") == own
+    assert not (tmp_path / "own" / "twin").exists()
     assert "trained for 3 epochs before" in (tmp_path / "own" / "card.md").read_text()
 
 
