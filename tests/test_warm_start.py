@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 
 from bamac.networks import Network, make_config
-from bamac.p808_init import measure_norm
 from bamac.warm_start import warm_start
 
 
@@ -14,7 +13,7 @@ def test_the_sums_of_every_layer_follow_those_of_the_twin():
     torch.manual_seed(3)
     clips = torch.randint(-100, 100, (16, 1, 249, 120)).float()
     twin = Network(make_config("paper", "fp32"))
-    measure_norm(twin, [clips])
+    twin.measure_norm([clips])
     twin.eval()
     network = Network(make_config("paper", "bam"))
     warm_start(network, twin, [clips])

@@ -53,7 +53,7 @@ from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
 from bamac.files import write_text
 from bamac.metrics import agreement, agreement_lines
 from bamac.networks import Network, make_config
-from bamac.p808_init import measure_norm, released_network
+from bamac.p808_init import released_network
 from bamac.warm_start import warm_start
 
 __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_text"]
@@ -313,7 +313,7 @@ class _Run:
         if phase == "int8":
             sample = self._sample(NORM_CLIPS)
             if not config.freeze_norm:
-                measure_norm(self.network, sample)
+                self.network.measure_norm(sample)
                 self.network.freeze_norm()
             self.network.start_int8(sample[:8])
         self.optimiser = _optimiser(self.network, config, config.rates[phase])

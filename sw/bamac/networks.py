@@ -409,6 +409,22 @@ class Network(nn.Module):
         for stage in self.head:
             stage.constrain()
 
+    @torch.no_grad()
+    def measure_norm(self, batches):
+        """Batch norm's statistics over ``batches`` of features, as a mean over the batches."""
+        self.train()
+        momenta = [stage.norm.momentum for stage in self.convs]
+        for stage in self.convs:
+            stage.norm.train()
+            stage.norm.reset_running_stats()
+            stage.norm.momentum = None  # cumulative average
+            stage.drop.eval()
+        for batch in batches:
+            self.maps(batch)
+        for stage, momentum in zip(self.convs, momenta, strict=True):
+            stage.norm.momentum = momentum
+        self.train()
+
     def freeze_norm(self):
         """Use the batch norm statistics as they are from here on, in training too."""
         self.norm_frozen = True

@@ -16,7 +16,7 @@ from bamac.dnsmos import released_weights
 from bamac.features_p808 import STEPS
 from bamac.networks import Network, make_config
 
-__all__ = ["measure_norm", "released_network"]
+__all__ = ["released_network"]
 
 
 @torch.no_grad()
@@ -44,20 +44,3 @@ def released_network():
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network.eval().to(memory_format=torch.channels_last)
-
-
-@torch.no_grad()
-def measure_norm(network, batches):
-    """Batch norm statistics over ``batches`` of features, as a plain mean over the batches."""
-    network.train()
-    momenta = [stage.norm.momentum for stage in network.convs]
-    for stage in network.convs:
-        stage.norm.train()
-        stage.norm.reset_running_stats()
-        stage.norm.momentum = None  # cumulative average
-        stage.drop.eval()
-    for batch in batches:
-        network.maps(batch)
-    for stage, momentum in zip(network.convs, momenta, strict=True):
-        stage.norm.momentum = momentum
-    network.train()

@@ -282,27 +282,6 @@ def predict(network, features, batch=32):
             for i in range(0, len(features), batch)])
 
 
-@torch.no_grad()
-def _measure_norm(network, features, batch, device, seed):
-    """Batch norm statistics over many whole clips, as a plain mean over batches.
-
-    Batches are drawn at random, as in training: neighbours in the data set are pairs of one
-    recording, and differ less than clips at random do.
-    """
-    chosen = np.random.default_rng([seed, 78]).permutation(len(features))[:NORM_CLIPS]
-    network.train()
-    momenta = []
-    for stage in network.convs:
-        momenta.append(stage.norm.momentum)
-        stage.norm.reset_running_stats()
-        stage.norm.momentum = None
-        stage.drop.eval()
-    for i in range(0, max(1, len(chosen) - batch + 1), batch):
-        network.maps(tensor_of(features[chosen[i:i + batch]], network.config.input_bits, device))
-    for stage, momentum in zip(network.convs, momenta, strict=True):
-        stage.norm.momentum = momentum
-
-
 def _prune(network, share):
     """Set the smallest weights of every convolution and hidden layer to zero."""
     with torch.no_grad():
@@ -449,9 +428,16 @@ class _Run:
                           for stage in [*self.network.convs, *list(self.network.head)[:-1]]]
 
     def measure_norm(self):
-        """Batch norm's statistics as they are where nothing is random."""
+        """Measure batch norm's statistics over many whole clips, in random batches as in training.
+
+        Neighbours in the data set are pairs of one recording, and differ less than clips at random.
+        """
         config = self.config
-        _measure_norm(self.network, self.features, config.batch, config.device, config.seed)
+        rng = np.random.default_rng([config.seed, 78])
+        chosen = rng.permutation(len(self.features))[:NORM_CLIPS]
+        self.network.measure_norm(
+            tensor_of(self.features[chosen[i:i + config.batch]], config.input_bits, config.device)
+            for i in range(0, max(1, len(chosen) - config.batch + 1), config.batch))
 
     def begin_fine(self):
         """Enter the second phase: measure and freeze batch norm, then put the constraints on."""

@@ -87,7 +87,7 @@ def _scatter(row, path):
         axis.plot(row.labels, scores, ".", markersize=4, alpha=0.45, color=COLOURS[0])
         axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=(1, 4.7), ylim=(1, 4.7),
                  aspect="equal",
-                 title=f"{row.title}: PCC {pcc(scores, row.labels):.3f}, RMSE "
+                 title=f"{row.title}\nPCC {pcc(scores, row.labels):.3f}, RMSE "
                        f"{rmse(scores, row.labels):.2f}, {row.labels.size:,} clips")
         axis.grid()
 
