@@ -102,6 +102,8 @@ def row_title(config):
         parts.append("from its twin")
     if config.get("int8_first"):
         parts.append("int8 throughout")
+    if config.get("cycles", 1) > 1:
+        parts.append(f"{config['cycles']} cycles")
     if config.get("colour"):
         parts.append(f"clips coloured by {config['colour']:g} dB")
     return ", ".join(parts)
@@ -122,7 +124,8 @@ def _key(config):
               if k not in ("seed", "start", "twin", "twin_epochs")}
     # Runs from before there was an option lack it
     return json.dumps({**values, "twin": _from_twin(config),
-                       "int8_first": bool(config.get("int8_first"))}, sort_keys=True)
+                       "int8_first": bool(config.get("int8_first")),
+                       "cycles": config.get("cycles", 1)}, sort_keys=True)
 
 
 def _configuration(path):
@@ -132,7 +135,8 @@ def _configuration(path):
     if not first:
         return config
     return {**config, "start": None,
-            **{name: first[name] for name in ("epochs", "twin", "twin_epochs", "int8_first")
+            **{name: first[name] for name in ("epochs", "cycles", "twin", "twin_epochs",
+                                         "int8_first")
                if name in first}}
 
 

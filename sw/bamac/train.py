@@ -78,6 +78,8 @@ class TrainConfig:
     variant : ``"fp32"``, ``"w8"``, ``"bam"`` or ``"bam-w8"``
     clips : training clips of 5 s; validation and test sets follow from it
     epochs : of the first phase; not used with ``start``
+    cycles : cosines of the learning rate in the first phase, of equal numbers of epochs, each from
+        the peak again (warm restarts, Loshchilov and Hutter, arXiv:1608.03983)
     fine_epochs : of the second phase; with 0 the integer form is taken as it is, untrained
     int8_first : whether the convolutions' weights are on their grid (int8, or ``weight_bits``) in
         the first phase too; of the variants ``w8`` and ``bam-w8``
@@ -114,6 +116,7 @@ class TrainConfig:
     variant: str = "bam-w8"
     clips: int = 14_400
     epochs: int = 16
+    cycles: int = 1
     fine_epochs: int = 3
     crop: int = 160
     batch: int = 16
@@ -149,7 +152,7 @@ class TrainConfig:
         if self.network != "paper":
             raise TrainError(f"Network must be 'paper' to train on 5 s clips, "
                              f"not {self.network!r}")
-        for name in ("clips", "epochs", "batch", "threads", "workers", "crop"):
+        for name in ("clips", "epochs", "cycles", "batch", "threads", "workers", "crop"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name.capitalize()} must be a positive integer, not {value!r}")
@@ -158,6 +161,9 @@ class TrainConfig:
             if not isinstance(value, int) or value < 0:
                 raise TypeError(f"{name.capitalize()} must be a non-negative integer, "
                                 f"not {value!r}")
+        if self.epochs % self.cycles:
+            raise TrainError(f"Epochs ({self.epochs}) must be a multiple of the cycles of the "
+                             f"learning rate ({self.cycles}): give {self._whole_cycles()} epochs")
         if self.int8_first and not self.variant.endswith("w8"):
             raise TrainError(f"Variant must be 'w8' or 'bam-w8' for int8 weights in the first "
                              f"phase, not {self.variant!r}")
@@ -190,6 +196,9 @@ class TrainConfig:
         if self.start_bias is not None:
             changes["start_bias"] = self.start_bias
         return make_config(self.network, self.variant, **changes)
+
+    def _whole_cycles(self):
+        return max(1, round(self.epochs / self.cycles)) * self.cycles
 
     @property
     def from_twin(self):
@@ -300,17 +309,21 @@ def _optimiser(network, config, rate):
 
 
 class _Schedule:
-    """Two cosines, one per phase, each from its peak (after a short warm-up) to a hundredth."""
+    """Cosines, each from its peak (after a short warm-up) to a hundredth.
+
+    One for each cycle of the first phase and one for the second phase.
+    """
 
     def __init__(self, config, steps_per_epoch):
         self._first = config.first_epochs * steps_per_epoch
+        self._cycle = self._first // config.cycles
         self._second = config.fine_epochs * steps_per_epoch
         self._config = config
 
     def __call__(self, step):
         config = self._config
         if step < self._first:
-            peak, at, length = config.rate, step, self._first
+            peak, at, length = config.rate, step % self._cycle, self._cycle
         else:
             peak, at, length = config.fine_rate, step - self._first, self._second
         warm = min(1.0, (at + 1) / (0.02 * length + 1))

@@ -23,6 +23,9 @@ def _bits(_context, _option, text):
               show_default=True, help="ReLU or binary maps, float or int8 weights.")
 @click.option("--epochs", type=click.IntRange(min=1), default=None,
               help="Epochs on crops. [default: 16]")
+@click.option("--cycles", type=click.IntRange(min=1), default=None,
+              help="Cosines of the learning rate in these epochs, each from the peak again. "
+                   "[default: 1]")
 @click.option("--fine-epochs", type=click.IntRange(min=0), default=None,
               help="Epochs on whole clips, with int8 weights and integer head. [default: 3]")
 @click.option("--int8-first", is_flag=True, default=None,
