@@ -76,6 +76,19 @@ def test_a_run_with_a_start_says_how_its_first_phase_was(runs):
     assert len(rows["BAM + W8"].scores) == 2
 
 
+def test_runs_of_several_cycles_form_a_row(runs):
+    """Reports from before there were cycles have one."""
+    folder, _ = runs
+    _run(folder / "twice", 0.4, cycles=2)
+    path = folder / "fp32" / "report.json"
+    report = json.loads(path.read_text())
+    del report["configuration"]["cycles"]
+    path.write_text(json.dumps(report))
+    _run(folder / "fp32-2", 0.3, variant="fp32", seed=2)
+    rows = {row.title: len(row.scores) for row in accuracy.collect(folder)}
+    assert rows["BAM + W8, 2 cycles"] == 1 and rows["BAM + W8"] == rows["fp32 (ReLU)"] == 2
+
+
 def test_rows_of_another_data_recipe_stand_apart_and_say_so(runs):
     folder, scores = runs
     more = [_run(folder / f"more-{seed}", 0.4, data_recipe=7, seed=seed) for seed in (1, 2, 3)]

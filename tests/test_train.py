@@ -222,6 +222,29 @@ def test_weights_on_their_grid_from_the_first_step_on(tmp_path, monkeypatch, int
     assert len(seen) >= 4 * 3 and (max(seen) <= 7) == int8_first  # -3..3
 
 
+def test_cycles_are_cosines_from_the_peak_again(tmp_path, monkeypatch):
+    """Two cycles of 2 epochs: the first is a run of 2, and the second has its rates again."""
+    rates, step = {}, torch.optim.AdamW.step
+
+    def look(optimiser, *args):
+        rates[name].append(optimiser.param_groups[0]["lr"])
+        return step(optimiser, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", look)
+    losses = {}
+    for name, epochs, cycles in (("two", 4, 2), ("one", 2, 1)):
+        rates[name] = []
+        config = dataclasses.replace(CONFIG, epochs=epochs, cycles=cycles, fine_epochs=1)
+        training.train(config, tmp_path / name)
+        log = (tmp_path / name / "log.jsonl").read_text().splitlines()
+        losses[name] = [json.loads(line)["loss"] for line in log]
+    assert losses["two"][:2] == losses["one"][:2]
+    cosine = [3e-3 * (0.01 + 0.99 * (1 + np.cos(np.pi * i / 6)) / 2) for i in range(6)]
+    assert rates["one"][1:6] == pytest.approx(cosine[1:])
+    assert rates["two"][:6] == rates["two"][6:12] == rates["one"][:6]
+    assert rates["two"][12:] == rates["one"][6:] and len(rates["two"]) == 15
+
+
 def test_a_start_of_other_activations_is_refused(tmp_path):
     training.train(CONFIG, tmp_path / "first")
     config = dataclasses.replace(CONFIG, variant="fp32",
@@ -311,6 +334,7 @@ def test_a_twin_with_binary_maps_is_refused(twin, tmp_path):
     ({"prune": 1.0}, "Share of pruned weights must be in 0..1"),
     ({"variant": "w4"}, "Variant must be one of fp32, w8, bam, bam-w8"),
     ({"input_bits": 2}, "Input bits must be in 3..8"),
+    ({"epochs": 7, "cycles": 2}, "Epochs .7. must be a multiple of the cycles .* give 8 epochs"),
     ({"variant": "bam", "int8_first": True}, "Variant must be 'w8' or 'bam-w8' for int8 weights"),
 ])
 def test_impossible_configurations_are_refused(values, complaint):
