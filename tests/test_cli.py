@@ -11,7 +11,10 @@ import soundfile
 
 from bamac import cli, features, pipeline, qonnx_export, random_networks, trace
 from bamac.graph import Conv2d, Dense, FrontEnd, InputSpec, IntegerNetwork
+from bamac.shipped import shipped_models
 
+NO_MODEL = ("Model {} does not exist; make one with 'bamac train', or name one that ships with "
+            f"bamac: {', '.join(shipped_models())}")
 FRONT_END = FrontEnd(features.FRONT_END, features.OFFSET, features.STEPS)
 
 
@@ -356,7 +359,7 @@ def test_bad_models(model, clip, run, tmp_path):
         assert ran.err.startswith(f"error: {model}: not an ONNX model, or damaged (")
         assert ran.err.count("\n") == 1
     missing = tmp_path / "none.onnx"
-    refused(run("compile", missing), f"Model {missing} does not exist; make one with 'bamac train'")
+    refused(run("compile", missing), NO_MODEL.format(missing))
     refused(run("run", clip, "--model", clip), f"Model must be an .onnx or .pt file, not {clip}")
     foreign = tmp_path / "x.pt"
     foreign.write_bytes(b"no checkpoint")
@@ -580,4 +583,4 @@ def test_installed_command_is_the_same(tmp_path):
     done = subprocess.run([command, "inspect", "none.onnx"], capture_output=True, text=True,
                           cwd=tmp_path, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("error: Model none.onnx does not exist; make one with 'bamac train'\n")
+    assert done.stderr == f"error: {NO_MODEL.format('none.onnx')}\n"

@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from bamac.networks import Network, config_from_dict
+from bamac.shipped import ASSETS, model_path
 
 __all__ = ["CheckpointError", "DEFAULT_MODEL", "load_checkpoint", "load_network",
            "save_checkpoint", "save_network"]
 
 FORMAT = 1
-DEFAULT_MODEL = Path(__file__).parent / "assets" / "models" / "paper-bam-w8.pt"
+DEFAULT_MODEL = ASSETS / "models" / "paper-bam-w8.pt"
 """The checkpoint that ships with the package; its model card stands beside it."""
 
 
@@ -76,8 +77,11 @@ def restore_network(content):
 
 
 def load_network(path=DEFAULT_MODEL):
-    """``(network in evaluation mode, metadata)`` of a checkpoint; the shipped one by default."""
-    content = load_checkpoint(path)
+    """``(network in evaluation mode, metadata)`` of a checkpoint; the shipped one by default.
+
+    ``path`` may also be the name of a network that ships with the package.
+    """
+    content = load_checkpoint(model_path(path, (".pt",)))
     return restore_network(content), content["metadata"]
 
 

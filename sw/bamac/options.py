@@ -7,11 +7,14 @@ from functools import wraps
 
 import click
 
+from bamac.shipped import shipped_models
+
 json_option = click.option("--json", "as_json", is_flag=True,
                            help="Print one JSON object and nothing else.")
-model_option = click.option("--model", metavar="FILE", default=None,
-                            help="QONNX file (.onnx) or checkpoint (.pt); default: the model that "
-                                 "ships with bamac.")
+model_option = click.option("--model", metavar="FILE|NAME", default=None,
+                            help="QONNX file (.onnx), checkpoint (.pt), or the name of a network "
+                                 f"that ships with bamac ({', '.join(shipped_models())}). "
+                                 "[default: paper-bam-w8]")
 array_option = click.option("--array", metavar="NAME|FILE.toml", default="small",
                             show_default=True,
                             help="Array preset (tiny, small, large, ...) or a geometry file.")

@@ -17,11 +17,11 @@ import numpy as np
 
 from bamac import reference, trace
 from bamac.graph import Conv2d, GraphError
+from bamac.shipped import ASSETS, model_path
 
 __all__ = ["InputError", "default_model", "frames_of_clip", "frames_of_file",
            "integer_network", "load_model", "memory_count", "run", "simulate_program"]
 
-ASSETS = Path(__file__).parent / "assets"
 RESULT_SCHEMA = 1
 
 
@@ -31,13 +31,7 @@ class InputError(ValueError):
 
 def default_model():
     """Path of the model that ships with the package; the QONNX file, which needs no torch."""
-    for suffix in (".onnx", ".pt"):
-        path = ASSETS / "models" / f"paper-bam-w8{suffix}"
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        "No model ships with this installation; train one with 'bamac train' and give its file "
-        "with --model")
+    return model_path("paper-bam-w8")
 
 
 def demo_clips():
@@ -48,14 +42,16 @@ def demo_clips():
 def load_model(path=None):
     """The integer network in a QONNX file (``.onnx``) or a checkpoint (``.pt``).
 
+    ``path`` may also be the name of a network that ships with the package.
+
     Raises
     ------
+    FileNotFoundError
+        If there is neither such a file nor such a network.
     GraphError, bamac.checkpoint.CheckpointError
         If the file holds something else, or a network outside the exact layers.
     """
-    path = default_model() if path is None else Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"Model {path} does not exist; make one with 'bamac train'")
+    path = default_model() if path is None else model_path(path)
     if path.is_dir():
         raise InputError(f"Model must be an .onnx or .pt file, not the folder {path}")
     if path.suffix == ".onnx":

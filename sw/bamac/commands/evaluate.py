@@ -43,8 +43,9 @@ def _table(runs, data, out, as_json):
 
 @click.command()
 @click.argument("clip", required=False)
-@click.option("--model", metavar="FILE.pt", default=None,
-              help="Checkpoint; default: the shipped one.")
+@click.option("--model", metavar="FILE.pt|NAME", default=None,
+              help="Checkpoint, or the name of a network that ships with bamac. "
+                   "[default: paper-bam-w8]")
 @click.option("--level", type=click.Choice(["float", "qat", "integer", "qonnx", "rtl"]),
               default="integer", show_default=True,
               help="Which level of the chain computes the scores.")

@@ -45,7 +45,9 @@ FILES = {"csv": "explore.csv", "json": "explore.json", "report": "explore.md",
 @json_option
 def command(models, tiles, channels, walks, lanes, vary, clips, array, target, shapes, jobs,
             address, output, cache_dir, as_json):
-    """Predict every MODEL (.onnx, .pt or a program) on every combination of arrays.
+    """Predict every MODEL on every combination of arrays.
+
+    A model is an .onnx or .pt file, a program, or the name of a network that ships with bamac.
 
     Points that are done are kept, by their content, so an interrupted run goes on where it was.
     Points that do not fit are in the table with the reason. Exit code 1 means that a point failed.

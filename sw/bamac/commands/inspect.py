@@ -15,6 +15,8 @@ from bamac.options import json_option
 def command(path, listing, as_json):
     """Show a program (NAME.bamac), a model (.onnx, .pt), a trace (.npz), or an array's geometry.
 
+    Networks that ship with bamac are shown by their name, presets of arrays too.
+
     \b
     Example: bamac inspect paper.bamac
     """
