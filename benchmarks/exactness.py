@@ -18,7 +18,7 @@ from bamac.data import build as data_build
 from bamac.evaluate import scores_at
 from bamac.metrics import agreement
 
-SHIPPED = [Path(DEFAULT_MODEL), Path(DEFAULT_MODEL).with_name("p808-bam-w8.pt")]
+SHIPPED = sorted(Path(DEFAULT_MODEL).parent.glob("*-bam-w8*.pt"), key=lambda path: path.stem)
 """The networks with binary maps that come with the package."""
 REPORT = Path(__file__).parents[1] / "reports" / "exactness.md"
 

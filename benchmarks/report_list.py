@@ -20,7 +20,7 @@ COMPILER = ("sw/bamac/compiler/*.py", "sw/bamac/model.py", "sw/bamac/event_model
             "sw/bamac/reference.py")
 FPGA = ("sw/bamac/fpga/*.py",)
 FEATURES = ("sw/bamac/features.py", "sw/bamac/front_ends.py")
-SHIPPED = ("sw/bamac/assets/models/paper-*",)
+SHIPPED = ("sw/bamac/assets/models/paper-bam-w8.*", "sw/bamac/assets/models/paper-fp32.*")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ REPORTS = (
     Report("exactness", "exactness.md",
            "scores of the shipped binary networks at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
-           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8.*", "sw/bamac/qonnx_*.py",
+           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx_*.py",
             "sw/bamac/integerise.py", "benchmarks/exactness.py"), data=6, minutes=10),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",

@@ -79,6 +79,9 @@ def _group_table(title, groups, rows, chosen):
     return lines
 
 
+VARIANT_COLOURS = {"bam-w8": COLOURS[0], "fp32": COLOURS[1], "bam": COLOURS[2], "w8": COLOURS[3]}
+
+
 def _scatter(row, path):
     with figure(path, width=6.2, height=5.4) as drawing:
         axis = drawing.subplots()
@@ -99,10 +102,10 @@ def _by_damage(rows, groups, chosen, path):
         axis = drawing.subplots()
         width = 0.8 / len(shown)
         at = np.arange(len(names))
-        for i, (row, colour) in enumerate(zip(shown, COLOURS, strict=False)):
+        for i, row in enumerate(shown):
             axis.bar(at + (i - (len(shown) - 1) / 2) * width,
                      [row.summary(groups[name])["rmse"] for name in names], width * 0.92,
-                     color=colour, label=row.title)
+                     color=VARIANT_COLOURS[row.config["variant"]], label=row.title)
         axis.set_xticks(at, [f"{n}\n({len(groups[n])})" for n in names])
         axis.set(ylabel="RMSE (PESQ)", title="Error by degradation (test clips with it)")
         axis.margins(y=0.18)
@@ -130,7 +133,7 @@ def _memory(rows, memories, path):
             group = [p for p in points if p[2].config["variant"].startswith("bam") == binary]
             places = _spread([p[0]["pcc"] for p in group], 1.25 * span * 0.2 / height)
             for (s, size, row), place in zip(group, places, strict=True):
-                colour = COLOURS[0] if binary else COLOURS[1]
+                colour = VARIANT_COLOURS["bam-w8" if binary else "fp32"]
                 axis.errorbar(size, s["pcc"], yerr=s["pcc_std"], color=colour, capsize=3,
                               fmt="o" if binary else "s")
                 axis.annotate(short_title(row.title), (size, s["pcc"]), fontsize=8.5,
