@@ -29,6 +29,13 @@ def test_each_is_known_by_its_name_and_has_a_card(name, tmp_path, monkeypatch):
     assert metadata.get("variant", "bam-w8") == ("fp32" if name == "paper-fp32" else "bam-w8")
 
 
+def test_the_default_does_not_depend_on_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper-bam-w8").write_text("a file of the user's")
+    shipped = pipeline.load_model(MODELS / "paper-bam-w8.pt")
+    assert pipeline.load_model().digest() == shipped.digest()
+
+
 def test_a_file_of_that_name_comes_first_and_a_folder_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "p808-bam-w8"

@@ -31,7 +31,7 @@ class InputError(ValueError):
 
 def default_model():
     """Path of the model that ships with the package; the QONNX file, which needs no torch."""
-    return model_path("paper-bam-w8")
+    return ASSETS / "models" / "paper-bam-w8.onnx"
 
 
 def demo_clips():
@@ -51,7 +51,7 @@ def load_model(path=None):
     GraphError, bamac.checkpoint.CheckpointError
         If the file holds something else, or a network outside the exact layers.
     """
-    path = default_model() if path is None else model_path(path)
+    path = model_path(default_model() if path is None else path)
     if path.is_dir():
         raise InputError(f"Model must be an .onnx or .pt file, not the folder {path}")
     if path.suffix == ".onnx":

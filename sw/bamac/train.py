@@ -162,8 +162,9 @@ class TrainConfig:
                 raise TypeError(f"{name.capitalize()} must be a non-negative integer, "
                                 f"not {value!r}")
         if self.epochs % self.cycles:
+            whole = max(1, round(self.epochs / self.cycles)) * self.cycles
             raise TrainError(f"Epochs ({self.epochs}) must be a multiple of the cycles of the "
-                             f"learning rate ({self.cycles}): give {self._whole_cycles()} epochs")
+                             f"learning rate ({self.cycles}): give {whole} epochs")
         if self.int8_first and not self.variant.endswith("w8"):
             raise TrainError(f"Variant must be 'w8' or 'bam-w8' for int8 weights in the first "
                              f"phase, not {self.variant!r}")
@@ -196,9 +197,6 @@ class TrainConfig:
         if self.start_bias is not None:
             changes["start_bias"] = self.start_bias
         return make_config(self.network, self.variant, **changes)
-
-    def _whole_cycles(self):
-        return max(1, round(self.epochs / self.cycles)) * self.cycles
 
     @property
     def from_twin(self):

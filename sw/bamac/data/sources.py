@@ -34,7 +34,7 @@ RECIPES = {6: "37 training talkers; the top of their band fades from 7.3 kHz on"
            7: "28 more training talkers; all of the band up to 8 kHz"}
 """Recipes of the training clips, by number. A recipe's clips never change."""
 RECIPE = 6
-"""The one that is used where none is asked for: that of the shipped networks for PESQ."""
+"""The one that is used where none is asked for: that of the default network."""
 
 
 def recipe_of(training):
