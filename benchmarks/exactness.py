@@ -14,13 +14,30 @@ from pathlib import Path
 import numpy as np
 
 from bamac.checkpoint import DEFAULT_MODEL, load_network
+from bamac.compiler import CompileError, compile_network
 from bamac.data import build as data_build
 from bamac.evaluate import scores_at
 from bamac.metrics import agreement
+from bamac.pipeline import load_model
+from bamac_hw.geometry import Geometry
 
 SHIPPED = sorted(Path(DEFAULT_MODEL).parent.glob("*-bam-w8*.pt"), key=lambda path: path.stem)
 """The networks with binary maps that come with the package."""
+ARRAYS = ("small", "large")
+"""The hardware is the first of these that has room for the network."""
 REPORT = Path(__file__).parents[1] / "reports" / "exactness.md"
+
+
+def array_of(path):
+    """The array that scores the network."""
+    *smaller, largest = ARRAYS
+    for array in smaller:
+        try:
+            compile_network(load_model(path), Geometry.preset(array))
+            return array
+        except CompileError:
+            continue
+    return largest
 
 
 def measure(path, rtl):
@@ -33,14 +50,15 @@ def measure(path, rtl):
                                    recipe=data_build.HELD_OUT_RECIPE)
     features, labels, _ = data_build.load_split(folder, "test", label=label)
     some = np.linspace(0, len(labels) - 1, rtl).astype(int)
+    array = array_of(path)
     scores = {level: scores_at(level, network, metadata, features) for level in ("qat", "integer")}
     rows = []
     for name, clips, level, before in (
             ("QAT network (PyTorch)", slice(None), "qat", None),
             ("integer reference", slice(None), "integer", "qat"),
             ("integer reference", some, "integer", None),
-            ("RTL (Verilator)", some, "rtl", "integer")):
-        found = (scores_at("rtl", network, metadata, features[some]) if level == "rtl"
+            (f"RTL (Verilator), array `{array}`", some, "rtl", "integer")):
+        found = (scores_at("rtl", network, metadata, features[some], array) if level == "rtl"
                  else scores[level][clips])
         apart = None if before is None else float(np.abs(found - scores[before][clips]).max())
         rows.append((name, agreement(found, labels[clips]), apart))
@@ -56,7 +74,7 @@ def main():
     lines = ["# Exactness", "",
              f"Made by `python -m benchmarks.exactness --rtl {arguments.rtl}` on "
              f"{time.strftime('%Y-%m-%d')} with bamac {version('bamac')}, torch "
-             f"{version('torch')}, Verilator {version('verilator')}, array `small`; test clips of "
+             f"{version('torch')}, Verilator {version('verilator')}; test clips of "
              "[data.md](data.md). *Apart* is the largest difference of a score to the line above.",
              "", "| model | level | clips | PCC | SRCC | RMSE | apart |", "|---" * 7 + "|"]
     exact = True

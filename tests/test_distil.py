@@ -21,6 +21,7 @@ from bamac.checkpoint import load_network, save_network
 from bamac.distil import Clips, DistilConfig, predict, student_layers, tensor
 from bamac.features_p808 import P808_FRONT_END, STEPS, features_p808, features_p808_int8
 from bamac.integerise import integerise
+from bamac.levels import add_levels
 from bamac.networks import Network, make_config
 from bamac.p808_init import released_network
 from bamac.warm_start import warm_start
@@ -63,6 +64,61 @@ def test_warm_start_gives_the_wanted_density_and_agrees_with_the_teacher(feature
         layers = student_layers(network.eval(), tensor(features), DistilConfig(bf16=False))
     expected = released_network()(tensor(features))
     assert float((layers[-1] - expected).abs().max()) < 0.3
+
+
+def test_levels_add_channels_and_leave_the_scores_alone(features):
+    torch.manual_seed(0)
+    one = Network(make_config("p808"))
+    warm_start(one, released_network(), [tensor(features)])
+    three = add_levels(DistilConfig(levels=3).network(), one, released_network(),
+                       [tensor(features)])
+    np.testing.assert_array_equal(predict(three, features), predict(one, features))
+    assert [stage.weight.shape[0] for stage in three.convs] == [32, 32, 32, 32, 192]
+    with torch.no_grad():
+        ones = three.eval().maps(tensor(features))[-1].mean((0, 2, 3))
+    # A share of 0.2 % is 13 ones of the 6,720 places of these four clips
+    np.testing.assert_allclose(ones[64:128], 0.01, atol=0.001)
+    np.testing.assert_allclose(ones[128:], 0.002, atol=0.0005)
+    assert three.head[0].weight[:, 64:].abs().max() == 0
+
+
+def test_segments_are_scored_by_a_head_of_their_own(features):
+    labels = np.arange(len(features), dtype=float)
+    clips = Clips(features, labels, [{}] * len(features))
+    config = DistilConfig(segments=3, hint=0.0, bf16=False)
+    run = distillation._Run(config, clips, clips, Path("never-written"))
+    run._begin("crop")
+    with torch.no_grad():
+        for parameter in run.segment_head.parameters():
+            parameter.mul_(1.5)
+
+    def score(head, vector, offset=0.0):
+        for layer in head[:-1]:
+            vector = torch.relu(vector @ layer.weight.T + layer.bias)
+        return vector @ head[-1].weight.T + head[-1].bias + offset
+
+    x, network, teacher = tensor(features), run.network, released_network()
+    with torch.no_grad():
+        bits, values = network.maps(x)[-1], teacher.maps(x)[-1]
+        offset = float(network.score_offset)
+        errors = []
+        for head, start, stop in ((network.head, 0, 112), (run.segment_head, 0, 37),
+                                  (run.segment_head, 37, 74), (run.segment_head, 74, 111)):
+            mine = score(head, 8 * bits[:, :, start:stop].mean((2, 3)), offset)
+            its = score(teacher.head, values[:, :, start:stop].amax((2, 3)))
+            errors.append(float(((mine - its) ** 2).mean()))
+        found = float(run._loss(x))
+    assert found == pytest.approx(errors[0] + 0.5 * np.mean(errors[1:]), rel=1e-4)
+    run._loss(x).backward()
+    assert all(p.grad is not None for p in run.segment_head.parameters())
+    run._begin("int8")
+    assert run.segment_head is None
+
+
+def test_more_segments_than_rows_are_refused():
+    with pytest.raises(ValueError, match="segments must be at most the 8 rows of the last map of "
+                                         "64 frames, not 9"):
+        DistilConfig(crop=64, segments=9)
 
 
 def test_integer_reference_equals_the_network_on_random_features(network):
@@ -131,7 +187,8 @@ def test_a_clip_is_bit_exact_on_the_simulated_hardware(network, tmp_path):
 # --- the run: small crops of few clips, so that killing and continuing take seconds
 
 DATA = {"clips": 8, "data_seed": 1, "speech_folder": None}
-SMALL = DistilConfig(crop_epochs=2, whole_epochs=0, int8_epochs=1, crop=64, batch=4, bf16=False)
+SMALL = DistilConfig(crop_epochs=2, whole_epochs=0, int8_epochs=1, crop=64, batch=4, bf16=False,
+                     levels=2, segments=2)
 
 
 def _splits():
@@ -183,6 +240,7 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
     assert metadata["front_end"] == P808_FRONT_END and metadata["training"]["clips"] == 8
     card = (tmp_path / "killed" / "card.md").read_text()
     assert f"| **test, all** | 4 | {whole['test']['all']['pcc']:.3f} |" in card
+    assert "--levels 2 --segments 2" in card and "128 channels in place of the last 64" in card
 
     other = DistilConfig(**{**SMALL.decides(), "seed": 2})
     with pytest.raises(distillation.DistilError, match=r"another configuration \(seed differ\)"):
@@ -227,6 +285,22 @@ def test_a_run_goes_on_from_another_runs_network(network, features, tmp_path):
         torch.testing.assert_close(mine.weight, its.weight)
         torch.testing.assert_close(mine.norm.running_var, its.norm.running_var)
     assert not torch.equal(fresh.network.head[0].weight, run.network.head[0].weight)
+
+
+def test_a_start_may_have_one_level_or_as_many_as_wanted(features, tmp_path):
+    clips = Clips(features, np.arange(len(features), dtype=float), [{}] * len(features))
+    configs = [DistilConfig(levels=levels).network() for levels in (1, 2)]
+    for path, config in zip((tmp_path / "one.pt", tmp_path / "two.pt"), configs, strict=True):
+        save_network(path, Network(config), METADATA)
+    for start in ("one.pt", "two.pt"):
+        config = DistilConfig(start=str(tmp_path / start), levels=2)
+        run = distillation._Run(config, clips, clips, tmp_path / "run")
+        saved = load_network(tmp_path / start)[0]
+        torch.testing.assert_close(run.network.convs[3].weight, saved.convs[3].weight)
+        assert (run.network.head[0].weight[:, 64:].abs().max() == 0) == (start == "one.pt")
+    with pytest.raises(distillation.DistilError, match="with 1 level in.*not one of another convs"):
+        distillation._Run(DistilConfig(start=str(tmp_path / "two.pt")), clips, clips,
+                          tmp_path / "run")
 
 
 def test_a_start_of_another_shape_is_refused(features, tmp_path):

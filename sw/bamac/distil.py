@@ -2,9 +2,13 @@
 
 The teacher is the released network (:mod:`bamac.p808_init`), asked again for every clip of every
 step: so clips can be cut and changed (:mod:`bamac.augment_p808`) and still have an exact label.
-The student starts as a fit of that network, or as another run left it (``start``). Loss: squared
+The student starts as a fit of that network, or as another run left it (``start``), with one
+threshold per kernel of the last map or more (``levels``, :mod:`bamac.levels`). Loss: squared
 error of the score, plus ``hint`` times the error of the two hidden dense layers, which have the
-teacher's shape.
+teacher's shape. With ``segments`` the last maps of teacher and student are also cut along time, and
+each part scored: many labels for one pass, and each says more of where the damage is. The parts
+have a head of their own, a copy of the student's that learns beside it and is then thrown away,
+since a maximum depends on how long it looks.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: crops that hold all of a 5 s clip,
 float weights. ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole
@@ -29,6 +33,7 @@ every step.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -51,6 +56,7 @@ from bamac.checkpoint import (
 )
 from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
 from bamac.files import write_text
+from bamac.levels import add_levels
 from bamac.metrics import agreement, agreement_lines
 from bamac.networks import Network, make_config
 from bamac.p808_init import released_network
@@ -65,6 +71,8 @@ WHOLE_FRAMES = 500
 """Frames that hold all of a 5 s clip, wherever they start: it fills its window by repetition."""
 NORM_CLIPS = 1024
 """Training clips that batch norm's statistics are measured on."""
+SEGMENT_WEIGHT = 0.5
+"""Weight of the segments' error in the loss."""
 
 
 class DistilError(ValueError):
@@ -100,6 +108,8 @@ class DistilConfig:
     freeze_norm : keep batch norm's statistics as the warm start set them (its gain and bias still
         learn), or use those of each batch until the int8 phase
     hint : weight of the hidden layers' error in the loss
+    levels : thresholds per kernel of the last map at the start; its channels are this many times 64
+    segments : parts of equal length along time that are scored too with float weights, 0 for none
     change : share of the clips that are changed before the teacher is asked
     start_density : share of ones in every map at the start; None for the teacher's own share of
         active values per channel (:func:`bamac.warm_start.warm_start`)
@@ -121,6 +131,8 @@ class DistilConfig:
     weight_decay: float = 1e-3
     freeze_norm: bool = False
     hint: float = 0.1
+    levels: int = 1
+    segments: int = 0
     change: float = 0.5
     start_density: float | None = None
     beta: float = 2.0
@@ -130,16 +142,21 @@ class DistilConfig:
     threads: int = 1
 
     def __post_init__(self):
-        for name in ("crop_epochs", "whole_epochs"):
+        for name in ("crop_epochs", "whole_epochs", "segments"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 0:
                 raise TypeError(f"{name} must be an integer of 0 or more, not {value!r}")
-        for name in ("int8_epochs", "batch", "threads"):
+        for name in ("int8_epochs", "batch", "threads", "levels"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
         if not 8 <= self.crop <= FRAMES:
             raise ValueError(f"crop must be in 8..{FRAMES} frames, not {self.crop}")
+        shortest = min([self.crop] * (self.crop_epochs > 0) + [WHOLE_FRAMES])
+        rows = self.network().map_shape(shortest)[0]
+        if self.segments > rows:
+            raise ValueError(f"segments must be at most the {rows} rows of the last map of "
+                             f"{shortest} frames, not {self.segments}")
         if not 0 <= self.change <= 1:
             raise ValueError(f"change must be in 0..1, not {self.change!r}")
 
@@ -163,7 +180,10 @@ class DistilConfig:
 
     def network(self):
         """The student's configuration."""
-        return make_config("p808", "bam-w8", beta=self.beta)
+        one = make_config("p808", "bam-w8", beta=self.beta)
+        last = one.convs[-1]
+        last = dataclasses.replace(last, out_channels=last.out_channels * self.levels)
+        return dataclasses.replace(one, convs=(*one.convs[:-1], last))
 
     def decides(self):
         """The values that decide the result, without those that only say how it is computed."""
@@ -190,12 +210,22 @@ def _autocast(config):
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bf16)
 
 
+def _parts(maps, count):
+    """Maps (n, channels, rows, cols) cut along time into ``count`` parts: (count * n, ...)."""
+    rows = maps.shape[2] // count
+    return torch.cat([maps[:, :, i * rows:(i + 1) * rows] for i in range(count)])
+
+
 @torch.no_grad()
-def _teacher_layers(teacher, x, config):
-    """The teacher's hidden dense layers and its score: three (n, features) tensors."""
+def _teacher_map(teacher, x, config):
     with _autocast(config):
-        vector = teacher.pooled(x)
-    layers = [vector.float()]
+        return teacher.maps(x)[-1]
+
+
+@torch.no_grad()
+def _teacher_layers(teacher, last):
+    """The teacher's hidden dense layers and its score, of its last map: three (n, features)."""
+    layers = [last.amax((2, 3)).float()]
     for stage in teacher.head:
         layers.append(stage(layers[-1]))
     return layers[1:]
@@ -206,31 +236,46 @@ def student_layers(network, x, config):
 
     Convolutions may run in bfloat16; ones are counted, and the head computed, in float32.
     """
+    return _student_layers(network, network.head, _student_map(network, x, config))
+
+
+def _student_map(network, x, config):
     with _autocast(config):
-        last = network.maps(x)[-1]
+        return network.maps(x)[-1]
+
+
+def _student_layers(network, head, last):
     rows, cols = network.config.map_shape()
     # mean * area: the number of ones in whole clips, and comparable to it in crops
     vector = last.float().mean((2, 3)) * (rows * cols)
     layers = []
     if network.int8:
-        for stage in network.head:
+        for stage in head:
             vector = stage(vector)
             layers.append(vector * float(stage.out_scale if not stage.last
                                          else network.score_scale))
     else:
         vector = vector * network.pool_scale
-        for stage in network.head:
+        for stage in head:
             vector = stage(vector)
             layers.append(vector)
     layers[-1] = layers[-1] + float(network.score_offset)
     return layers
 
 
-def _optimiser(network, config, rate):
-    decay = [p for p in network.parameters() if p.dim() > 1]
-    rest = [p for p in network.parameters() if p.dim() <= 1]
+def _optimiser(modules, config, rate):
+    parameters = [p for module in modules for p in module.parameters()]
+    decay = [p for p in parameters if p.dim() > 1]
+    rest = [p for p in parameters if p.dim() <= 1]
     return torch.optim.AdamW([{"params": decay, "weight_decay": config.weight_decay},
                               {"params": rest, "weight_decay": 0.0}], lr=rate)
+
+
+def _differences(config, other):
+    """Names of what makes two networks unlike to look at; how they are trained is not."""
+    mine, its = config.as_dict(), other.as_dict()
+    return [name for name in mine if name not in ("beta", "start_bias", "dropout")
+            and mine[name] != its.get(name)]
 
 
 class _Run:
@@ -241,31 +286,41 @@ class _Run:
         self.teacher = released_network()
         self.epoch, self.seconds, self.best = 0, 0.0, None
         torch.manual_seed(config.seed)
-        self.network = Network(config.network())
-        self.network.score_offset.fill_(round(float(train.labels.mean()), 4))
-        self.network.to(memory_format=torch.channels_last)
         self.optimiser = None
-        layers = [_teacher_layers(self.teacher, x, config) for x in self._sample(256)]
+        self.segment_head = None
+        layers = [_teacher_layers(self.teacher, _teacher_map(self.teacher, x, config))
+                  for x in self._sample(256)]
         self.spread = [float(torch.cat(parts).var(0).mean()) for parts in zip(*layers, strict=True)]
-        if config.start:
-            self._start_from(config.start)
-        elif not self.path.exists():
-            warm_start(self.network, self.teacher, self._sample(START_CLIPS),
-                       config.start_density, config.seed)
-        if config.freeze_norm and not self.path.exists():
-            self.network.freeze_norm()
+        if not self.path.exists():
+            self.network = self._start()
+            if config.freeze_norm:
+                self.network.freeze_norm()
 
-    def _start_from(self, path):
-        """Take over the weights, in float, and the batch norm of another run's network."""
-        start, _ = load_network(path)
-        mine, its = self.network.config.as_dict(), start.config.as_dict()
-        other = [name for name in mine if name not in ("beta", "start_bias", "dropout")
-                 and mine[name] != its.get(name)]
-        if other:
-            raise DistilError(f"{path} must hold a network of the P.808 shape with binary maps and "
-                              f"int8 weights, as `bamac distil` makes it, not one of another "
-                              f"{', '.join(other)}")
-        self.network.load_state_dict(start.state_dict())
+    def _start(self):
+        """The network before the first step, with float weights."""
+        config = self.config
+        wanted = config.network()
+        one = dataclasses.replace(config, levels=1).network()
+        start = load_network(config.start)[0] if config.start else None
+        network = Network(wanted if start and not _differences(start.config, wanted) else one)
+        network.to(memory_format=torch.channels_last)
+        network.score_offset.fill_(round(float(self.train.labels.mean()), 4))
+        if start:
+            other = _differences(start.config, network.config)
+            if other:
+                raise DistilError(
+                    f"{config.start} must hold a network of the P.808 shape with binary maps and "
+                    f"int8 weights, as `bamac distil` makes it, with {config.levels} "
+                    f"{'levels or one' if config.levels > 1 else 'level'} in its last map, not one "
+                    f"of another {', '.join(other)}")
+            network.load_state_dict(start.state_dict())
+        else:
+            warm_start(network, self.teacher, self._sample(START_CLIPS), config.start_density,
+                       config.seed)
+        if network.config.convs != wanted.convs:
+            network = add_levels(wanted, network, self.teacher, self._sample(START_CLIPS),
+                                 config.seed)
+        return network
 
     def _sample(self, count):
         """Batches of ``count`` whole training clips, always the same ones."""
@@ -290,7 +345,10 @@ class _Run:
                               f"({', '.join(changed)} differ); give another --out or the same "
                               f"values")
         self.network = restore_network(content)
-        self.optimiser = _optimiser(self.network, self.config, 0.0)
+        if content["segment_head"]:
+            self.segment_head = copy.deepcopy(self.network.head)
+            self.segment_head.load_state_dict(content["segment_head"])
+        self.optimiser = _optimiser(self._modules(), self.config, 0.0)
         self.optimiser.load_state_dict(content["optimiser"])
         self.epoch, self.seconds = content["epoch"], content["seconds"]
         self.best = content["best"] and tuple(content["best"])
@@ -300,6 +358,7 @@ class _Run:
         save_checkpoint(self.path, {
             **self._network_content(), "decides": self.config.decides(), "epoch": self.epoch,
             "seconds": self.seconds, "best": list(self.best) if self.best else None,
+            "segment_head": self.segment_head and self.segment_head.state_dict(),
             "optimiser": self.optimiser.state_dict(), "rng": torch.get_rng_state()})
 
     def _network_content(self):
@@ -316,11 +375,29 @@ class _Run:
                 self.network.measure_norm(sample)
                 self.network.freeze_norm()
             self.network.start_int8(sample[:8])
-        self.optimiser = _optimiser(self.network, config, config.rates[phase])
+            self.segment_head = None
+        elif config.segments and self.segment_head is None:
+            self.segment_head = copy.deepcopy(self.network.head)
+        self.optimiser = _optimiser(self._modules(), config, config.rates[phase])
+
+    def _modules(self):
+        """All that learns."""
+        return [self.network] + ([self.segment_head] if self.segment_head else [])
 
     def _loss(self, x):
-        wanted = _teacher_layers(self.teacher, x, self.config)
-        given = student_layers(self.network, x, self.config)
+        wanted = _teacher_map(self.teacher, x, self.config)
+        given = _student_map(self.network, x, self.config)
+        loss = self._distance(self.network.head, given, wanted)
+        if self.segment_head:
+            parts = self.config.segments
+            loss = loss + SEGMENT_WEIGHT * self._distance(
+                self.segment_head, _parts(given, parts), _parts(wanted, parts))
+        return loss
+
+    def _distance(self, head, given, wanted):
+        """What the student's last maps ``given``, read by ``head``, and the teacher's differ in."""
+        given = _student_layers(self.network, head, given)
+        wanted = _teacher_layers(self.teacher, wanted)
         loss = F.mse_loss(given[-1], wanted[-1])
         for mine, its, spread in zip(given[:-1], wanted[:-1], self.spread[:-1], strict=True):
             loss = loss + self.config.hint * F.mse_loss(mine, its) / spread * self.spread[-1]

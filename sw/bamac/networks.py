@@ -129,9 +129,9 @@ class NetConfig:
             raise ValueError(f"Input must be large enough for every kernel and pool, "
                              f"not {self.rows} x {self.cols}")
 
-    def map_shape(self):
-        """Rows and columns of the last map, before the global pool."""
-        rows, cols = self.rows, self.cols
+    def map_shape(self, rows=None):
+        """Rows and columns of the last map, before the global pool, of an input of ``rows``."""
+        rows, cols = rows or self.rows, self.cols
         for conv in self.convs:
             rows, cols = conv.out_shape(rows, cols)
         return rows, cols

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-__all__ = ["warm_start"]
+__all__ = ["fit_kernels", "set_thresholds", "warm_start"]
 
 FIT_CLIPS = 96
 """Clips that the convolutions of a warm start are fitted on."""
@@ -41,8 +41,8 @@ def _regress(inputs, targets, ridge):
     return torch.linalg.solve(gram, inputs.T @ targets).T
 
 
-def _fit_kernels(stage, twin, maps, twin_maps, rng):
-    """Kernels that give the twin's sums from the bits of ``maps``."""
+def fit_kernels(twin, maps, twin_maps, rng):
+    """Kernels (out, in, 3, 3) that give the sums of stage ``twin`` from the bits of ``maps``."""
     inputs, targets = [], []
     for x, z in zip(maps, twin_maps, strict=True):
         sums = F.conv2d(z, twin.weight, padding=1)
@@ -52,10 +52,10 @@ def _fit_kernels(stage, twin, maps, twin_maps, rng):
             inputs.append(_patches(x[i], rows, cols))
             targets.append(sums[i][:, rows, cols].T)
     weight = _regress(torch.cat(inputs).double(), torch.cat(targets).double(), 1e-3)
-    stage.weight.copy_(weight.reshape(stage.weight.shape))
+    return weight.reshape(len(weight), -1, 3, 3)
 
 
-def _set_thresholds(stage, sums, density):
+def set_thresholds(stage, sums, density):
     """Batch norm of ``stage`` so that each channel has its share of ``density`` ones."""
     flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
     flat = flat[:, ::max(1, flat.shape[1] // 100_000)]
@@ -106,7 +106,7 @@ def warm_start(network, twin, batches, density=None, seed=0, twin_batches=None):
         if first:
             stage.weight.copy_(its.weight)
         else:
-            _fit_kernels(stage, its, maps, twin_maps, rng)
+            stage.weight.copy_(fit_kernels(its, maps, twin_maps, rng))
         twin_maps = [its(x) for x in twin_maps]
         if density is not None or last:
             shares = torch.full((len(stage.weight),), density or LAST_DENSITY)
@@ -114,7 +114,7 @@ def warm_start(network, twin, batches, density=None, seed=0, twin_batches=None):
             active = [(x > 0).float().mean((0, 2, 3)) for x in twin_maps]
             shares = torch.stack(active).mean(0).clamp(0.05, 0.4)
         sums = [stage.convolve(x, stage.weight * stage.in_scale) for x in maps]
-        _set_thresholds(stage, sums, shares)
+        set_thresholds(stage, sums, shares)
         maps = [(stage.norm(s) > 0).float() for s in sums]
     _fit_first_dense(network, twin, batches, twin_batches)
     for mine, its in zip(network.head[1:], twin.head[1:], strict=True):

@@ -37,6 +37,10 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--weight-decay", type=click.FloatRange(min=0), default=None, help="Of AdamW.")
 @click.option("--hint", type=click.FloatRange(min=0), default=None,
               help="Weight of the hidden layers' error in the loss.")
+@click.option("--levels", type=click.IntRange(1, 8), default=None,
+              help="Thresholds per kernel of the last map at the start: 64 channels each.")
+@click.option("--segments", type=click.IntRange(0, 112), default=None,
+              help="Parts of a crop, along time, that are scored too; 0 for none.")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,
               help="Sharpness of the surrogate gradient.")
 @click.option("--freeze-norm", is_flag=True, default=None,

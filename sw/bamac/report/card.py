@@ -113,6 +113,13 @@ def _origin(start):
         "a layer-wise fit of the released weights")
 
 
+def _levels(levels):
+    return "" if levels == 1 else (
+        f", and {64 * levels} channels in place of the last 64: {levels} thresholds per kernel at "
+        f"the start, since a popcount of one says little of the maximum that the released network "
+        f"takes")
+
+
 def distilled_card(name, report):
     """Markdown text; ``report`` as :func:`bamac.distil.distil` returns it."""
     from bamac.distil import DistilConfig
@@ -127,9 +134,9 @@ def distilled_card(name, report):
     lines = [f"# Model card: {name}", "",
              "The shape of DNSMOS P.808 (`model_v8.onnx`: five 3x3 convolutions, 32-32-32-32-64 "
              "channels, and a head 64-64-64-1) with binary activation maps and int8 weights, "
-             "global popcount pooling. It predicts what the released DNSMOS P.808 says of a clip "
-             "from 900 x 120 int8 values of 9 s (shorter clips are repeated), as "
-             "`sw/bamac/features_p808.py` makes them.", "",
+             f"global popcount pooling{_levels(config['levels'])}. It predicts what the released "
+             "DNSMOS P.808 says of a clip from 900 x 120 int8 values of 9 s (shorter clips are "
+             "repeated), as `sw/bamac/features_p808.py` makes them.", "",
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
              f"Seed {config['seed']}; started from {_origin(config.get('start'))}. "
              f"Epochs: {', then '.join(phases)}, on {report['clips']:,} clips "

@@ -1,0 +1,120 @@
+"""How much of DNSMOS P.808's score popcounts can carry: ``python -m benchmarks.popcounts``.
+
+The released network keeps the largest value of each of its 64 last channels; a network with binary
+maps counts ones. Here the released network's own last maps are cut into bits, at the value that
+gives a share of ones, counted, and a support vector regression learns the released score from the
+counts of training clips. What it then has on clips of other talkers is about what a network of
+perfect convolutions could have. The second table moves the window in
+time: pools on a grid of 8 frames make the released score depend on where a clip starts.
+
+Writes ``reports/popcounts.md``. The clips must be in the cache (``bamac data --data-recipe 7``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVR
+
+from bamac.data import build as data_build
+from bamac.distil import predict, tensor
+from bamac.files import write_text
+from bamac.metrics import pcc, rmse
+from bamac.p808_init import released_network
+
+REPORT = Path(__file__).parents[1] / "reports" / "popcounts.md"
+SHARES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+HEADS = (("maximum, as released", ("max",)), ("mean", ("mean",)),
+         *((f"ones at {share:.2%}", (share,)) for share in SHARES[:-1]),
+         ("ones at 1 % and 0.1 %", (0.01, 0.001)),
+         ("ones at 3 %, 0.3 % and 0.03 %", (0.03, 0.003, 0.0003)))
+SHIFTS = (1, 2, 4, 8)
+BATCH = 16
+
+
+@torch.no_grad()
+def last_maps(network, features):
+    """The last maps (n, 64, 112, 15), a batch at a time."""
+    for i in range(0, len(features), BATCH):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            maps = network.maps(tensor(features[i:i + BATCH]))[-1]
+        yield maps.float()
+
+
+def thresholds(network, features):
+    """``{share: (64,)}``: the value of each channel that is exceeded at that share of places."""
+    values = torch.cat(list(last_maps(network, features))).permute(1, 0, 2, 3).flatten(1)
+    kept = values[:, ::max(1, values.shape[1] // 500_000)]
+    return {share: torch.quantile(kept, 1 - share, dim=1) for share in SHARES}
+
+
+def statistics(network, features, limits):
+    """``{"max" | "mean" | share: (n, 64)}`` of the last maps."""
+    found = {key: [] for key in ("max", "mean", *limits)}
+    for maps in last_maps(network, features):
+        found["max"].append(maps.amax((2, 3)))
+        found["mean"].append(maps.mean((2, 3)))
+        for share, limit in limits.items():
+            found[share].append((maps > limit[:, None, None]).sum((2, 3)).float().sqrt())
+    return {key: torch.cat(parts).numpy() for key, parts in found.items()}
+
+
+def agreements(train, labels, others, other_labels):
+    """Rows (what, training PCC, PCC on other talkers) of regressions on the statistics."""
+    for what, keys in HEADS:
+        # Rare counts of other talkers may lie far outside of what training has shown
+        head = make_pipeline(StandardScaler(), FunctionTransformer(
+            np.clip, kw_args={"a_min": -4, "a_max": 4}), SVR(C=0.3, epsilon=0.05))
+        given, wanted = (np.concatenate([part[k] for k in keys], 1) for part in (train, others))
+        head.fit(given, labels)
+        yield what, pcc(head.predict(given), labels), pcc(head.predict(wanted), other_labels)
+
+
+def shifts(network, features):
+    """Rows (frames, PCC, RMS difference) of the released score of a window that starts later."""
+    frames = features.shape[1] - max(SHIFTS)
+    first = predict(network, features[:, :frames])
+    for shift in SHIFTS:
+        moved = predict(network, features[:, shift:shift + frames])
+        yield shift, pcc(moved, first), rmse(moved, first)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.popcounts", description=__doc__)
+    parser.add_argument("--clips", type=int, default=6000, help="training clips of recipe 7")
+    arguments = parser.parse_args()
+    network = released_network()
+    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, recipe=7)
+    features, labels, _ = data_build.load_split(folder, "train", arguments.clips, label="p808")
+    others, other_labels, _ = data_build.load_split(folder, "val", label="p808")
+    limits = thresholds(network, features[::len(features) // 200])
+    lines = ["# What popcounts say of a maximum", "",
+             f"Made by `python -m benchmarks.popcounts --clips {arguments.clips}` on "
+             f"{time.strftime('%Y-%m-%d')} with torch {version('torch')} and scikit-learn "
+             f"{version('scikit-learn')}, data seed 1.", "",
+             f"Regressions on the last maps of the released DNSMOS P.808, from "
+             f"{len(features):,} training clips; {len(others):,} validation clips, of other "
+             "talkers. PCC to the released score.", "",
+             "| statistic per channel | training | other talkers |",
+             "|---|---|---|"]
+    for what, own, other in agreements(statistics(network, features, limits), labels,
+                                       statistics(network, others, limits), other_labels):
+        lines.append(f"| {what} | {own:.3f} | {other:.3f} |")
+        print(lines[-1], flush=True)
+    lines += ["", "The same validation clips, the window starting later. One frame is 10 ms.", "",
+              "| frames later | PCC to the score before | RMS difference |", "|---|---|---|"]
+    for shift, agreement, apart in shifts(network, others):
+        lines.append(f"| {shift} | {agreement:.3f} | {apart:.3f} |")
+        print(lines[-1], flush=True)
+    write_text(REPORT, "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
