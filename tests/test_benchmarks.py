@@ -1,14 +1,19 @@
 """What the benchmarks compare, without a simulator: they must notice what is wrong."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from bamac import reference
+from bamac.checkpoint import DEFAULT_MODEL
+from bamac.distil import tensor
 from bamac.model import CAUSES, bounds, predict, predict_events
+from bamac.p808_init import released_network
 from bamac_hw.geometry import Geometry
-from benchmarks import conformance
+from benchmarks import conformance, exactness, popcounts
 from benchmarks.peers import ours
 
 
@@ -94,3 +99,24 @@ def test_a_setting_names_the_recipe_that_is_not_the_usual_one():
     config = TrainConfig(clips=1200, epochs=8, fine_epochs=1, input_bits=4).decides()
     assert setting(config) == "4-bit input, 1,200 clips, 8 + 1"
     assert setting({**config, "data_recipe": 7}) == "4-bit input, 1,200 clips of recipe 7, 8 + 1"
+
+
+def test_an_array_with_room_for_the_network_is_chosen():
+    models = Path(DEFAULT_MODEL).parent
+    assert exactness.array_of(models / "p808-bam-w8.pt") == "small"
+    assert exactness.array_of(models / "p808-bam-w8-wide.pt") == "large"
+
+
+def test_popcounts_count_what_exceeds_the_share():
+    rng = np.random.default_rng(4)
+    features = np.clip(rng.normal(-40, 30, (3, 900, 120)), -127, 127).astype(np.int8)
+    network = released_network()
+    limits = popcounts.thresholds(network, features)
+    found = popcounts.statistics(network, features, limits)
+    active = found["mean"].mean(0) > 0.05
+    assert active.sum() > 5
+    ones = (found[0.003] ** 2).sum(0) / (3 * 112 * 15)
+    np.testing.assert_allclose(ones[active], 0.003, atol=0.001)
+    with torch.no_grad():
+        maxima = network.pooled(tensor(features))
+    np.testing.assert_allclose(found["max"], maxima, atol=0.05 * float(maxima.max()))
