@@ -24,20 +24,18 @@ from bamac_hw.geometry import Geometry
 SHIPPED = sorted(Path(DEFAULT_MODEL).parent.glob("*-bam-w8*.pt"), key=lambda path: path.stem)
 """The networks with binary maps that come with the package."""
 ARRAYS = ("small", "large")
-"""The hardware is the first of these that has room for the network."""
+"""The hardware: the second where the first has no room for the network."""
 REPORT = Path(__file__).parents[1] / "reports" / "exactness.md"
 
 
 def array_of(path):
     """The array that scores the network."""
-    *smaller, largest = ARRAYS
-    for array in smaller:
-        try:
-            compile_network(load_model(path), Geometry.preset(array))
-            return array
-        except CompileError:
-            continue
-    return largest
+    small, large = ARRAYS
+    try:
+        compile_network(load_model(path), Geometry.preset(small))
+    except CompileError:
+        return large
+    return small
 
 
 def measure(path, rtl):

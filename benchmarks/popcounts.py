@@ -4,8 +4,8 @@ The released network keeps the largest value of each of its 64 last channels; a 
 maps counts ones. Here the released network's own last maps are cut into bits, at the value that
 gives a share of ones, counted, and a support vector regression learns the released score from the
 counts of training clips. What it then has on clips of other talkers is about what a network of
-perfect convolutions could have. The second table moves the window in
-time: pools on a grid of 8 frames make the released score depend on where a clip starts.
+perfect convolutions could have. The second table moves the window in time: pools on a grid of 8
+frames make the released score depend on where a clip starts.
 
 Writes ``reports/popcounts.md``. The clips must be in the cache (``bamac data --data-recipe 7``).
 """
@@ -99,7 +99,7 @@ def main():
              f"Made by `python -m benchmarks.popcounts --clips {arguments.clips}` on "
              f"{time.strftime('%Y-%m-%d')} with torch {version('torch')} and scikit-learn "
              f"{version('scikit-learn')}, data seed 1.", "",
-             f"Regressions on the last maps of the released DNSMOS P.808, from "
+             "Regressions on the last maps of the released DNSMOS P.808, from "
              f"{len(features):,} training clips; {len(others):,} validation clips, of other "
              "talkers. PCC to the released score.", "",
              "| statistic per channel | training | other talkers |",

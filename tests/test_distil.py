@@ -115,10 +115,17 @@ def test_segments_are_scored_by_a_head_of_their_own(features):
     assert run.segment_head is None
 
 
-def test_more_segments_than_rows_are_refused():
-    with pytest.raises(ValueError, match="segments must be at most the 8 rows of the last map of "
-                                         "64 frames, not 9"):
-        DistilConfig(crop=64, segments=9)
+@pytest.mark.parametrize("values, rows, frames", [
+    ({"crop": 64, "segments": 9}, 8, 64),
+    ({"crop": 900, "whole_epochs": 1, "segments": 63}, 62, 500)])
+def test_more_segments_than_rows_are_refused(values, rows, frames):
+    with pytest.raises(distillation.DistilError, match=f"at most the {rows} rows of the last map "
+                                                       f"of {frames} frames, not"):
+        DistilConfig(**values)
+
+
+def test_windows_alone_allow_as_many_segments_as_they_have_rows():
+    assert DistilConfig(crop=900, segments=112).segments == 112
 
 
 def test_integer_reference_equals_the_network_on_random_features(network):

@@ -152,11 +152,11 @@ class DistilConfig:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
         if not 8 <= self.crop <= FRAMES:
             raise ValueError(f"crop must be in 8..{FRAMES} frames, not {self.crop}")
-        shortest = min([self.crop] * (self.crop_epochs > 0) + [WHOLE_FRAMES])
-        rows = self.network().map_shape(shortest)[0]
-        if self.segments > rows:
-            raise ValueError(f"segments must be at most the {rows} rows of the last map of "
-                             f"{shortest} frames, not {self.segments}")
+        for frames, epochs in ((self.crop, self.crop_epochs), (WHOLE_FRAMES, self.whole_epochs)):
+            rows = self.network().map_shape(frames)[0]
+            if epochs and self.segments > rows:
+                raise DistilError(f"segments must be at most the {rows} rows of the last map of "
+                                  f"{frames} frames, not {self.segments}")
         if not 0 <= self.change <= 1:
             raise ValueError(f"change must be in 0..1, not {self.change!r}")
 
