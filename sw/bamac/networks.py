@@ -43,6 +43,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bamac.density import layer_slots, union_density
+from bamac.pooling import max_pool
 from bamac.quantise import channel_scales, floor_ste, quantise_weights, round_ste
 from bamac.surrogate import binary_step
 
@@ -211,7 +212,7 @@ class ConvStage(nn.Module):
         if (top, left) != (bottom, right):
             x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
         y = F.conv2d(x, weight, stride=self.spec.stride, padding=padding)
-        return F.max_pool2d(y, self.spec.pool) if self.spec.pool != (1, 1) else y
+        return max_pool(y, self.spec.pool)
 
     def forward(self, x):
         if self.int8:
@@ -219,7 +220,8 @@ class ConvStage(nn.Module):
             q = quantise_weights(self.weight, scales, self.bits)
             if self.binary and not self.training:
                 acc = self.convolve(x, q)
-                return (acc >= thresholds(self).to(acc.dtype)[:, None, None]).to(acc.dtype)
+                limits = thresholds(self).to(acc.dtype)[:, None, None]
+                return torch.ge(acc, limits, out=torch.empty_like(acc))
             weight = q * (scales * self.in_scale).reshape(-1, 1, 1, 1)
         else:
             weight = self.weight * self.in_scale
