@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import bamac
+from bamac import augment_p808, dnsmos, reference
 from bamac import distil as distillation
-from bamac import dnsmos, reference
 from bamac.audio import load_audio
-from bamac.augment_p808 import augment, random_crops
+from bamac.augment_p808 import augment, random_crops, turned, warped
 from bamac.checkpoint import load_network, save_network
 from bamac.distil import Clips, DistilConfig, predict, student_layers, tensor
 from bamac.features_p808 import P808_FRONT_END, STEPS, features_p808, features_p808_int8
@@ -171,6 +171,55 @@ def test_augmented_features_are_features_again(features):
     np.testing.assert_array_equal(augment(crops, rng, share=0.0), crops)
 
 
+def test_a_turned_window_is_that_of_the_turned_clip(features):
+    rng = np.random.default_rng(3)
+    out = turned(features, rng, 1.0)
+    samples = load_audio(CLIPS[0])
+    # The start that was drawn: where the window's second frame is in the clip
+    starts = [k for k in range(1, 500)
+              if np.array_equal(out[0][1:100], features[0][k + 1:k + 100])]
+    assert len(starts) == 1
+    expected = features_p808_int8(np.roll(samples, -160 * starts[0]))
+    # But for the window's first and last frame, which have zeros at their side
+    np.testing.assert_array_equal(out[0][1:-1], expected[1:-1])
+    np.testing.assert_array_equal(turned(features, rng, 0.0), features)
+
+
+def test_a_warped_window_has_another_tempo(monkeypatch):
+    monkeypatch.setattr(augment_p808, "TRACT", 0.0)
+    frames = np.random.default_rng(1).integers(-127, 127, (501, 120)).astype(np.int8)
+    frames[:, 0] = 127
+    old = frames[np.r_[0:501, 1:400]]
+    for seed in range(5):
+        clip = warped(old[None], np.random.default_rng(seed), 1.0)[0]
+        # Where each frame is in the clip, whose frames are all different
+        at = [np.flatnonzero((frames[1:] == frame).all(1))[0] for frame in clip]
+        steps = np.diff(at) % 500
+        assert set(steps) <= {0, 1, 2}
+        assert 0.001 < abs(np.log(steps.mean())) < augment_p808.TEMPO + 0.01
+
+
+@pytest.mark.parametrize("ratio", [0.9, 1.1])
+def test_a_vocal_tract_moves_tones_by_its_ratio(ratio):
+    position = augment_p808._tract(120, ratio)
+    np.testing.assert_allclose(position[:60], np.arange(60) * ratio)
+    assert position[-1] == 119 and (np.diff(position) > 0).all()
+
+
+def test_warped_bands_are_between_their_neighbours(monkeypatch):
+    """A tone in one band is found in the band that the new axis gives it."""
+    monkeypatch.setattr(augment_p808, "_tract", lambda mels, ratio: np.arange(mels) * 0.5)
+    tone = np.full((1, 900, 120), -127, np.int8)
+    tone[0, :, 30] = 127
+    out = warped(tone, np.random.default_rng(0), 1.0)[0]
+    assert (out[:, 60] == 127).all() and (out[:, [59, 61]] == 0).all()
+    assert (np.delete(out, [59, 60, 61], 1) == -127).all()
+    # Between two bands it is weaker, and the window is set against its new maximum
+    monkeypatch.setattr(augment_p808, "_tract", lambda mels, ratio: np.arange(mels) * 0.5 + 0.25)
+    out = warped(tone, np.random.default_rng(0), 1.0)[0]
+    assert (out[:, [59, 60]] == 127).all() and (out[:, [58, 61]] == 0).all()
+
+
 def test_a_model_is_scored_at_every_software_level(network, tmp_path):
     from bamac.evaluate import evaluate_clip
 
@@ -195,7 +244,7 @@ def test_a_clip_is_bit_exact_on_the_simulated_hardware(network, tmp_path):
 
 DATA = {"clips": 8, "data_seed": 1, "speech_folder": None}
 SMALL = DistilConfig(crop_epochs=2, whole_epochs=0, int8_epochs=1, crop=64, batch=4, bf16=False,
-                     levels=2, segments=2)
+                     levels=2, segments=2, turn=0.5, warp=0.5)
 
 
 def _splits():

@@ -5,6 +5,9 @@ batch is changed in the power domain, by random draws: an equaliser, band edges,
 the batch as noise, stationary noise with a spectral tilt, and gaps. Then it is set against its new
 maximum and rounded to int8 again, as :mod:`bamac.features_p808` does.
 
+Before that a window may start elsewhere in its clip (:func:`turned`), and a voice may become
+another one's (:func:`warped`): spoken faster or slower, by a longer or shorter vocal tract.
+
 Arrays are (clips, frames, mels); one int8 step is 40/127 dB.
 """
 
@@ -12,7 +15,14 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["augment", "random_crops"]
+__all__ = ["augment", "random_crops", "turned", "warped"]
+
+CLIP_FRAMES = 500
+"""Frames after which a clip of 5 s begins again in its window."""
+TEMPO, TRACT = 0.2, 0.12
+"""Largest change of tempo and of frequencies, as logarithms of the ratio."""
+KNEE = 0.85
+"""Share of the mel axis that is warped in proportion; the rest brings it back to its end."""
 
 _DB = 40 / 127
 _LN_PER_DB = np.float32(np.log(10) / 10)
@@ -24,6 +34,54 @@ def random_crops(features, frames, rng):
     starts = rng.integers(features.shape[1] - frames + 1, size=len(features))
     return np.stack([clip[start:start + frames]
                      for clip, start in zip(features, starts, strict=True)])
+
+
+def _frames_from(start, frames, tempo=1.0):
+    """Which frames a window of a clip of 5 s shows that starts at ``start`` and plays faster.
+
+    The first frame of a clip has zeros before it; where the clip begins again its end is there.
+    """
+    chosen = (start + np.rint(np.arange(frames) * tempo).astype(int)) % CLIP_FRAMES
+    return np.where(chosen == 0, CLIP_FRAMES, chosen)
+
+
+def turned(features, rng, share):
+    """Windows (int8, same shape) of 5 s clips; ``share`` of them start at any frame of their clip.
+
+    What they show is what the front end gives for the clip's samples, turned by whole frames.
+    """
+    out = features.copy()
+    for i in np.flatnonzero(rng.random(len(features)) < share):
+        out[i] = features[i][_frames_from(rng.integers(1, CLIP_FRAMES), features.shape[1])]
+    return out
+
+
+def _tract(mels, ratio):
+    """Position (mels,) on the old mel axis that each new band reads: frequencies times 1/ratio."""
+    old = np.array([0, min(KNEE, KNEE * ratio), 1]) * (mels - 1)
+    new = np.array([0, min(KNEE, KNEE / ratio), 1]) * (mels - 1)
+    return np.interp(np.arange(mels), new, old)
+
+
+def warped(features, rng, share):
+    """Windows (int8, same shape) of 5 s clips; ``share`` of them in other tempi and voices.
+
+    Frames are left out or repeated, and mel bands interpolated along a line with a knee (vocal
+    tract length perturbation: N. Jaitly and G. E. Hinton, ICML Workshop on Deep Learning for Audio,
+    Speech and Language Processing, 2013). They start anywhere in their clip.
+    """
+    out = features.copy()
+    mels = features.shape[2]
+    for i in np.flatnonzero(rng.random(len(features)) < share):
+        tempo, ratio = np.exp(rng.uniform(-TEMPO, TEMPO)), np.exp(rng.uniform(-TRACT, TRACT))
+        clip = features[i][_frames_from(rng.integers(CLIP_FRAMES), features.shape[1], tempo)]
+        position = _tract(mels, ratio)
+        low = np.minimum(position.astype(int), mels - 2)
+        part = (position - low).astype(np.float32)
+        bands = clip[:, low] * (1 - part) + clip[:, low + 1] * part
+        # Set against its own loudest value again
+        out[i] = np.rint(bands + (127 - bands.max()))
+    return out
 
 
 def _power(db):

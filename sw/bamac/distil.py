@@ -45,7 +45,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bamac.augment_p808 import augment, random_crops
+from bamac.augment_p808 import augment, random_crops, turned, warped
 from bamac.checkpoint import (
     FORMAT,
     load_checkpoint,
@@ -111,6 +111,9 @@ class DistilConfig:
     levels : thresholds per kernel of the last map at the start; its channels are this many times 64
     segments : parts of equal length along time that are scored too with float weights, 0 for none
     change : share of the clips that are changed before the teacher is asked
+    turn : share of the clips whose window starts elsewhere in the repeated clip
+    warp : share of the clips with another tempo and vocal tract, starting anywhere; both are for
+        clips of 5 s, and come before ``change``
     start_density : share of ones in every map at the start; None for the teacher's own share of
         active values per channel (:func:`bamac.warm_start.warm_start`)
     beta : width parameter of the surrogate gradient
@@ -134,6 +137,8 @@ class DistilConfig:
     levels: int = 1
     segments: int = 0
     change: float = 0.5
+    turn: float = 0.0
+    warp: float = 0.0
     start_density: float | None = None
     beta: float = 2.0
     start: str | None = None
@@ -157,8 +162,9 @@ class DistilConfig:
             if epochs and self.segments > rows:
                 raise DistilError(f"segments must be at most the {rows} rows of the last map of "
                                   f"{frames} frames, not {self.segments}")
-        if not 0 <= self.change <= 1:
-            raise ValueError(f"change must be in 0..1, not {self.change!r}")
+        for name in ("change", "turn", "warp"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in 0..1, not {getattr(self, name)!r}")
 
     @property
     def epochs(self):
@@ -403,6 +409,14 @@ class _Run:
             loss = loss + self.config.hint * F.mse_loss(mine, its) / spread * self.spread[-1]
         return loss
 
+    def _varied(self, clips, rng):
+        """Windows with other starts and voices, where they are asked for."""
+        if self.config.turn:
+            clips = turned(clips, rng, self.config.turn)
+        if self.config.warp:
+            clips = warped(clips, rng, self.config.warp)
+        return clips
+
     def one_epoch(self, tick):
         """Train one epoch; returns its line for the log. ``tick(done, total)`` after a step."""
         config, start = self.config, time.monotonic()
@@ -419,7 +433,7 @@ class _Run:
         self.network.train()
         for i in range(steps):
             rows = order[i * batch:(i + 1) * batch]
-            clips = self.train.features[rows]
+            clips = self._varied(self.train.features[rows], rng)
             if phase in frames:
                 clips = random_crops(clips, frames[phase], rng)
             at = (within * steps + i) / length

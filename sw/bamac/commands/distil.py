@@ -27,6 +27,10 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
                    "network's channels, 5 to 40 %]")
 @click.option("--change", type=click.FloatRange(0, 1), default=None,
               help="Share of the clips that are changed before the teacher is asked.")
+@click.option("--turn", type=click.FloatRange(0, 1), default=None,
+              help="Share of the clips whose window starts elsewhere in the clip. [default: 0]")
+@click.option("--warp", type=click.FloatRange(0, 1), default=None,
+              help="Share of the clips with another tempo and vocal tract. [default: 0]")
 @click.option("--batch", type=click.IntRange(min=1), default=None,
               help="Clips per step; the last two phases use half of it.")
 @click.option("--rate", type=POSITIVE, default=None, help="Peak learning rate on crops.")
