@@ -5,7 +5,8 @@ maps counts ones. Here the released network's own last maps are cut into bits, a
 gives a share of ones, counted, and a support vector regression learns the released score from the
 counts of training clips. What it then has on clips of other talkers is about what a network of
 perfect convolutions could have. The second table moves the window in time: pools on a grid of 8
-frames make the released score depend on where a clip starts.
+frames make the released score depend on where a clip starts. The third says what that costs a
+shipped network of binary maps.
 
 Writes ``reports/popcounts.md``. The clips must be in the cache (``bamac data --data-recipe 7``).
 """
@@ -23,6 +24,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
+from bamac.augment_p808 import frames_from
+from bamac.checkpoint import DEFAULT_MODEL, load_network
 from bamac.data import build as data_build
 from bamac.distil import predict, tensor
 from bamac.files import write_text
@@ -36,6 +39,7 @@ HEADS = (("maximum, as released", ("max",)), ("mean", ("mean",)),
          ("ones at 1 % and 0.1 %", (0.01, 0.001)),
          ("ones at 3 %, 0.3 % and 0.03 %", (0.03, 0.003, 0.0003)))
 SHIFTS = (1, 2, 4, 8)
+SHIPPED = "p808-bam-w8-wide"
 BATCH = 16
 
 
@@ -86,6 +90,21 @@ def shifts(network, features):
         yield shift, pcc(moved, first), rmse(moved, first)
 
 
+def starts(network, features):
+    """Scores (8, n) of 5 s clips whose window starts 0 to 7 frames into the clip."""
+    frames = features.shape[1]
+    return np.stack([predict(network, features[:, frames_from(start, frames)] if start
+                             else features) for start in range(8)])
+
+
+def grid_agreements(own, released):
+    """Rows (what, PCC) of a network's and the released one's scores, each (8, n)."""
+    yield "score, to the released score", pcc(own[0], released[0])
+    yield "score, to the mean of the released scores of 8 starts", pcc(own[0], released.mean(0))
+    yield "mean of its scores of 8 starts, to the released score", pcc(own.mean(0), released[0])
+    yield "mean to mean", pcc(own.mean(0), released.mean(0))
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.popcounts", description=__doc__)
     parser.add_argument("--clips", type=int, default=6000, help="training clips of recipe 7")
@@ -112,6 +131,13 @@ def main():
               "| frames later | PCC to the score before | RMS difference |", "|---|---|---|"]
     for shift, agreement, apart in shifts(network, others):
         lines.append(f"| {shift} | {agreement:.3f} | {apart:.3f} |")
+        print(lines[-1], flush=True)
+    test = data_build.load_split(folder, "test", label="p808")[0]
+    shipped = load_network(Path(DEFAULT_MODEL).with_name(f"{SHIPPED}.pt"))[0]
+    lines += ["", f"`{SHIPPED}` on the {len(test):,} test clips, windows that start 0 to 7 frames "
+              "into the clip.", "", "| of the network with binary maps | PCC |", "|---|---|"]
+    for what, agreement in grid_agreements(starts(shipped, test), starts(network, test)):
+        lines.append(f"| {what} | {agreement:.3f} |")
         print(lines[-1], flush=True)
     write_text(REPORT, "\n".join(lines) + "\n")
 

@@ -107,6 +107,26 @@ def test_an_array_with_room_for_the_network_is_chosen():
     assert exactness.array_of(models / "p808-bam-w8-wide.pt") == "large"
 
 
+def test_starts_are_those_of_the_turned_clip():
+    frames = np.random.default_rng(2).integers(-127, 128, (501, 120)).astype(np.int8)
+    window = frames[np.r_[0:501, 1:400]]
+    network = released_network()
+    found = popcounts.starts(network, window[None])
+    later = frames[1 + np.arange(2, 902) % 500]  # the window of a start at frame 3
+    with torch.no_grad():
+        for start, expected in ((0, window), (3, later)):
+            np.testing.assert_allclose(found[start], network(tensor(expected[None]))[:, 0])
+
+
+def test_grid_agreements_compare_scores_and_means():
+    rng = np.random.default_rng(7)
+    own, released = rng.normal(size=(2, 8, 30))
+    expected = [np.corrcoef(a, b)[0, 1] for a in (own[0], np.mean(own, 0))
+                for b in (released[0], np.mean(released, 0))]
+    found = dict(popcounts.grid_agreements(own, released))
+    np.testing.assert_allclose(list(found.values()), expected)
+
+
 def test_popcounts_count_what_exceeds_the_share():
     rng = np.random.default_rng(4)
     features = np.clip(rng.normal(-40, 30, (3, 900, 120)), -127, 127).astype(np.int8)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["augment", "random_crops", "turned", "warped"]
+__all__ = ["augment", "frames_from", "random_crops", "turned", "warped"]
 
 CLIP_FRAMES = 500
 """Frames after which a clip of 5 s begins again in its window."""
@@ -36,7 +36,7 @@ def random_crops(features, frames, rng):
                      for clip, start in zip(features, starts, strict=True)])
 
 
-def _frames_from(start, frames, tempo=1.0):
+def frames_from(start, frames, tempo=1.0):
     """Which frames a window of a clip of 5 s shows that starts at ``start`` and plays faster.
 
     The first frame of a clip has zeros before it; where the clip begins again its end is there.
@@ -52,7 +52,7 @@ def turned(features, rng, share):
     """
     out = features.copy()
     for i in np.flatnonzero(rng.random(len(features)) < share):
-        out[i] = features[i][_frames_from(rng.integers(1, CLIP_FRAMES), features.shape[1])]
+        out[i] = features[i][frames_from(rng.integers(1, CLIP_FRAMES), features.shape[1])]
     return out
 
 
@@ -74,7 +74,7 @@ def warped(features, rng, share):
     mels = features.shape[2]
     for i in np.flatnonzero(rng.random(len(features)) < share):
         tempo, ratio = np.exp(rng.uniform(-TEMPO, TEMPO)), np.exp(rng.uniform(-TRACT, TRACT))
-        clip = features[i][_frames_from(rng.integers(CLIP_FRAMES), features.shape[1], tempo)]
+        clip = features[i][frames_from(rng.integers(CLIP_FRAMES), features.shape[1], tempo)]
         position = _tract(mels, ratio)
         low = np.minimum(position.astype(int), mels - 2)
         part = (position - low).astype(np.float32)

@@ -23,12 +23,11 @@ looked at once, at the end.
 that is started again with the same configuration continues at the epoch where it stood, with the
 same random numbers; another configuration in the same folder is refused.
 
-Cost per clip on one core with AVX512-BF16 (AMD EPYC, channels_last, teacher and augmentation
-included): 8 ms for a crop of 3 s and 24 ms for a whole window; with another job on the core's
-second thread 11 ms, 18 ms for a crop of 5 s, and 37 ms for a window. The teacher in bfloat16 is off
-by 0.006 (RMS; 0.017 at most) against float32. Set MALLOC_MMAP_THRESHOLD_=4294967296 and
-MALLOC_TRIM_THRESHOLD_=8589934592 in the environment to keep glibc from giving memory back after
-every step.
+Cost per clip of a whole window on one core with AVX512-BF16 (AMD EPYC, channels_last, teacher and
+augmentation included): 12 ms with both of its threads, 25 ms with one and another job on the other;
+a crop costs what its frames do. The teacher in bfloat16 is off by 0.006 (RMS; 0.017 at most)
+against float32. Set MALLOC_MMAP_THRESHOLD_=4294967296 and MALLOC_TRIM_THRESHOLD_=8589934592 in the
+environment to keep glibc from giving memory back after every step.
 """
 
 from __future__ import annotations
