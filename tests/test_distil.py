@@ -303,6 +303,37 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
         distillation.distil(other, tmp_path / "killed", _splits())
 
 
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    """Its checkpoint does not know the settings that are new: they were the defaults."""
+    config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=4)
+    run = distillation._Run(config, *[_splits()[k] for k in ("train", "val")], tmp_path)
+    run._begin("crop")
+    run.epoch = 1
+    run.save()
+    content = torch.load(run.path, weights_only=True)
+    for name in ("turn", "warp"):
+        del content["decides"][name]
+    torch.save(content, run.path)
+
+    def resumed(**changes):
+        later = distillation._Run(dataclasses.replace(config, **changes), run.train, run.val,
+                                  tmp_path)
+        later.resume()
+        return later
+
+    assert resumed().epoch == 1
+    with pytest.raises(distillation.DistilError, match=r"\(warp differ\)"):
+        resumed(warp=0.5)
+    content["decides"]["laps"] = 3
+    torch.save(content, run.path)
+    with pytest.raises(distillation.DistilError, match=r"\(laps differ\)"):
+        resumed()
+    del content["decides"]
+    torch.save(content, run.path)
+    with pytest.raises(distillation.DistilError, match="seed, .*differ"):
+        resumed()
+
+
 def test_each_phase_has_its_frames(tmp_path, monkeypatch):
     """Crops, then crops as long as a clip, then whole windows; the last two in smaller steps."""
     seen = []

@@ -343,14 +343,16 @@ class _Run:
         if not self.path.exists():
             return
         content = load_checkpoint(self.path)
-        if content.get("decides") != self.config.decides():
-            stored = content.get("decides") or {}
-            changed = [k for k, v in self.config.decides().items() if stored.get(k) != v]
+        wanted = self.config.decides()
+        # What a run of an earlier version could not choose it did as the defaults do
+        stored = {**DistilConfig().decides(), **(content.get("decides") or dict.fromkeys(wanted))}
+        changed = [name for name in stored if stored[name] != wanted.get(name)]
+        if changed:
             raise DistilError(f"{self.out} holds a run with another configuration "
                               f"({', '.join(changed)} differ); give another --out or the same "
                               f"values")
         self.network = restore_network(content)
-        if content["segment_head"]:
+        if content.get("segment_head"):
             self.segment_head = copy.deepcopy(self.network.head)
             self.segment_head.load_state_dict(content["segment_head"])
         self.optimiser = _optimiser(self._modules(), self.config, 0.0)
