@@ -13,7 +13,7 @@ from bamac.distil import tensor
 from bamac.model import CAUSES, bounds, predict, predict_events
 from bamac.p808_init import released_network
 from bamac_hw.geometry import Geometry
-from benchmarks import conformance, exactness, popcounts
+from benchmarks import conformance, exactness, popcounts, training_step
 from benchmarks.peers import ours
 
 
@@ -105,6 +105,15 @@ def test_an_array_with_room_for_the_network_is_chosen():
     models = Path(DEFAULT_MODEL).parent
     assert exactness.array_of(models / "p808-bam-w8.pt") == "small"
     assert exactness.array_of(models / "p808-bam-w8-wide.pt") == "large"
+
+
+def test_training_step_refuses_another_gradient(monkeypatch):
+    ours, theirs = training_step.measure("paper", 1, repetitions=1)
+    assert ours > 0 and theirs > 0
+    monkeypatch.setattr(training_step, "_pytorch_pool", lambda x, size: x if size == (1, 1)
+                        else torch.nn.functional.avg_pool2d(x, size))
+    with pytest.raises(ValueError, match="Gradients of paper must be"):
+        training_step.measure("paper", 1, repetitions=1)
 
 
 def test_starts_are_those_of_the_turned_clip():
