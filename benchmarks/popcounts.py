@@ -25,12 +25,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
 from bamac.augment_p808 import frames_from
-from bamac.checkpoint import DEFAULT_MODEL, load_network
+from bamac.checkpoint import load_network
 from bamac.data import build as data_build
 from bamac.distil import predict, tensor
 from bamac.files import write_text
 from bamac.metrics import pcc, rmse
 from bamac.p808_init import released_network
+from bamac.shipped import model_path
 
 REPORT = Path(__file__).parents[1] / "reports" / "popcounts.md"
 SHARES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -133,7 +134,7 @@ def main():
         lines.append(f"| {shift} | {agreement:.3f} | {apart:.3f} |")
         print(lines[-1], flush=True)
     test = data_build.load_split(folder, "test", label="p808")[0]
-    shipped = load_network(Path(DEFAULT_MODEL).with_name(f"{SHIPPED}.pt"))[0]
+    shipped = load_network(model_path(SHIPPED, (".pt",)))[0]
     lines += ["", f"`{SHIPPED}` on the {len(test):,} test clips, windows that start 0 to 7 frames "
               "into the clip.", "", "| of the network with binary maps | PCC |", "|---|---|"]
     for what, agreement in grid_agreements(starts(shipped, test), starts(network, test)):

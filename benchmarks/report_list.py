@@ -147,7 +147,8 @@ REPORTS = (
            ("python", "-m", "benchmarks.lanes"),
            (*HARDWARE, *COMPILER, *FPGA, "benchmarks/lanes.py"), minutes=1),
     Report("popcounts", "popcounts.md",
-           "how much of DNSMOS P.808's score counts of ones can carry, at one threshold or more",
+           "how much of DNSMOS P.808's score counts of ones can carry, at one threshold or more; "
+           "what its pooling grid costs",
            ("python", "-m", "benchmarks.popcounts"),
            ("sw/bamac/p808_init.py", "sw/bamac/features_p808.py", "benchmarks/popcounts.py",
             "sw/bamac/assets/models/p808-bam-w8-wide.pt"),

@@ -348,6 +348,32 @@ def test_each_phase_has_its_frames(tmp_path, monkeypatch):
     assert seen == [(8, 64), (4, 500), (4, 500), (4, 900), (4, 900)]
 
 
+def test_windows_are_turned_and_warped_where_asked(tmp_path, monkeypatch):
+    """Before they are cut, in every phase; the teacher and the student see what came of it."""
+    seen = []
+
+    def silent(name):
+        def change(clips, rng, share):
+            seen.append((name, share, clips.shape[1]))
+            return np.full_like(clips, -127)
+        return change
+
+    def kept(clips, rng, share):
+        seen.append(("augment", int(clips.max()), clips.shape[1]))
+        return clips
+
+    monkeypatch.setattr(distillation, "augment", kept)
+    for turn, warp in ((0.5, 0.0), (0.0, 0.25), (0.0, 0.0)):
+        monkeypatch.setattr(distillation, "turned", silent("turned"))
+        monkeypatch.setattr(distillation, "warped", silent("warped"))
+        config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=8, turn=turn, warp=warp)
+        run = distillation._Run(config, _splits()["train"], _splits()["val"], tmp_path)
+        run.one_epoch(lambda done, steps: None)
+        change = [("turned", 0.5, 900)] * bool(turn) + [("warped", 0.25, 900)] * bool(warp)
+        assert seen == [*change, ("augment", -127 if change else 127, 64)]
+        seen.clear()
+
+
 def test_500_frames_hold_a_whole_clip_wherever_they_start():
     """Frames come again after 5 s, but for the first one, which has zeros before it."""
     clip = load_audio(CLIPS[0])

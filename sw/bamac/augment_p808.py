@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["augment", "frames_from", "random_crops", "turned", "warped"]
+__all__ = ["CLIP_FRAMES", "augment", "frames_from", "random_crops", "turned", "warped"]
 
 CLIP_FRAMES = 500
-"""Frames after which a clip of 5 s begins again in its window."""
+"""Frames after which a clip of 5 s begins again in its window: as many hold it, from any start."""
 TEMPO, TRACT = 0.2, 0.12
 """Largest change of tempo and of frequencies, as logarithms of the ratio."""
 KNEE = 0.85
@@ -37,7 +37,7 @@ def random_crops(features, frames, rng):
 
 
 def frames_from(start, frames, tempo=1.0):
-    """Which frames a window of a clip of 5 s shows that starts at ``start`` and plays faster.
+    """Positions (frames,) in its window of what a 5 s clip shows from ``start`` on, so much faster.
 
     The first frame of a clip has zeros before it; where the clip begins again its end is there.
     """

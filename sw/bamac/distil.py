@@ -44,7 +44,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bamac.augment_p808 import augment, random_crops, turned, warped
+from bamac.augment_p808 import CLIP_FRAMES, augment, random_crops, turned, warped
 from bamac.checkpoint import (
     FORMAT,
     load_checkpoint,
@@ -66,8 +66,6 @@ __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_
 PHASES = ("crop", "whole", "int8")
 START_CLIPS = 512
 """Training clips that the warm start looks at."""
-WHOLE_FRAMES = 500
-"""Frames that hold all of a 5 s clip, wherever they start: it fills its window by repetition."""
 NORM_CLIPS = 1024
 """Training clips that batch norm's statistics are measured on."""
 SEGMENT_WEIGHT = 0.5
@@ -156,7 +154,7 @@ class DistilConfig:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
         if not 8 <= self.crop <= FRAMES:
             raise ValueError(f"crop must be in 8..{FRAMES} frames, not {self.crop}")
-        for frames, epochs in ((self.crop, self.crop_epochs), (WHOLE_FRAMES, self.whole_epochs)):
+        for frames, epochs in ((self.crop, self.crop_epochs), (CLIP_FRAMES, self.whole_epochs)):
             rows = self.network().map_shape(frames)[0]
             if epochs and self.segments > rows:
                 raise DistilError(f"segments must be at most the {rows} rows of the last map of "
@@ -427,7 +425,7 @@ class _Run:
         rng = np.random.default_rng([config.seed, self.epoch])
         order = rng.permutation(len(self.train.labels))
         batch = config.batch if phase == "crop" else max(1, config.batch // 2)
-        frames = {"crop": config.crop, "whole": WHOLE_FRAMES}
+        frames = {"crop": config.crop, "whole": CLIP_FRAMES}
         steps = math.ceil(len(order) / batch)
         length = steps * config.epochs[phase]
         total = 0.0
@@ -543,7 +541,7 @@ def distil(config, out_dir, splits, data=None, progress=None):
 def _remaining(config, epoch, line):
     """Seconds left, if a clip costs what its frames do."""
     def cost(at):
-        return {"crop": config.crop, "whole": WHOLE_FRAMES,
+        return {"crop": config.crop, "whole": CLIP_FRAMES,
                 "int8": FRAMES}[config.phase(at)[0]] / FRAMES
 
     left = sum(cost(at) for at in range(epoch, sum(config.epochs.values())))
