@@ -7,8 +7,9 @@ import torch
 from bamac import reference
 from bamac.features import fewer_bits
 from bamac.integerise import integerise
-from bamac.networks import Network, make_config
+from bamac.networks import ConvSpec, Network, make_config
 from bamac.quantise import channel_scales, quantise_weights
+from bamac.surrogate import binary_step
 from bamac.train import tensor_of
 
 
@@ -88,3 +89,55 @@ def test_a_crop_scores_on_the_same_scale_as_the_clip():
     with torch.no_grad():
         scores = [float(network(part.repeat(1, 1, n, 1))) for n in (4, 12)]
     assert scores[0] == pytest.approx(scores[1], abs=0.05)
+
+
+def test_frozen_batch_norm_is_the_same_function_in_training_and_evaluation():
+    network, clips = _trained()
+    network.int8 = False
+    for stage in network.convs:
+        stage.int8 = False
+    x = tensor_of(clips[:2], 8)
+    gradients = []
+    for frozen in (True, False):
+        network.train()
+        if not frozen:
+            # As batch norm itself computes it, with the same statistics
+            for stage in network.convs:
+                stage._frozen = lambda x, weight, stage=stage: binary_step(
+                    stage.norm(stage.convolve(x, weight)), stage.beta)
+        network.zero_grad()
+        maps = network.maps(x)
+        last = maps[-1]
+        (last * torch.linspace(-1, 1, last.numel()).reshape(last.shape)).sum().backward()
+        gradients.append([p.grad.clone() for p in network.convs.parameters()])
+    with torch.no_grad():
+        for mine, its in zip(maps, network.eval().maps(x), strict=True):
+            assert float((mine != its).float().mean()) < 1e-3
+    for mine, its in zip(*gradients, strict=True):
+        assert float((mine - its).norm() / its.norm()) < 1e-2
+
+
+def test_several_levels_need_binary_maps_and_a_multiple_of_channels():
+    with pytest.raises(ValueError, match="multiple of the levels, not 32 for 3"):
+        ConvSpec(32, levels=3)
+    convs = (ConvSpec(64, levels=2), ConvSpec(64))
+    with pytest.raises(ValueError, match="bam or bam-w8 for several levels, not 'w8'"):
+        make_config("paper", "w8", convs=convs)
+
+
+def test_a_network_with_levels_trains_with_batch_statistics():
+    """Batch norm not frozen: the levels of a kernel are its normalised sums, cut where they say."""
+    torch.manual_seed(1)
+    config = make_config("paper", "bam", convs=(ConvSpec(8, levels=2), ConvSpec(8)), rows=16,
+                         cols=16, start_bias=0.0)
+    stage = Network(config).train().convs[0]
+    x = torch.randn(4, 1, 16, 16) * 64
+    z = torch.nn.functional.max_pool2d(
+        torch.nn.functional.conv2d(x, stage.weight / 64, padding=1), 2)
+    z = (z - z.mean((0, 2, 3), keepdim=True)) / (z.var((0, 2, 3), keepdim=True, correction=0)
+                                                 + 1e-5).sqrt()
+    bits = stage(x)
+    assert (bits[:, :4] == (z > 0)).float().mean() > 0.999
+    assert (bits[:, 4:] == (z > 0.5)).float().mean() > 0.999
+    bits.sum().backward()
+    assert stage.further[0].grad.abs().min() > 0

@@ -15,7 +15,7 @@ float weights. ``int8``: the head's integer scales fixed, int8 weights on the in
 windows. Batch norm's statistics are measured over training clips before the last phase and frozen,
 or are those of the warm start throughout. A crop's numbers of ones are scaled up by the ratio of
 the areas, so that the head always sees numbers of the same size. The network kept is that of the
-int8 epoch with the best PCC to DNSMOS on the validation clips (unchanged, whole); test clips are
+int8 epoch with the least RMSE to DNSMOS on the validation clips (unchanged, whole); test clips are
 looked at once, at the end.
 
 ``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
@@ -55,7 +55,7 @@ from bamac.checkpoint import (
 )
 from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
 from bamac.files import write_text
-from bamac.levels import add_levels
+from bamac.levels import add_levels, add_thresholds, with_thresholds
 from bamac.metrics import agreement, agreement_lines
 from bamac.networks import Network, make_config
 from bamac.p808_init import released_network
@@ -63,6 +63,8 @@ from bamac.warm_start import warm_start
 
 __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_text"]
 
+ONE_EACH = (1, 1, 1, 1)
+"""One threshold per kernel of each map before the last."""
 PHASES = ("crop", "whole", "int8")
 START_CLIPS = 512
 """Training clips that the warm start looks at."""
@@ -106,6 +108,8 @@ class DistilConfig:
         learn), or use those of each batch until the int8 phase
     hint : weight of the hidden layers' error in the loss
     levels : thresholds per kernel of the last map at the start; its channels are this many times 64
+    thresholds : thresholds per kernel of each map before the last, which share its weights; the
+        map's channels are this many times 32
     segments : parts of equal length along time that are scored too with float weights, 0 for none
     change : share of the clips that are changed before the teacher is asked
     turn : share of the clips whose window starts elsewhere in the repeated clip
@@ -132,6 +136,7 @@ class DistilConfig:
     freeze_norm: bool = False
     hint: float = 0.1
     levels: int = 1
+    thresholds: tuple = ONE_EACH
     segments: int = 0
     change: float = 0.5
     turn: float = 0.0
@@ -152,6 +157,11 @@ class DistilConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
+        object.__setattr__(self, "thresholds", tuple(self.thresholds))
+        if len(self.thresholds) != 4 or not all(isinstance(n, int) and n >= 1
+                                                for n in self.thresholds):
+            raise ValueError(f"thresholds must be four positive integers, one for each map before "
+                             f"the last, not {_numbers(self.thresholds)}")
         if not 8 <= self.crop <= FRAMES:
             raise ValueError(f"crop must be in 8..{FRAMES} frames, not {self.crop}")
         for frames, epochs in ((self.crop, self.crop_epochs), (CLIP_FRAMES, self.whole_epochs)):
@@ -186,13 +196,19 @@ class DistilConfig:
         one = make_config("p808", "bam-w8", beta=self.beta)
         last = one.convs[-1]
         last = dataclasses.replace(last, out_channels=last.out_channels * self.levels)
-        return dataclasses.replace(one, convs=(*one.convs[:-1], last))
+        return with_thresholds(dataclasses.replace(one, convs=(*one.convs[:-1], last)),
+                               (*self.thresholds, 1))
 
     def decides(self):
         """The values that decide the result, without those that only say how it is computed."""
         values = dataclasses.asdict(self)
         del values["threads"]
+        values["thresholds"] = list(self.thresholds)
         return values
+
+
+def _numbers(values):
+    return ",".join(map(str, values))
 
 
 def tensor(features):
@@ -287,7 +303,7 @@ class _Run:
     def __init__(self, config, train, val, out_dir):
         self.config, self.train, self.val, self.out = config, train, val, out_dir
         self.teacher = released_network()
-        self.epoch, self.seconds, self.best = 0, 0.0, None
+        self.epoch, self.seconds, self.kept = 0, 0.0, None
         torch.manual_seed(config.seed)
         self.optimiser = None
         self.segment_head = None
@@ -303,10 +319,12 @@ class _Run:
         """The network before the first step, with float weights."""
         config = self.config
         wanted = config.network()
-        one = dataclasses.replace(config, levels=1).network()
+        known = [dataclasses.replace(config, levels=levels, thresholds=thresholds).network()
+                 for thresholds in (ONE_EACH, config.thresholds) for levels in (config.levels, 1)]
         start = load_network(config.start)[0] if config.start else None
-        network = Network(wanted if start and not _differences(start.config, wanted) else one)
-        network.to(memory_format=torch.channels_last)
+        alike = [net for net in known if start and not _differences(start.config, net)]
+        # A fit has all thresholds but those of the last map
+        network = Network((alike or known)[-1]).to(memory_format=torch.channels_last)
         network.score_offset.fill_(round(float(self.train.labels.mean()), 4))
         if start:
             other = _differences(start.config, network.config)
@@ -314,15 +332,19 @@ class _Run:
                 raise DistilError(
                     f"{config.start} must hold a network of the P.808 shape with binary maps and "
                     f"int8 weights, as `bamac distil` makes it, with {config.levels} "
-                    f"{'levels or one' if config.levels > 1 else 'level'} in its last map, not one "
-                    f"of another {', '.join(other)}")
+                    f"{'levels or one' if config.levels > 1 else 'level'} in its last map and "
+                    f"{_numbers(config.thresholds)} thresholds per kernel, or one each, in the "
+                    f"maps before it, not one of another {', '.join(other)}")
             network.load_state_dict(start.state_dict())
         else:
             warm_start(network, self.teacher, self._sample(START_CLIPS), config.start_density,
                        config.seed)
+        convs = (*network.config.convs[:-1], wanted.convs[-1])
+        if network.config.convs != convs:
+            network = add_levels(dataclasses.replace(network.config, convs=convs), network,
+                                 self.teacher, self._sample(START_CLIPS), config.seed)
         if network.config.convs != wanted.convs:
-            network = add_levels(wanted, network, self.teacher, self._sample(START_CLIPS),
-                                 config.seed)
+            network = add_thresholds(wanted, network, self._sample(START_CLIPS))
         return network
 
     def _sample(self, count):
@@ -356,13 +378,13 @@ class _Run:
         self.optimiser = _optimiser(self._modules(), self.config, 0.0)
         self.optimiser.load_state_dict(content["optimiser"])
         self.epoch, self.seconds = content["epoch"], content["seconds"]
-        self.best = content["best"] and tuple(content["best"])
+        self.kept = content.get("kept") and tuple(content["kept"])
         torch.set_rng_state(content["rng"])
 
     def save(self):
         save_checkpoint(self.path, {
             **self._network_content(), "decides": self.config.decides(), "epoch": self.epoch,
-            "seconds": self.seconds, "best": list(self.best) if self.best else None,
+            "seconds": self.seconds, "kept": list(self.kept) if self.kept else None,
             "segment_head": self.segment_head and self.segment_head.state_dict(),
             "optimiser": self.optimiser.state_dict(), "rng": torch.get_rng_state()})
 
@@ -458,9 +480,10 @@ class _Run:
                 "val": agreement(scores, self.val.labels),
                 "density": densities(self.network, self.val.features[:32]),
                 "ms_per_clip": round(1000 * trained / len(order), 1)}
-        value = line["val"]["pcc"]
-        if phase == "int8" and value is not None and (self.best is None or value > self.best[0]):
-            self.best = value, self.epoch, self._network_content()
+        error = line["val"]["rmse"]
+        if (phase == "int8" and line["val"]["pcc"] is not None
+                and (self.kept is None or error < self.kept[0])):
+            self.kept = error, self.epoch, self._network_content()
         self.seconds += time.monotonic() - start
         line["seconds"] = round(self.seconds, 1)
         return line
@@ -516,9 +539,9 @@ def distil(config, out_dir, splits, data=None, progress=None):
         run.save()
         if progress:
             progress.epoch(line, _remaining(config, run.epoch, line))
-    if run.best is None:
+    if run.kept is None:
         raise DistilError("Training gave a constant score in every epoch; use more clips or epochs")
-    _, epoch, content = run.best
+    _, epoch, content = run.kept
     network = restore_network(content)
     metadata = {"front_end": P808_FRONT_END, "offset": 0.0, "steps": STEPS, "network": "p808",
                 "label": "DNSMOS P.808", "variant": "bam-w8", "int8": True, "epoch": epoch,

@@ -35,7 +35,9 @@ def _conv(stage, name, global_pool, low, high):
     # A threshold below every sum gives always 1, above every sum never: nearer values do the same.
     smallest = positive * low + negative * high
     largest = positive * high + negative * low
-    return Conv2d(name, q, np.clip(limit, smallest, largest + 1), stride=stage.spec.stride,
+    limit = np.clip(limit.reshape(-1, len(q)), smallest, largest + 1).reshape(-1)
+    q = np.tile(q, (stage.spec.levels, 1, 1, 1))
+    return Conv2d(name, q, limit, stride=stage.spec.stride,
                   padding=stage.spec.pads(), pool=stage.spec.pool, global_pool=global_pool)
 
 

@@ -1,24 +1,41 @@
-"""More than one threshold per kernel of the last map, for networks that imitate a global maximum.
+"""More than one threshold per kernel, so that binary maps say how large a value is.
 
-The released DNSMOS P.808 keeps the largest value of each of its 64 last channels. A popcount of one
-threshold says little about a maximum: from the released network's own last maps, cut into bits,
-its score can be regressed to PCC 0.93 with one threshold per channel and to 0.96 with three
-(reports/popcounts.md). To the hardware a threshold more is a channel more, of the same kernel at
-the start: three levels make a last convolution of 192 channels.
+*The last map.* The released DNSMOS P.808 keeps the largest value of each of its 64 last channels.
+A popcount of one threshold says little about a maximum: from the released network's own last maps,
+cut into bits, its score can be regressed to PCC 0.93 with one threshold per channel and to 0.96
+with three (reports/popcounts.md). To the hardware a threshold more is a channel more, of the same
+kernel at the start: three levels make a last convolution of 192 channels.
+
+*Earlier maps.* Further thresholds share the kernel's weights (:class:`bamac.networks.ConvSpec`) and
+tell the next convolution more of a value than whether it is large. Layer by layer fits of the
+released network to its maps' bits reproduce its last sums with a correlation of TODO.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import torch
 
 from bamac.networks import Network
-from bamac.warm_start import fit_kernels, set_thresholds
+from bamac.warm_start import FURTHER, fit_kernels, set_thresholds
 
-__all__ = ["add_levels", "level_shares"]
+__all__ = ["add_levels", "add_thresholds", "level_shares", "with_thresholds"]
 
 FIT_CLIPS = 256
 """Clips that the new channels are fitted on."""
+
+
+LOOK_CLIPS = 32
+"""Clips that further thresholds are set on."""
+
+
+def with_thresholds(config, counts):
+    """``config`` with so many thresholds per kernel of each map, one number per convolution."""
+    return dataclasses.replace(config, convs=tuple(
+        dataclasses.replace(conv, out_channels=conv.kernels * count, levels=count)
+        for conv, count in zip(config.convs, counts, strict=True)))
 
 
 def level_shares(levels):
@@ -64,3 +81,38 @@ def add_levels(config, network, twin, batches, seed=0):
         old = network.state_dict()[name]
         value[tuple(slice(n) for n in old.shape)] = old
     return wide
+
+
+@torch.no_grad()
+def add_thresholds(config, network, batches):
+    """A network that gives the scores of ``network``, with further thresholds in its maps.
+
+    Each keeps :data:`bamac.warm_start.FURTHER` of the ones of the threshold before. The next
+    convolution does not listen to them yet: those weights are 0.
+
+    Parameters
+    ----------
+    config : :class:`bamac.networks.NetConfig` of the result: that of ``network``, but for more
+        levels in its convolutions
+    network : with binary maps and float weights; not changed
+    batches : feature tensors (n, 1, rows, cols); the first :data:`LOOK_CLIPS` clips count
+    """
+    network.eval()
+    maps = batches[:max(1, LOOK_CLIPS // len(batches[0]))]
+    result = Network(config).to(memory_format=torch.channels_last)
+    for name, value in result.state_dict().items():
+        old = network.state_dict().get(name)
+        if old is not None:
+            value.zero_()[tuple(slice(n) for n in old.shape)] = old
+    for stage, wider in zip(network.convs, result.convs, strict=True):
+        if wider.spec.levels > stage.spec.levels:
+            sums = [stage.norm(stage.convolve(x, stage.weight * stage.in_scale)) for x in maps]
+            flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
+            flat = flat[:, ::max(1, flat.shape[1] // 100_000)]
+            shares = (flat > 0).float().mean(1).tolist()
+            for i in range(stage.spec.levels, wider.spec.levels):
+                above = [torch.quantile(values, 1 - share * FURTHER**i)
+                         for values, share in zip(flat, shares, strict=True)]
+                wider.further[i - 1].copy_(stage.norm.bias - torch.stack(above))
+        maps = [stage(x) for x in maps]
+    return result

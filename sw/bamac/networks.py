@@ -58,13 +58,29 @@ HEAD_MAX = 255  # the head's activations are unsigned bytes
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """One convolution with its pool. ``padding`` None keeps the size (at stride 1)."""
+    """One convolution with its pool. ``padding`` None keeps the size (at stride 1).
+
+    With ``levels`` thresholds per kernel, ``out_channels / levels`` kernels make a map's channels:
+    those of the first level, then those of the next. To the integer network they are channels with
+    equal weights.
+    """
 
     out_channels: int
     kernel: tuple = (3, 3)
     stride: int = 1
     pool: tuple = (2, 2)
     padding: tuple | None = None  # top, bottom, left, right
+    levels: int = 1
+
+    def __post_init__(self):
+        if self.levels < 1 or self.out_channels % self.levels:
+            raise ValueError(f"Output channels must be a multiple of the levels, "
+                             f"not {self.out_channels} for {self.levels}")
+
+    @property
+    def kernels(self):
+        """Kernels of the convolution."""
+        return self.out_channels // self.levels
 
     def pads(self):
         if self.padding is not None:
@@ -125,6 +141,9 @@ class NetConfig:
                              f"{len(self.convs)} convolutions, not {self.weight_bits}")
         if not self.convs:
             raise ValueError("Network must have at least one convolution, not ()")
+        if not self.binary and any(conv.levels > 1 for conv in self.convs):
+            raise ValueError(f"Variant must be bam or bam-w8 for several levels, "
+                             f"not {self.variant!r}")
         rows, cols = self.map_shape()
         if rows < 1 or cols < 1:
             raise ValueError(f"Input must be large enough for every kernel and pool, "
@@ -170,7 +189,8 @@ def make_config(name="paper", variant="bam-w8", **changes):
 def config_from_dict(values):
     """The inverse of :meth:`NetConfig.as_dict`, from plain lists and numbers."""
     convs = tuple(ConvSpec(c["out_channels"], tuple(c["kernel"]), c["stride"], tuple(c["pool"]),
-                           None if c["padding"] is None else tuple(c["padding"]))
+                           None if c["padding"] is None else tuple(c["padding"]),
+                           c.get("levels", 1))
                   for c in values["convs"])
     return NetConfig(**{**values, "convs": convs, "dense": tuple(values["dense"]),
                         "weight_bits": tuple(values.get("weight_bits", ()))})
@@ -180,16 +200,17 @@ def thresholds(stage):
     """Integer thresholds (int64) of a convolution stage: ``bit = acc >= T[channel]``."""
     norm = stage.norm
     std = (norm.running_var.double() + norm.eps).sqrt()
-    z_zero = norm.running_mean.double() - norm.bias.double() * std / norm.weight.double()
+    z_zero = norm.running_mean.double() - stage.biases().double() * std / norm.weight.double()
     scale = channel_scales(stage.weight, stage.bits).double() * stage.in_scale
-    return (torch.floor(z_zero / scale) + 1).to(torch.int64).detach()
+    return (torch.floor(z_zero / scale) + 1).to(torch.int64).flatten().detach()
 
 
 class ConvStage(nn.Module):
     """Convolution, max pool, batch norm, activation.
 
     ``in_scale`` is the real value of one input step; batch norm makes it immaterial to the
-    result, and it keeps the weights' gradients in a usual range.
+    result, and it keeps the weights' gradients in a usual range. Batch norm is per kernel; each
+    threshold after the first is a bias of its own in place of batch norm's.
     """
 
     def __init__(self, spec, in_channels, config, in_scale, bits):
@@ -199,12 +220,18 @@ class ConvStage(nn.Module):
         self.binary = config.binary
         self.beta = config.beta
         self.in_scale = in_scale
-        self.weight = nn.Parameter(torch.empty(spec.out_channels, in_channels, *spec.kernel))
+        self.weight = nn.Parameter(torch.empty(spec.kernels, in_channels, *spec.kernel))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        self.norm = nn.BatchNorm2d(spec.out_channels)
+        self.norm = nn.BatchNorm2d(spec.kernels)
         nn.init.constant_(self.norm.bias, config.start_bias)
+        self.further = nn.ParameterList(
+            torch.full((spec.kernels,), config.start_bias - 0.5 * i) for i in range(1, spec.levels))
         self.drop = nn.Dropout2d(config.dropout) if config.dropout else nn.Identity()
         self.int8 = False
+
+    def biases(self):
+        """Batch norm's bias for each threshold: (levels, kernels)."""
+        return torch.stack([self.norm.bias, *self.further])
 
     def convolve(self, x, weight):
         top, bottom, left, right = self.spec.pads()
@@ -220,13 +247,27 @@ class ConvStage(nn.Module):
             q = quantise_weights(self.weight, scales, self.bits)
             if self.binary and not self.training:
                 acc = self.convolve(x, q)
-                limits = thresholds(self).to(acc.dtype)[:, None, None]
-                return torch.ge(acc, limits, out=torch.empty_like(acc))
+                limits = thresholds(self).to(acc.dtype)
+                if self.spec.levels > 1:
+                    # Of integers: acc >= T where acc - T + 1 > 0
+                    return binary_step(acc, bias=(1 - limits).reshape(self.spec.levels, -1))
+                return torch.ge(acc, limits[:, None, None], out=torch.empty_like(acc))
             weight = q * (scales * self.in_scale).reshape(-1, 1, 1, 1)
         else:
             weight = self.weight * self.in_scale
+        if self.binary and self.training and not self.norm.training:
+            return self.drop(self._frozen(x, weight))
         z = self.norm(self.convolve(x, weight))
+        if self.spec.levels > 1:
+            return self.drop(binary_step(z, self.beta, self.biases() - self.norm.bias))
         return self.drop(binary_step(z, self.beta) if self.binary else F.relu(z))
+
+    def _frozen(self, x, weight):
+        """The bits, with frozen batch norm taken into the weights and thresholds: faster."""
+        norm = self.norm
+        gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        z = self.convolve(x, weight * gain[:, None, None, None])
+        return binary_step(z, self.beta, self.biases() - norm.running_mean * gain)
 
 
 class DenseStage(nn.Module):

@@ -21,10 +21,47 @@ class _BinaryStep(torch.autograd.Function):
         return grad / (ctx.beta * z.abs() + 1).square(), None
 
 
-def binary_step(z, beta=2.0):
+class _ThresholdStep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, bias, beta):
+        ctx.save_for_backward(z, bias)
+        ctx.beta = beta
+        count, channels = bias.shape
+        bits = torch.empty((z.shape[0], count * channels, *z.shape[2:]), dtype=z.dtype,
+                           memory_format=_layout(z))
+        for level, part in zip(_per_channel(-bias, z), bits.split(channels, 1), strict=True):
+            torch.gt(z, level, out=part)
+        return bits
+
+    @staticmethod
+    def backward(ctx, grad):
+        z, bias = ctx.saved_tensors
+        grad_z, grad_bias = None, []
+        for level, part in zip(_per_channel(bias, z), grad.split(bias.shape[1], 1), strict=True):
+            width = (z + level).abs_().mul_(ctx.beta).add_(1).square_()
+            share = torch.div(part, width, out=width)
+            grad_bias.append(share.sum((0, 2, 3), dtype=bias.dtype))
+            grad_z = share if grad_z is None else grad_z.add_(share)
+        return grad_z, torch.stack(grad_bias), None
+
+
+def _per_channel(values, z):
+    """``values`` (levels, channels) as they are added to maps ``z``."""
+    return values.to(z.dtype)[:, :, None, None]
+
+
+def _layout(z):
+    last = z.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def binary_step(z, beta=2.0, bias=None):
     """1 where ``z > 0``, else 0; backwards the SuperSpike surrogate ``grad / (beta |z| + 1)^2``.
+
+    With ``bias`` (levels, channels), 1 where ``z + bias > 0``: maps ``z`` (n, channels, rows, cols)
+    give bits (n, levels * channels, rows, cols), all channels of the first level first.
 
     SuperSpike: F. Zenke and S. Ganguli, Neural Computation 30(6), 2018. On inputs that batch norm
     has given unit variance a wide surrogate (beta 2) trains better than a narrow one (beta 10).
     """
-    return _BinaryStep.apply(z, beta)
+    return _BinaryStep.apply(z, beta) if bias is None else _ThresholdStep.apply(z, bias, beta)

@@ -17,12 +17,16 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from bamac.surrogate import binary_step
+
 __all__ = ["fit_kernels", "set_thresholds", "warm_start"]
 
 FIT_CLIPS = 96
 """Clips that the convolutions of a warm start are fitted on."""
 POSITIONS = 200
 """Positions of each clip's maps that a regression looks at."""
+FURTHER = 0.4
+"""Share of a threshold's ones that the next threshold of its kernel keeps at the start."""
 LAST_DENSITY = 0.16
 """Ones in the last map at the start: denser than the released maxima, and better (0.73 / 0.71)."""
 
@@ -56,15 +60,19 @@ def fit_kernels(twin, maps, twin_maps, rng):
 
 
 def set_thresholds(stage, sums, density):
-    """Batch norm of ``stage`` so that each channel has its share of ``density`` ones."""
+    """Batch norm of ``stage`` so that each kernel's first threshold has its ``density`` of ones.
+
+    Each further threshold has :data:`FURTHER` of the ones of the one before.
+    """
     flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
     flat = flat[:, ::max(1, flat.shape[1] // 100_000)]
     mean, var = flat.mean(1), flat.var(1)
-    limit = torch.stack([torch.quantile(values, 1 - share)
-                         for values, share in zip(flat, density.tolist(), strict=True)])
     stage.norm.running_mean.copy_(mean)
     stage.norm.running_var.copy_(var)
-    stage.norm.bias.copy_((mean - limit) / (var + stage.norm.eps).sqrt())
+    for i, bias in enumerate([stage.norm.bias, *stage.further]):
+        limit = torch.stack([torch.quantile(values, 1 - share * FURTHER**i)
+                             for values, share in zip(flat, density.tolist(), strict=True)])
+        bias.copy_((mean - limit) / (var + stage.norm.eps).sqrt())
 
 
 def _fit_first_dense(network, twin, batches, twin_batches):
@@ -115,7 +123,8 @@ def warm_start(network, twin, batches, density=None, seed=0, twin_batches=None):
             shares = torch.stack(active).mean(0).clamp(0.05, 0.4)
         sums = [stage.convolve(x, stage.weight * stage.in_scale) for x in maps]
         set_thresholds(stage, sums, shares)
-        maps = [(stage.norm(s) > 0).float() for s in sums]
+        biases = stage.biases() - stage.norm.bias
+        maps = [binary_step(stage.norm(s), bias=biases) for s in sums]
     _fit_first_dense(network, twin, batches, twin_batches)
     for mine, its in zip(network.head[1:], twin.head[1:], strict=True):
         mine.weight.copy_(its.weight)

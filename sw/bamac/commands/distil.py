@@ -8,6 +8,15 @@ from bamac.options import data_options, json_option, run_options
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
+def _numbers(_context, _parameter, value):
+    if value is None:
+        return None
+    counts = value.split(",")
+    if len(counts) != 4 or not all(c.isdecimal() and 1 <= int(c) <= 8 for c in counts):
+        raise click.BadParameter(f"must be four numbers in 1..8, as 2,2,1,1, not {value!r}")
+    return tuple(map(int, counts))
+
+
 @click.command()
 @run_options("runs/p808-bam-w8")
 @data_options(10_000)
@@ -43,6 +52,9 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
               help="Weight of the hidden layers' error in the loss.")
 @click.option("--levels", type=click.IntRange(1, 8), default=None,
               help="Thresholds per kernel of the last map at the start: 64 channels each.")
+@click.option("--thresholds", metavar="N,N,N,N", default=None, callback=_numbers,
+              help="Thresholds per kernel of each map before the last, which share its weights: "
+                   "32 channels each. [default: 1,1,1,1]")
 @click.option("--segments", type=click.IntRange(0, 112), default=None,
               help="Parts of a crop, along time, that are scored too; 0 for none.")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,

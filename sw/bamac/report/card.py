@@ -113,11 +113,17 @@ def _origin(start):
         "a layer-wise fit of the released weights")
 
 
-def _levels(levels):
-    return "" if levels == 1 else (
+def _levels(levels, thresholds):
+    text = "" if levels == 1 else (
         f", and {64 * levels} channels in place of the last 64: {levels} thresholds per kernel at "
         f"the start, since a popcount of one says little of the maximum that the released network "
         f"takes")
+    if max(thresholds) > 1:
+        channels = "-".join(str(32 * count) for count in thresholds)
+        text += (f", and {channels} in place of the others: "
+                 f"{', '.join(map(str, thresholds))} thresholds per kernel, which say how large a "
+                 f"value is")
+    return text
 
 
 def distilled_card(name, report):
@@ -134,14 +140,14 @@ def distilled_card(name, report):
     lines = [f"# Model card: {name}", "",
              "The shape of DNSMOS P.808 (`model_v8.onnx`: five 3x3 convolutions, 32-32-32-32-64 "
              "channels, and a head 64-64-64-1) with binary activation maps and int8 weights, "
-             f"global popcount pooling{_levels(config['levels'])}. It predicts what the released "
-             "DNSMOS P.808 says of a clip from 900 x 120 int8 values of 9 s (shorter clips are "
-             "repeated), as `sw/bamac/features_p808.py` makes them.", "",
+             f"global popcount pooling{_levels(config['levels'], config['thresholds'])}. It "
+             "predicts what the released DNSMOS P.808 says of a clip from 900 x 120 int8 values "
+             "of 9 s (shorter clips are repeated), as `sw/bamac/features_p808.py` makes them.", "",
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
              f"Seed {config['seed']}; started from {_origin(config.get('start'))}. "
              f"Epochs: {', then '.join(phases)}, on {report['clips']:,} clips "
              f"({report['training_seconds'] / 60:.0f} min on one core of a shared machine); epoch "
-             f"{report['epoch']} kept for its validation PCC. The released network is asked anew "
+             f"{report['epoch']} kept for its validation RMSE. The released network is asked anew "
              f"for every crop and every change. docs/training.md says more.", "",
              "## Data and licences", "",
              f"{_speech(config)} The released network is Microsoft's, as the package "
