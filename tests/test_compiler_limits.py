@@ -69,7 +69,8 @@ def deep_network(convs=1, denses=1, channels=2, rows=8, cols=8):
      # Start bytes and taps: 3 + 1, then three times 3 + 2.
      "net: 19 weight rows of 4 bytes do not fit array quad, which has 16; preset tiny fits"),
     ({}, {"convs": 10, "denses": 6},
-     "net: 16 layers do not fit array quad, which has descriptors for 15; no preset fits"),
+     "net: 16 layers do not fit array quad, which has descriptors for 15; no preset fits; "
+     "describe a larger array in a .toml file"),
 ])
 def test_each_memory_is_refused_with_the_size_needed(sizes, network, message):
     quad = Geometry("quad", **{"channels": 4, "weight_rows": 128} | sizes)

@@ -57,7 +57,8 @@ def compile_network(network: IntegerNetwork, geometry: Geometry) -> Program:
             except (CompileError, _DoesNotFit):
                 continue
             fitting.append(preset.name)
-        advice = f"preset {fitting[0]} fits" if fitting else "no preset fits"
+        advice = (f"preset {fitting[0]} fits" if fitting else
+                  "no preset fits; describe a larger array in a .toml file")
         raise CompileError(f"{error}; {advice}") from None
 
 
