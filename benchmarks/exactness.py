@@ -7,8 +7,12 @@ networks with binary maps. The test clips must be in the cache (``bamac data``).
 """
 
 import argparse
+import contextlib
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +23,24 @@ from bamac.data import build as data_build
 from bamac.evaluate import scores_at
 from bamac.metrics import agreement
 from bamac.pipeline import load_model
+from bamac.shipped import ASSETS
 from bamac_hw.geometry import Geometry
 
 SHIPPED = sorted(Path(DEFAULT_MODEL).parent.glob("*-bam-w8*.pt"), key=lambda path: path.stem)
 """The networks with binary maps that come with the package."""
-ARRAYS = ("small", "large")
-"""The hardware: the second where the first has no room for the network."""
+ARRAYS = ("small", "large", str(ASSETS / "arrays" / "large_event_256k.toml"))
+"""The hardware: the first that has room for the network."""
 REPORT = Path(__file__).parents[1] / "reports" / "exactness.md"
 
 
 def array_of(path):
     """The array that scores the network."""
-    small, large = ARRAYS
-    try:
-        compile_network(load_model(path), Geometry.preset(small))
-    except CompileError:
-        return large
-    return small
+    network = load_model(path)
+    for array in ARRAYS[:-1]:
+        with contextlib.suppress(CompileError):
+            compile_network(network, Geometry.named(array))
+            return array
+    return ARRAYS[-1]
 
 
 def measure(path, rtl):
@@ -55,7 +60,7 @@ def measure(path, rtl):
             ("QAT network (PyTorch)", slice(None), "qat", None),
             ("integer reference", slice(None), "integer", "qat"),
             ("integer reference", some, "integer", None),
-            (f"RTL (Verilator), array `{array}`", some, "rtl", "integer")):
+            (f"RTL (Verilator), array `{Path(array).stem}`", some, "rtl", "integer")):
         found = (scores_at("rtl", network, metadata, features[some], array) if level == "rtl"
                  else scores[level][clips])
         apart = None if before is None else float(np.abs(found - scores[before][clips]).max())
@@ -76,8 +81,11 @@ def main():
              "[data.md](data.md). *Apart* is the largest difference of a score to the line above.",
              "", "| model | level | clips | PCC | SRCC | RMSE | apart |", "|---" * 7 + "|"]
     exact = True
-    for path in arguments.models:
-        for name, found, apart in measure(path, arguments.rtl):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        measured = list(pool.map(measure, arguments.models, repeat(arguments.rtl)))
+    for path, rows in zip(arguments.models, measured, strict=True):
+        for name, found, apart in rows:
             exact &= apart in (None, 0.0)
             lines.append(f"| {path.stem} | {name} | {found['clips']:,} | {found['pcc']:.4f} | "
                          f"{found['srcc']:.4f} | {found['rmse']:.4f} | "
