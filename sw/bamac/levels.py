@@ -8,7 +8,8 @@ kernel at the start: three levels make a last convolution of 192 channels.
 
 *Earlier maps.* Further thresholds share the kernel's weights (:class:`bamac.networks.ConvSpec`) and
 tell the next convolution more of a value than whether it is large. Layer by layer fits of the
-released network to its maps' bits reproduce its last sums with a correlation of TODO.
+released network reproduce its last sums with a correlation of 0.69 with one threshold per kernel,
+of 0.81 with 3, 2, 2, 2 and of 0.86 with three everywhere (reports/thresholds.md).
 """
 
 from __future__ import annotations
