@@ -9,7 +9,6 @@ frozen batch norm as an operation of its own, one after the other in the same ru
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 from bamac import networks, surrogate
 from bamac.files import write_text
 from bamac.networks import ConvStage, Network, make_config
+from benchmarks.report_times import machine
 
 REPORT = Path(__file__).parents[1] / "reports" / "training-step.md"
 REPETITIONS = 9
@@ -94,7 +94,7 @@ def report(found):
     """The report's text, of ``{network: (clips, ours, PyTorch's, batch norm apart)}``."""
     lines = ["# What a training step costs", "",
              f"Made by `python -m benchmarks.training_step` on {date.today()}, one thread of "
-             f"{platform.machine()}, torch {torch.__version__}; least of {REPETITIONS}. Forward "
+             f"{machine()}, torch {torch.__version__}; least of {REPETITIONS}. Forward "
              "and backward through all convolutions, pools, batch norms and steps, channels-last "
              "bfloat16, batch norm frozen. *PyTorch's operations*: `max_pool2d` and "
              "`(z > limit).to()` in place of `bamac.pooling` and `bamac.surrogate`; their "
