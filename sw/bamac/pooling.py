@@ -3,8 +3,8 @@
 The same values and the same gradients as :func:`torch.nn.functional.max_pool2d`, bit for bit: of
 equal values the first in reading order gets the gradient. Pairs of columns are compared, then pairs
 of rows, each by one operation over whole maps; PyTorch keeps a 64-bit index per value instead.
-``python -m benchmarks.training_step`` measures both: a training step was 1.2 times as fast on an AMD
-EPYC with AVX512-BF16, and as fast on a Xeon with AMX.
+``python -m benchmarks.training_step`` measures both: a training step was 1.2 times as fast on an
+AMD EPYC with AVX512-BF16, and as fast on a Xeon with AMX.
 """
 
 from __future__ import annotations
