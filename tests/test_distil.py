@@ -420,8 +420,10 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     run.epoch = 1
     run.save()
     content = torch.load(run.path, weights_only=True)
-    for name in ("turn", "warp"):
+    for name in ("turn", "warp", "thresholds"):
         del content["decides"][name]
+    del content["kept"]
+    content["best"] = [0.9, 1, {"state": {}}]
     torch.save(content, run.path)
 
     def resumed(**changes):
@@ -431,6 +433,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
         return later
 
     assert resumed().epoch == 1
+    assert resumed().kept == (float("inf"), 1, {"state": {}})
     with pytest.raises(distillation.DistilError, match=r"\(warp differ\)"):
         resumed(warp=0.5)
     content["decides"]["laps"] = 3

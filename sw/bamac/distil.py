@@ -378,7 +378,10 @@ class _Run:
         self.optimiser = _optimiser(self._modules(), self.config, 0.0)
         self.optimiser.load_state_dict(content["optimiser"])
         self.epoch, self.seconds = content["epoch"], content["seconds"]
-        self.kept = content.get("kept") and tuple(content["kept"])
+        kept = content.get("kept")
+        if content.get("best"):     # an earlier version kept an epoch for its PCC: any other is new
+            kept = math.inf, *content["best"][1:]
+        self.kept = kept and tuple(kept)
         torch.set_rng_state(content["rng"])
 
     def save(self):
