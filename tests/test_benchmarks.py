@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bamac import reference
+from bamac import fused, reference
 from bamac.checkpoint import DEFAULT_MODEL
 from bamac.distil import tensor
 from bamac.model import CAUSES, bounds, predict, predict_events
@@ -109,12 +109,26 @@ def test_an_array_with_room_for_the_network_is_chosen():
         "large_event_256k.toml")
 
 
+def test_exactness_keeps_the_rows_of_other_shipped_networks():
+    def rows(pcc):
+        return [("integer reference", {"clips": 1200, "pcc": pcc, "srcc": 0.5, "rmse": 0.25}, 0.0)]
+
+    first = exactness.report({"paper-bam-w8": rows(0.1), "p808-bam-w8": rows(0.2),
+                              "of no more use": rows(0.3)}, 20)
+    second = exactness.report({"p808-bam-w8": rows(0.4)}, 20, first)
+    kept = [line for line in first.splitlines() if line.startswith("| paper-bam-w8 ")]
+    table = second.splitlines()[6:]
+    assert "| 0.4000 | 0.5000 | 0.2500 | 0 | " in table[0] and table[1:] == kept
+    assert "of no more use" in first
+
+
 def test_training_step_refuses_another_gradient(monkeypatch):
-    assert min(training_step.measure("paper", 1, repetitions=1)) > 0
+    monkeypatch.setattr(fused, "_compiled", lambda: fused._gradient)
+    assert min(training_step.measure("paper", (2, 1, 1, 1), 1, repetitions=1)) > 0
     monkeypatch.setattr(training_step, "_pytorch_pool", lambda x, size: x if size == (1, 1)
                         else torch.nn.functional.avg_pool2d(x, size))
     with pytest.raises(ValueError, match="Gradients of paper must be"):
-        training_step.measure("paper", 1, repetitions=1)
+        training_step.measure("paper", (2, 1, 1, 1), 1, repetitions=1)
 
 
 def test_starts_are_those_of_the_turned_clip():

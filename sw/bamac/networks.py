@@ -43,6 +43,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bamac.density import layer_slots, union_density
+from bamac.fused import pool_and_step, require_compiler
 from bamac.pooling import max_pool
 from bamac.quantise import channel_scales, floor_ste, quantise_weights, round_ste
 from bamac.surrogate import binary_step
@@ -228,18 +229,19 @@ class ConvStage(nn.Module):
             torch.full((spec.kernels,), config.start_bias - 0.5 * i) for i in range(1, spec.levels))
         self.drop = nn.Dropout2d(config.dropout) if config.dropout else nn.Identity()
         self.int8 = False
+        self.fused = False  # gradients of pool and step by bamac.fused
 
     def biases(self):
         """Batch norm's bias for each threshold: (levels, kernels)."""
         return torch.stack([self.norm.bias, *self.further])
 
-    def convolve(self, x, weight):
+    def convolve(self, x, weight, pool=True):
         top, bottom, left, right = self.spec.pads()
         padding = (top, left)
         if (top, left) != (bottom, right):
             x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
         y = F.conv2d(x, weight, stride=self.spec.stride, padding=padding)
-        return max_pool(y, self.spec.pool)
+        return max_pool(y, self.spec.pool) if pool else y
 
     def forward(self, x):
         if self.int8:
@@ -266,8 +268,11 @@ class ConvStage(nn.Module):
         """The bits, with frozen batch norm taken into the weights and thresholds: faster."""
         norm = self.norm
         gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        z = self.convolve(x, weight * gain[:, None, None, None])
-        return binary_step(z, self.beta, self.biases() - norm.running_mean * gain)
+        weight, bias = weight * gain[:, None, None, None], self.biases() - norm.running_mean * gain
+        if self.fused:
+            return pool_and_step(self.convolve(x, weight, pool=False), bias, self.spec.pool,
+                                 self.beta)
+        return binary_step(self.convolve(x, weight), self.beta, bias)
 
 
 class DenseStage(nn.Module):
@@ -467,6 +472,15 @@ class Network(nn.Module):
         for stage, momentum in zip(self.convs, momenta, strict=True):
             stage.norm.momentum = momentum
         self.train()
+
+    def fuse(self):
+        """From here on, with frozen batch norm, pool and step are one operation in training.
+
+        Raises :class:`bamac.fused.FusedError` without a C++ compiler.
+        """
+        require_compiler()
+        for stage in self.convs:
+            stage.fused = True
 
     def freeze_norm(self):
         """Use the batch norm statistics as they are from here on, in training too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["binary_step"]
+__all__ = ["binary_step", "threshold_bits"]
 
 
 class _BinaryStep(torch.autograd.Function):
@@ -26,12 +26,7 @@ class _ThresholdStep(torch.autograd.Function):
     def forward(ctx, z, bias, beta):
         ctx.save_for_backward(z, bias)
         ctx.beta = beta
-        count, channels = bias.shape
-        bits = torch.empty((z.shape[0], count * channels, *z.shape[2:]), dtype=z.dtype,
-                           memory_format=_layout(z))
-        for level, part in zip(_per_channel(-bias, z), bits.split(channels, 1), strict=True):
-            torch.gt(z, level, out=part)
-        return bits
+        return threshold_bits(z, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -43,6 +38,16 @@ class _ThresholdStep(torch.autograd.Function):
             grad_bias.append(share.sum((0, 2, 3), dtype=bias.dtype))
             grad_z = share if grad_z is None else grad_z.add_(share)
         return grad_z, torch.stack(grad_bias), None
+
+
+def threshold_bits(z, bias):
+    """1 where ``z + bias > 0``, as :func:`binary_step` with a bias, without a gradient."""
+    count, channels = bias.shape
+    bits = torch.empty((z.shape[0], count * channels, *z.shape[2:]), dtype=z.dtype,
+                       memory_format=_layout(z))
+    for level, part in zip(_per_channel(-bias, z), bits.split(channels, 1), strict=True):
+        torch.gt(z, level, out=part)
+    return bits
 
 
 def _per_channel(values, z):

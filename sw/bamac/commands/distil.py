@@ -61,6 +61,9 @@ def _numbers(_context, _parameter, value):
               help="Sharpness of the surrogate gradient.")
 @click.option("--freeze-norm", is_flag=True, default=None,
               help="Keep batch norm's statistics as the warm start set them.")
+@click.option("--compile", is_flag=True, default=None,
+              help="Compile gradients of pool and step: faster with --freeze-norm, needs a C++ "
+                   "compiler.")
 @json_option
 def command(out, clips, data_seed, speech_folder, data_recipe, workers, cache, as_json, **values):
     """Distil DNSMOS P.808 into a network with binary maps and int8 weights.
