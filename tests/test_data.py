@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -80,11 +81,51 @@ def test_recipes_differ_in_the_training_clips_alone(made, folder):
     assert same == {"train": False, "val": True, "test": True}
 
 
+def test_clips_without_pesq_have_one_recording_each(made, folder, monkeypatch):
+    from bamac.dnsmos import P808Teacher
+    from bamac.features_p808 import features_p808_int8
+
+    prepared, out, _ = made
+    monkeypatch.setattr(build, "_pesq", lambda *_: pytest.fail("PESQ is not needed"))
+    cache = prepared.parents[1]
+    build.build(cache, clips=5, seed=3, workers=1, speech_folder=folder, recipe=7, splits=("val",))
+    made_there = build.set_folder(cache, 3, folder, 7)
+    # One process, in this one, so that PESQ would be seen
+    monkeypatch.setattr(build, "ProcessPoolExecutor",
+                        lambda workers, **_: ThreadPoolExecutor(workers))
+    newer = build.build(cache, clips=3, seed=3, workers=1, speech_folder=folder, recipe=8,
+                        splits=("train", "val"))
+    assert (newer / "val-0000.npy").read_bytes() == (made_there / "val-0000.npy").read_bytes()
+    wide, p808, entries = build.load_split(newer, "train", 3, "p808")
+    assert [e["index"] for e in entries] == [0, 1, 2] and "pesq" not in entries[0]
+    assert {e["voice"] for e in entries} <= {e["voice"] for e in summary.manifest(out, "train")}
+    samples, entry = build.make_clip(sources.prepare(cache, folder, recipe=8), 1, 3, 8)
+    assert {k: v for k, v in entries[1].items() if k != "p808"} == entry
+    np.testing.assert_array_equal(features_p808_int8(samples / 32768), wide[1])
+    assert p808[1] == pytest.approx(P808Teacher().score(samples / 32768), abs=1e-4)
+    with pytest.raises(ValueError, match="recipe with the label pesq"):
+        build.load_split(newer, "train", 3)
+
+
+def test_a_data_set_without_pesq_is_described_without_it(made, tmp_path, monkeypatch):
+    from bamac.report.data import data_text, write_report
+
+    splits = summary.summarise(made[1], build.split_sizes(6))
+    splits["train"]["pesq"] = [0] * len(splits["train"]["pesq"])
+    text = data_text({"splits": splits, "leaks": []})
+    assert text.count("wide-band PESQ") == 2 and text.count("DNSMOS P.808") == 3
+    monkeypatch.chdir(tmp_path)
+    write_report({"clips": 6, "seed": 3, "recipe": 8, "leaks": [], "splits": splits}, "here")
+    assert (tmp_path / "here" / "data.png").exists()
+
+
 def test_a_recipe_keeps_its_voices():
     older, newer = (sources.package_voices(recipe) for recipe in (6, 7))
     assert set(older) < set(newer)
     assert {voice.split for voice in set(newer) - set(older)} == {"train"}
     assert len({voice.name for voice in newer}) == len(newer)
+    assert sources.package_voices(8) == newer
+    assert sources.source_tag(None, 8) == sources.source_tag(None, 7)
     # The name of what recipe 6 made ever since
     assert sources.source_tag() == "packages-ef74fdb5"
 

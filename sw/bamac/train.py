@@ -46,7 +46,7 @@ from bamac.checkpoint import (
     save_network,
 )
 from bamac.data import build as data_build
-from bamac.data.sources import RECIPE, RECIPES
+from bamac.data.sources import RECIPE, RECIPES, WITHOUT_PESQ
 from bamac.density import densities
 from bamac.distributed import Workers
 from bamac.features import CENTRE, LOW_BANDS, STEPS, fewer_bits
@@ -171,6 +171,9 @@ class TrainConfig:
         if self.data_recipe not in RECIPES:
             raise ValueError(f"Data recipe must be one of {', '.join(map(str, RECIPES))}, "
                              f"not {self.data_recipe!r}")
+        if self.data_recipe in WITHOUT_PESQ:
+            raise TrainError(f"Data recipe {self.data_recipe} has no PESQ to learn: give another, "
+                             f"or learn DNSMOS P.808 with `bamac distil`")
         if not 32 <= self.crop <= 249:
             raise ValueError(f"Crop must be in 32..249 frames, not {self.crop!r}")
         if not 0 <= self.colour <= 12:

@@ -25,8 +25,9 @@ long-term spectrum, silent pauses, one level; and one from the packages must the
 get at least 3.2 from DNSMOS P.808. Training, validation and test do this alike. Training references
 also vary in speed and pitch.
 
-Training clips come by one of two recipes (:data:`bamac.data.sources.RECIPES`); validation and test
-clips are the same for both.
+Training clips come by one of several recipes (:data:`bamac.data.sources.RECIPES`); validation and
+test clips are the same for all. Those of recipe 8 have no PESQ, and so no search and no pairs: a
+network whose teacher is DNSMOS P.808 needs neither, nor references that are clean.
 
 Test clips have voices, languages, noises, music and rooms of their own, and also the degradation
 families and codecs of :data:`bamac.data.degrade.TEST_ONLY`, which occur nowhere else.
@@ -39,6 +40,7 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 import warnings
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -60,6 +62,8 @@ FEATURES = 2
 """Raised whenever the same clip would give other features."""
 ROOMS = 40
 TARGETS = (1.05, 4.6)
+UNDAMAGED = 0.03
+"""Share of undamaged clips in recipes without PESQ."""
 CLEAN_P808 = 3.2
 CLEAN_BAND_DB = -32.0
 NARROW = "8 kHz"
@@ -188,9 +192,7 @@ class _Context:
         if not self.voices:
             raise sources.SourceError(f"No usable {split} voice in {folder}; "
                                       f"PESQ needs clean speech with pauses")
-        # Much speech in a voice makes it likelier, but less than in proportion.
-        weights = np.array([v["seconds"] for v in self.voices]) ** 0.45
-        self.weights = weights / weights.sum()
+        self.talkers = talkers
 
         def pieces(kind):
             group = noises.get((kind, split))
@@ -199,6 +201,12 @@ class _Context:
         self.material = degrade.Material(
             talkers=[_Talker(v) for v in talkers], effects=pieces("effects"),
             music=pieces("music"), rooms=_rooms(folder, split), held_out=split == "test")
+
+
+def _draw_voice(voices, rng):
+    """One of the voices: much speech makes it likelier, but less than in proportion."""
+    weights = np.array([v["seconds"] for v in voices]) ** 0.45
+    return voices[int(rng.choice(len(voices), p=weights / weights.sum()))]
 
 
 class _Piece:
@@ -310,21 +318,43 @@ def make_pair(folder, split, pair, seed, recipe=RECIPE):
                                  pair])
     versions = None
     while versions is None:
-        voice = context.voices[int(rng.choice(len(context.voices), p=context.weights))]
+        voice = _draw_voice(context.voices, rng)
         reference, files = _reference(voice, rng, vary=recipe if train else None)
         clean = _to_int16(reference)
         opinion = _teacher().score(clean / 32768.0)
         if not (context.trusted or _is_clean(clean, opinion)):
             continue
         versions = _pair(reference, clean, rng, context)
-    common = {"voice": voice["name"], "family": voice["family"], "language": voice["language"],
-              "package": voice["package"], "licence": voice["licence"], "files": files,
-              "reference_p808": round(float(opinion), 3)}
+    common = {**_origin(voice, files), "reference_p808": round(float(opinion), 3)}
     return clean, [
         (version.samples, {"split": split, "index": 2 * pair + i, **common,
                            "degradations": version.steps, "severity": round(version.severity, 4),
                            "pesq": round(version.pesq, 4)})
         for i, version in enumerate(versions)]
+
+
+def make_clip(folder, index, seed, recipe):
+    """Training clip ``index`` of a recipe without PESQ: ``(int16 (80000,), manifest entry)``.
+
+    Any training talker, also those recorded at 8 kHz and those that would be no clean reference.
+    Severities are spread as the first guesses for evenly drawn PESQ targets are.
+    """
+    context = _context(Path(folder), "train")
+    rng = np.random.default_rng([recipe, seed, SPLITS.index("train"), index])
+    voice = _draw_voice(context.talkers, rng)
+    reference, files = _reference(voice, rng, vary=recipe)
+    chain = degrade.draw_chain(rng) if rng.random() >= UNDAMAGED else []
+    severity = _first_severity(rng.uniform(*TARGETS))
+    degraded, steps = degrade.degrade(reference, chain, severity, rng, context.material)
+    return _to_int16(_level(degraded, rng)), {
+        "split": "train", "index": index, **_origin(voice, files), "degradations": steps,
+        "severity": round(severity, 4)}
+
+
+def _origin(voice, files):
+    """The part of a manifest entry that says whose recordings a clip is made of."""
+    return {"voice": voice["name"], "family": voice["family"], "language": voice["language"],
+            "package": voice["package"], "licence": voice["licence"], "files": files}
 
 
 def _level(samples, rng):
@@ -343,8 +373,16 @@ def _teacher():
 
 
 def _shard_clips(folder, split, number, count, seed, recipe):
-    """The degraded clips of a shard with their entries; pairs never cross a shard's border."""
+    """The degraded clips of a shard with their entries; pairs never cross a shard's border.
+
+    A clip of a recipe without PESQ is one of no pair.
+    """
     first = number * SHARD
+    if split == "train" and recipe in sources.WITHOUT_PESQ:
+        for index in range(first, first + count):
+            degraded, entry = make_clip(folder, index, seed, recipe)
+            yield degraded / 32768.0, entry
+        return
     for pair in range(first // 2, (first + count + 1) // 2):
         for degraded, entry in make_pair(folder, split, pair, seed, recipe)[1]:
             if entry["index"] < first + count:
@@ -387,6 +425,22 @@ def _shards(split, clips):
     return [(n, min(SHARD, clips - n * SHARD)) for n in range(math.ceil(clips / SHARD))]
 
 
+def _adopt_held_out(other, out):
+    """Take over validation and test clips from the data set of another recipe: they are the same.
+
+    A shard's .jsonl comes last, as where it is made.
+    """
+    for split in ("val", "test"):
+        for manifest in sorted(other.glob(f"{split}-*.jsonl")):
+            if (out / manifest.name).exists():
+                continue
+            for suffix in (".npy", ".p808.npy", ".jsonl"):
+                target = out / manifest.with_suffix(suffix).name
+                temporary = target.with_name(target.name + ".partial")
+                shutil.copyfile(manifest.with_suffix(suffix), temporary)
+                os.replace(temporary, target)
+
+
 def _complete(out, split, number, count):
     path = out / f"{split}-{number:04d}.jsonl"
     if not path.exists():
@@ -418,6 +472,8 @@ def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=N
     folder = sources.prepare(cache, speech_folder, progress, recipe)
     out = set_folder(cache, seed, speech_folder, recipe)
     out.mkdir(parents=True, exist_ok=True)
+    for other in sources.RECIPES:
+        _adopt_held_out(set_folder(cache, seed, speech_folder, other), out)
     for split in splits:
         _rooms(folder, split)
     sizes = split_sizes(clips)
@@ -483,4 +539,7 @@ def load_split(folder, split, clips=None, label="pesq"):
     if clips is not None and len(entries) < clips:
         raise FileNotFoundError(f"{folder} holds {len(entries)} {split} clips, not {clips}; "
                                 f"make the rest with `bamac data`")
+    if any(label not in entry for entry in entries):
+        raise ValueError(f"{folder} must be of a data recipe with the label {label}; of recipe "
+                         f"{', '.join(map(str, sources.WITHOUT_PESQ))} only DNSMOS P.808 is known")
     return np.concatenate(features), np.array([e[label] for e in entries]), entries

@@ -25,14 +25,17 @@ from pathlib import Path
 import numpy as np
 
 __all__ = ["ARCHIVES", "NOISE_PACKAGES", "RECIPE", "RECIPES", "SPLITS", "SourceError", "VOICES",
-           "Voice", "fetch_packages", "load_prepared", "package_voices", "prepare", "read_any",
-           "recipe_of", "source_tag"]
+           "Voice", "WITHOUT_PESQ", "fetch_packages", "load_prepared", "package_voices", "prepare",
+           "read_any", "recipe_of", "source_tag"]
 
 SPLITS = ("train", "val", "test")
 RATE = 16_000
 RECIPES = {6: "37 training talkers; the top of their band fades from 7.3 kHz on",
-           7: "28 more training talkers; all of the band up to 8 kHz"}
+           7: "28 more training talkers; all of the band up to 8 kHz",
+           8: "recipe 7's recordings for DNSMOS P.808 alone: no PESQ, no gate"}
 """Recipes of the training clips, by number. A recipe's clips never change."""
+WITHOUT_PESQ = (8,)
+"""Recipes whose training clips have the label of DNSMOS P.808 alone."""
 RECIPE = 6
 """The one that is used where none is asked for: that of the default network."""
 
@@ -326,6 +329,11 @@ def _folder_voices(folder):
     return voices
 
 
+def _material(recipe):
+    """The recipe whose recordings, prepared as it prepares them, a recipe uses."""
+    return min(recipe, 7)
+
+
 def package_voices(recipe=RECIPE):
     """The voices of a recipe, from packages."""
     return [voice for voice in VOICES if voice.since <= recipe]
@@ -360,6 +368,7 @@ def _write_group(folder, name, utterances, meta):
 def source_tag(speech_folder=None, recipe=RECIPE):
     """Name of the prepared material: of the packages and what is taken from them, or of a folder.
     """
+    recipe = _material(recipe)
     later = "" if recipe == 6 else f"-{recipe}"
     if speech_folder is None:
         voices = [asdict(voice) for voice in package_voices(recipe)]

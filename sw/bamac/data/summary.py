@@ -67,7 +67,8 @@ def leaks(folder):
 def summarise(folder, sizes):
     """Counts per split, of its first ``sizes[split]`` clips.
 
-    Clips, hours, voices, languages, licences, damage, and a histogram of each label.
+    Clips, hours, voices, languages, licences, damage, and a histogram of each label, all
+    zeros where no clip has it.
     """
     result = {}
     for split in SPLITS:
@@ -86,6 +87,6 @@ def summarise(folder, sizes):
             "noises": dict(Counter(step["noise"] for e in entries for step in e["degradations"]
                                    if "noise" in step).most_common()),
             "undamaged": sum(not e["degradations"] for e in entries),
-            **{label: np.histogram([e[label] for e in entries], EDGES)[0].tolist()
+            **{label: np.histogram([e[label] for e in entries if label in e], EDGES)[0].tolist()
                for label in ("pesq", "p808")}}
     return result

@@ -29,6 +29,8 @@ def data_text(summary):
         lines.append(f"{split:6}{s['clips']:7,} clips {s['hours']:6.1f} h  "
                      f"{len(s['voices'])} voices, {len(s['languages'])} languages")
         for label, title in LABELS.items():
+            if not any(s[label]):
+                continue
             lines.append(f"      {title:15} {EDGES[0]:.2f} |{_histogram(s[label])}| "
                          f"{EDGES[-1]:.2f}")
     if not summary["leaks"]:
@@ -42,13 +44,15 @@ def _draw(splits, path):
         middles = (EDGES[:-1] + EDGES[1:]) / 2
         for axis, (label, title) in zip(axes, LABELS.items(), strict=True):
             for colour, (split, s) in zip(COLOURS, splits.items(), strict=False):
+                if not any(s[label]):
+                    continue
                 share = 100 * np.array(s[label]) / s["clips"]
                 axis.step(middles, share, where="mid", color=colour, linewidth=2,
                           label=f"{split} ({s['clips']:,})")
             axis.set(title=title, xlabel="label", xlim=(1, 4.75))
             axis.grid(axis="y")
         axes[0].set_ylabel("share of clips (%)")
-        axes[0].legend(title="split (clips)")
+        axes[-1].legend(title="split (clips)")
 
 
 def _table(title, splits, key):
