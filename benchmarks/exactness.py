@@ -79,11 +79,11 @@ def report(measured, rtl, old=""):
              "[data.md](data.md). *Apart* is the largest difference of a score to the line above, "
              "*on* the day that the row was measured.", "",
              "| model | level | clips | PCC | SRCC | RMSE | apart | on |", "|---" * 8 + "|"]
-    others = {path.stem for path in SHIPPED} - measured.keys()
+    shipped = {path.stem for path in SHIPPED}
     table = {}
     for line in old.splitlines():
         model = line.split("|")[1].strip() if line.startswith("| ") else None
-        if model in others:
+        if model in shipped:
             table.setdefault(model, []).append(line)
     for model, rows in measured.items():
         table[model] = [f"| {model} | {name} | {found['clips']:,} | {found['pcc']:.4f} | "

@@ -103,6 +103,9 @@ def test_clips_without_pesq_have_one_recording_each(made, folder, monkeypatch):
     assert {k: v for k, v in entries[1].items() if k != "p808"} == entry
     np.testing.assert_array_equal(features_p808_int8(samples / 32768), wide[1])
     assert p808[1] == pytest.approx(P808Teacher().score(samples / 32768), abs=1e-4)
+    found = summary.summarise(newer, {"train": 3, "val": 1, "test": 0})
+    assert sum(found["train"]["pesq"]) == 0 and sum(found["train"]["p808"]) == 3
+    assert sum(found["val"]["pesq"]) == 1
     with pytest.raises(ValueError, match="recipe with the label pesq"):
         build.load_split(newer, "train", 3)
 

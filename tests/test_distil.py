@@ -446,6 +446,21 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
         resumed()
 
 
+def test_gradients_are_compiled_where_asked(network, features, tmp_path, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def fuse(self):
+        raise Asked
+
+    monkeypatch.setattr(Network, "fuse", fuse)
+    save_network(tmp_path / "start.pt", network, METADATA)
+    clips = Clips(features, np.arange(len(features), dtype=float), [{}] * len(features))
+    config = DistilConfig(start=str(tmp_path / "start.pt"), compile=True)
+    with pytest.raises(Asked):
+        distillation.distil(config, tmp_path / "run", dict.fromkeys(("train", "val"), clips))
+
+
 def test_each_phase_has_its_frames(tmp_path, monkeypatch):
     """Crops, then crops as long as a clip, then whole windows; the last two in smaller steps."""
     seen = []

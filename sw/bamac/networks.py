@@ -46,7 +46,7 @@ from bamac.density import layer_slots, union_density
 from bamac.fused import pool_and_step, require_compiler
 from bamac.pooling import max_pool
 from bamac.quantise import channel_scales, floor_ste, quantise_weights, round_ste
-from bamac.surrogate import binary_step
+from bamac.surrogate import binary_step, threshold_bits
 
 __all__ = ["ACC_BITS", "ConvSpec", "NetConfig", "Network", "P808", "PAPER", "VARIANTS",
            "config_from_dict", "make_config", "thresholds"]
@@ -249,11 +249,9 @@ class ConvStage(nn.Module):
             q = quantise_weights(self.weight, scales, self.bits)
             if self.binary and not self.training:
                 acc = self.convolve(x, q)
-                limits = thresholds(self).to(acc.dtype)
-                if self.spec.levels > 1:
-                    # Of integers: acc >= T where acc - T + 1 > 0
-                    return binary_step(acc, bias=(1 - limits).reshape(self.spec.levels, -1))
-                return torch.ge(acc, limits[:, None, None], out=torch.empty_like(acc))
+                limits = thresholds(self).to(acc.dtype).reshape(self.spec.levels, -1)
+                # Of integers: acc >= T where acc + 1 - T > 0
+                return threshold_bits(acc, 1 - limits)
             weight = q * (scales * self.in_scale).reshape(-1, 1, 1, 1)
         else:
             weight = self.weight * self.in_scale
