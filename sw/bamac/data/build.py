@@ -473,7 +473,9 @@ def build(cache=DEFAULT_CACHE, *, clips=5000, seed=1, workers=2, speech_folder=N
     out = set_folder(cache, seed, speech_folder, recipe)
     out.mkdir(parents=True, exist_ok=True)
     for other in sources.RECIPES:
-        _adopt_held_out(set_folder(cache, seed, speech_folder, other), out)
+        # Only of the same recordings: those of a folder may have changed between two recipes
+        if sources.source_tag(speech_folder, other) == folder.name:
+            _adopt_held_out(set_folder(cache, seed, speech_folder, other), out)
     for split in splits:
         _rooms(folder, split)
     sizes = split_sizes(clips)
