@@ -1,9 +1,6 @@
 """The data set on made-up speech: determinism, resuming, separate splits, held-out damage."""
 
 import json
-import shutil
-import subprocess
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -131,8 +128,70 @@ def test_a_recipe_keeps_its_voices():
     assert len({voice.name for voice in newer}) == len(newer)
     assert sources.package_voices(8) == newer
     assert sources.source_tag(None, 8) == sources.source_tag(None, 7)
-    # The name of what recipe 6 made ever since
+    # The names of what recipes 6 and 7 made ever since
     assert sources.source_tag() == "packages-ef74fdb5"
+    assert sources.source_tag(None, 7) == "packages-84a59186-7"
+
+
+def test_recipe_9_adds_voices_and_noises_to_training_alone(tmp_path, monkeypatch):
+    older, newer = (sources.package_voices(recipe) for recipe in (8, 9))
+    added = set(newer) - set(older)
+    assert set(older) < set(newer) and len({voice.name for voice in newer}) == len(newer)
+    assert {voice.split for voice in added} == {"train"}
+    held_out = {voice.language for voice in newer if voice.split == "test"} - {"en", "cs"}
+    assert held_out == {"it", "ru", "ro"} and not held_out & {v.language for v in added}
+    roots = {}
+    for package, pattern in [*((p, n[0]) for p, n in sources.NOISE_PACKAGES.items()),
+                             *(n[:2] for n in sources.MORE_NOISES)]:
+        roots.setdefault(package, tmp_path / package)
+        for i in range(5):
+            path = roots[package] / pattern.replace("**/", "").replace("*", f"{i}.", 1).replace(
+                "*", "ogg").replace("..", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    monkeypatch.setattr(sources, "fetch_packages",
+                        lambda packages, _: {p: roots.get(p, tmp_path) for p in packages})
+
+    def noises(recipe, split):
+        material = sources._package_material(tmp_path, recipe)[1]
+        return {noise.path for kind in ("effects", "music")
+                for noise in sources._noises_of(material, kind, split)}
+
+    for split in ("val", "test"):
+        assert noises(9, split) == noises(7, split) != set()
+    assert noises(9, "train") > noises(7, "train")
+    assert {path.relative_to(tmp_path).parts[0] for path in noises(9, "train") - noises(7, "train")
+            } == {noise[0] for noise in sources.MORE_NOISES}
+
+
+def _prepared(folder, name, since):
+    """One more prepared voice in ``folder``: a tone of its own."""
+    tone = np.sin(np.arange(9 * RATE) * 2 * np.pi * 300 / RATE) * np.hanning(9 * RATE)
+    np.save(folder / f"voice-{name}.npy", np.rint(9000 * tone).astype(np.int16))
+    (folder / f"voice-{name}.json").write_text(json.dumps(
+        {"name": name, "package": "p", "licence": "l", "language": "en", "family": "f",
+         "split": "train", "since": since, "seconds": 9.0, "files": [name],
+         "bounds": [0, 9 * RATE]}))
+
+
+def test_half_of_recipe_9_is_spoken_by_the_voices_that_it_added(tmp_path):
+    for i, since in enumerate((6, 7, 9)):
+        _prepared(tmp_path, f"talker{i}", since)
+    def drawn(recipe, count):
+        return [build.make_clip(tmp_path, i, 1, recipe)[1] for i in range(count)]
+
+    spoken = [entry["voice"] for entry in drawn(9, 48)]
+    assert 14 <= spoken.count("talker2") <= 34 and set(spoken) == {"talker0", "talker1", "talker2"}
+
+
+def test_recipe_9_of_a_users_folder_has_its_voices_and_milder_damage(made, folder):
+    cache = made[0].parents[1]
+    prepared = {recipe: sources.prepare(cache, folder, recipe=recipe) for recipe in (8, 9)}
+    entries = {recipe: [build.make_clip(prepared[recipe], i, 3, recipe)[1] for i in range(40)]
+               for recipe in (8, 9)}
+    assert {e["voice"] for e in entries[9]} == {e["voice"] for e in entries[8]}
+    most = {recipe: max(e["severity"] for e in made) for recipe, made in entries.items()}
+    assert 0.64 < most[8] <= 0.8 and 0.5 < most[9] <= 0.64 + 1e-9
 
 
 def _share_above(samples, hertz):
@@ -167,29 +226,6 @@ def test_a_change_of_speed_moves_the_band_and_fades_nothing():
         assert 10 * np.log10(top / below) > -2
         if speed < 0.97:
             assert power[at > edge + 50].mean() < 1e-4 * top
-
-
-def test_of_an_archive_in_a_package_only_the_speech_is_unpacked(tmp_path, monkeypatch):
-    if shutil.which("dpkg-deb") is None:
-        pytest.skip("dpkg-deb is not installed")
-    root = tmp_path / "root"
-    (root / "DEBIAN").mkdir(parents=True)
-    (root / "DEBIAN" / "control").write_text(
-        "Package: some-game\nVersion: 1\nArchitecture: all\nMaintainer: Nobody <a@b.c>\n"
-        "Description: A game\n")
-    (root / "usr/share").mkdir(parents=True)
-    with zipfile.ZipFile(root / "usr/share/all.zip", "w") as archive:
-        archive.writestr("voice/one.ogg", b"speech")
-        archive.writestr("textures/wood.png", b"a picture")
-    (tmp_path / "cache/debs").mkdir(parents=True)
-    subprocess.run(["dpkg-deb", "--build", "--root-owner-group", str(root),
-                    str(tmp_path / "cache/debs/some-game_1_all.deb")],
-                   check=True, capture_output=True)
-    monkeypatch.setitem(sources.ARCHIVES, "some-game", ("usr/share/all.zip", "voice/"))
-    target = sources.fetch_packages(["some-game"], tmp_path / "cache")["some-game"]
-    files = {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()}
-    assert files == {"voice/one.ogg": b"speech"}
-    assert not list((tmp_path / "cache/debs").iterdir())
 
 
 def test_pesq_is_of_the_degraded_clip_against_the_clean_one(made):

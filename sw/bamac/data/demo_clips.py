@@ -13,7 +13,7 @@ import numpy as np
 
 from bamac.data import degrade
 from bamac.data.build import DEFAULT_CACHE
-from bamac.data.sources import fetch_packages
+from bamac.data.packages import fetch_packages
 
 __all__ = ["CLIPS", "make"]
 
