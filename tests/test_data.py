@@ -133,6 +133,13 @@ def test_a_recipe_keeps_its_voices():
     assert sources.source_tag(None, 7) == "packages-84a59186-7"
 
 
+def test_every_recipe_can_be_asked_for():
+    from bamac.commands.data import command
+
+    option, = (p for p in command.params if p.name == "data_recipe")
+    assert (option.type.min, option.type.max) == (min(sources.RECIPES), max(sources.RECIPES))
+
+
 def test_recipe_9_adds_voices_and_noises_to_training_alone(tmp_path, monkeypatch):
     older, newer = (sources.package_voices(recipe) for recipe in (8, 9))
     added = set(newer) - set(older)

@@ -121,7 +121,7 @@ def _nexuiz(name, pattern):
 def _glest(faction, unit):
     folder = f"usr/share/games/megaglest/techs/megapack/factions/{faction}/units/{unit}"
     return _game(f"glest-{faction}-{unit}", "megaglest-data", f"{folder}/sounds/*",
-                 "CC-BY-SA-3.0")
+                 "CC-BY-SA-3.0", language="en" if faction == "magic" else "unknown")
 
 
 VOICES = (
@@ -201,8 +201,8 @@ VOICES = (
     _game("freedroid-tux", "freedroidrpg-data",
           f"{_FREEDROID}/effects/tux_ingame_comments/*.ogg", "GPL-2+"),
     _game("codec2-en", "codec2-examples", "usr/share/codec2/wav/*.wav", "LGPL-2.1", "8 kHz"),
-    _game("tennis-it", "freetennis-common", "usr/share/sounds/freetennis-common/sfx/*.wav",
-          "GPL-2+", language="unknown"),
+    _game("tennis-en", "freetennis-common", "usr/share/sounds/freetennis-common/sfx/*.wav",
+          "GPL-2+"),
 )
 
 # Sound effects and music, split by file so that test noises are unheard in training.

@@ -92,7 +92,7 @@ def model_card(name, report):
              f"{config['input_bits']} bits. Global pool: {pool}.", "",
              "## Recipe", "", f"    {_command('train', config, TrainConfig().decides())}", "",
              f"Seed {config['seed']}, {report['epochs']} epochs on {config['clips']:,} clips "
-             f"({report['training_seconds'] / 60:.0f} min on one core of a shared machine), epoch "
+             f"({report['training_seconds'] / 60:.0f} min), epoch "
              f"{report['epoch']} kept for its validation PCC. {_twin(config)}Crops, whole clips, "
              "int8 weights: docs/training.md.", "",
              "## Data and licences", "",
@@ -146,7 +146,7 @@ def distilled_card(name, report):
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
              f"Seed {config['seed']}; started from {_origin(config.get('start'))}. "
              f"Epochs: {', then '.join(phases)}, on {report['clips']:,} clips "
-             f"({report['training_seconds'] / 60:.0f} min on one core of a shared machine); epoch "
+             f"({report['training_seconds'] / 60:.0f} min); epoch "
              f"{report['epoch']} kept for its validation RMSE. The released network is asked anew "
              f"for every crop and every change. docs/training.md says more.", "",
              "## Data and licences", "",
