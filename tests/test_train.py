@@ -368,7 +368,7 @@ def test_the_data_set_is_of_the_configured_recipe(tmp_path, monkeypatch):
     config = dataclasses.replace(CONFIG, data_recipe=7, epochs=1, fine_epochs=1)
     training.train(config, tmp_path / "run")
     assert set(asked) == {7}
-    with pytest.raises(ValueError, match="Data recipe must be one of 6, 7, 8, not 5"):
+    with pytest.raises(ValueError, match="Data recipe must be one of 6, 7, 8, 9, not 5"):
         dataclasses.replace(CONFIG, data_recipe=5)
     with pytest.raises(training.TrainError, match="recipe 8 has no PESQ.*`bamac distil`"):
         dataclasses.replace(CONFIG, data_recipe=8)
