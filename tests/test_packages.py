@@ -120,3 +120,19 @@ def test_a_line_that_cannot_be_unpacked_is_named(tmp_path):
     with pytest.raises(packages.SourceError,
                        match="speech of beneath-a-steel-sky.*line 50007.*unknown format"):
         packages.fetch_packages([talkies.SKY], tmp_path / "cache")
+
+
+def test_a_tool_without_its_program_is_refused(tmp_path):
+    _sky(tmp_path, [(50_007, bytes(22) + b"RNC", False)])
+    (tmp_path / "cache/speech").mkdir()
+    for tool in talkies.SKY_TOOL:
+        (tmp_path / "cache/speech" / tool).mkdir()
+    with pytest.raises(packages.SourceError, match="ancient and libancient2 must hold usr/bin"):
+        packages.fetch_packages([talkies.SKY], tmp_path / "cache")
+
+
+def test_a_game_without_speech_is_refused(tmp_path):
+    _sky(tmp_path, [(1, bytes(22) + b"a picture", False)])
+    with pytest.raises(packages.SourceError, match="beneath-a-steel-sky.*no spoken lines"):
+        packages.fetch_packages([talkies.SKY], tmp_path / "cache")
+    assert not (tmp_path / "cache/speech" / talkies.SKY).exists()

@@ -76,6 +76,8 @@ def _keep_lines(package, folder, cache):
             talkies.unpack_sky(folder, tools, lines)
     except (talkies.TalkieError, OSError) as error:
         raise SourceError(f"The speech of {package} cannot be unpacked: {error}") from error
+    if not any(lines.iterdir()):
+        raise SourceError(f"The speech of {package} cannot be unpacked: no spoken lines in it")
     shutil.rmtree(folder / "usr")
 
 

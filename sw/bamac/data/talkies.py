@@ -73,7 +73,9 @@ def unpack_sky(package, tools, out):
     folder = package / "usr/share/scummvm" / SKY
     data = (folder / "sky.dsk").read_bytes()
     libraries = {str(path.parent) for tool in tools for path in tool.rglob("*.so.*")}
-    program = next(path for tool in tools for path in tool.glob("usr/bin/ancient"))
+    program = next((path for tool in tools for path in tool.glob("usr/bin/ancient")), None)
+    if program is None:
+        raise TalkieError(f"{' and '.join(SKY_TOOL)} must hold usr/bin/ancient")
     with tempfile.TemporaryDirectory() as scratch:
         packed, plain = Path(scratch, "packed"), Path(scratch, "plain")
         for number, offset, size in _sky_table((folder / "sky.dnr").read_bytes()):
