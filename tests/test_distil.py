@@ -165,8 +165,12 @@ def test_a_run_starts_with_as_many_thresholds_as_it_is_asked_for(network, featur
         rows, channels = its.weight.shape[:2]
         torch.testing.assert_close(mine.weight[:rows, :channels], its.weight)
     save_network(path, run.network, METADATA)
-    with pytest.raises(distillation.DistilError, match="3,1,1,1 thresholds per kernel, or one "
-                                                       "each.*another convs"):
+    more = dataclasses.replace(config, start=str(path), thresholds=(3, 2, 1, 2))
+    wider = distillation._Run(more, clips, clips, tmp_path).network
+    assert wider.config == more.network()
+    np.testing.assert_allclose(predict(wider, features), predict(run.network, features), atol=1e-5)
+    with pytest.raises(distillation.DistilError, match="3,1,1,1 thresholds per kernel, or fewer.*"
+                                                       "another convs"):
         distillation._Run(dataclasses.replace(config, start=str(path), thresholds=(3, 1, 1, 1)),
                           clips, clips, tmp_path)
 
@@ -201,7 +205,13 @@ def test_segments_are_scored_by_a_head_of_their_own(features):
     run._loss(x).backward()
     assert all(p.grad is not None for p in run.segment_head.parameters())
     run._begin("int8")
-    assert run.segment_head is None
+    assert run.network.head[0].int8 and not run.segment_head[0].int8
+    with torch.no_grad():
+        network.train()
+        bits = network.maps(x)[-1]
+        mine = score(run.segment_head, 8 * bits[:, :, 37:74].mean((2, 3)), offset)
+        found = distillation._student_layers(network, run.segment_head, bits[:, :, 37:74])[-1]
+    torch.testing.assert_close(found, mine)
 
 
 @pytest.mark.parametrize("values, rows, frames", [

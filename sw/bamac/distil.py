@@ -7,8 +7,8 @@ threshold per kernel of the last map or more (``levels``, :mod:`bamac.levels`). 
 error of the score, plus ``hint`` times the error of the two hidden dense layers, which have the
 teacher's shape. With ``segments`` the last maps of teacher and student are also cut along time, and
 each part scored: many labels for one pass, and each says more of where the damage is. The parts
-have a head of their own, a copy of the student's that learns beside it and is then thrown away,
-since a maximum depends on how long it looks.
+have a head of their own, a float copy of the student's that learns beside it and is then thrown
+away, since a maximum depends on how long it looks.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: crops that hold all of a 5 s clip,
 float weights. ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole
@@ -38,6 +38,7 @@ import copy
 import dataclasses
 import json
 import math
+import operator
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,6 @@ from bamac.warm_start import warm_start
 
 __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_text"]
 
-ONE_EACH = (1, 1, 1, 1)
-"""One threshold per kernel of each map before the last."""
 PHASES = ("crop", "whole", "int8")
 START_CLIPS = 512
 """Training clips that the warm start looks at."""
@@ -112,7 +111,7 @@ class DistilConfig:
     levels : thresholds per kernel of the last map at the start; its channels are this many times 64
     thresholds : thresholds per kernel of each map before the last, which share its weights; the
         map's channels are this many times 32
-    segments : parts of equal length along time that are scored too with float weights, 0 for none
+    segments : parts of equal length along time that are scored too, 0 for none
     change : share of the clips that are changed before the teacher is asked
     turn : share of the clips whose window starts elsewhere in the repeated clip
     warp : share of the clips with another tempo and vocal tract, starting anywhere; both are for
@@ -140,7 +139,7 @@ class DistilConfig:
     freeze_norm: bool = False
     hint: float = 0.1
     levels: int = 1
-    thresholds: tuple = ONE_EACH
+    thresholds: tuple = (1, 1, 1, 1)
     segments: int = 0
     change: float = 0.5
     turn: float = 0.0
@@ -212,6 +211,15 @@ class DistilConfig:
         return values
 
 
+def _thresholds(network):
+    """Thresholds per kernel of each map before the last."""
+    return tuple(conv.levels for conv in network.config.convs[:-1])
+
+
+def _all_at_most(values, limits):
+    return len(values) == len(limits) and all(map(operator.le, values, limits))
+
+
 def _numbers(values):
     return ",".join(map(str, values))
 
@@ -273,7 +281,7 @@ def _student_layers(network, head, last):
     # mean * area: the number of ones in whole clips, and comparable to it in crops
     vector = last.float().mean((2, 3)) * (rows * cols)
     layers = []
-    if network.int8:
+    if head[0].int8:
         for stage in head:
             vector = stage(vector)
             layers.append(vector * float(stage.out_scale if not stage.last
@@ -324,9 +332,12 @@ class _Run:
         """The network before the first step, with float weights."""
         config = self.config
         wanted = config.network()
-        known = [dataclasses.replace(config, levels=levels, thresholds=thresholds).network()
-                 for thresholds in (ONE_EACH, config.thresholds) for levels in (config.levels, 1)]
         start = load_network(config.start)[0] if config.start else None
+        counts = [config.thresholds]
+        if start and _all_at_most(_thresholds(start), config.thresholds):
+            counts.insert(0, _thresholds(start))
+        known = [dataclasses.replace(config, levels=levels, thresholds=thresholds).network()
+                 for thresholds in counts for levels in (config.levels, 1)]
         alike = [net for net in known if start and not _differences(start.config, net)]
         # A fit has all thresholds but those of the last map
         network = Network((alike or known)[-1]).to(memory_format=torch.channels_last)
@@ -338,7 +349,7 @@ class _Run:
                     f"{config.start} must hold a network of the P.808 shape with binary maps and "
                     f"int8 weights, as `bamac distil` makes it, with {config.levels} "
                     f"{'levels or one' if config.levels > 1 else 'level'} in its last map and "
-                    f"{_numbers(config.thresholds)} thresholds per kernel, or one each, in the "
+                    f"{_numbers(config.thresholds)} thresholds per kernel, or fewer, in the "
                     f"maps before it, not one of another {', '.join(other)}")
             network.load_state_dict(start.state_dict())
         else:
@@ -378,7 +389,7 @@ class _Run:
                               f"values")
         self.network = restore_network(content)
         if content.get("segment_head"):
-            self.segment_head = copy.deepcopy(self.network.head)
+            self.segment_head = Network(self.network.config).head
             self.segment_head.load_state_dict(content["segment_head"])
         self.optimiser = _optimiser(self._modules(), self.config, 0.0)
         self.optimiser.load_state_dict(content["optimiser"])
@@ -404,15 +415,14 @@ class _Run:
     def _begin(self, phase):
         """What a phase needs before its first step."""
         config = self.config
+        if config.segments and self.segment_head is None:
+            self.segment_head = copy.deepcopy(self.network.head)
         if phase == "int8":
             sample = self._sample(NORM_CLIPS)
             if not config.freeze_norm:
                 self.network.measure_norm(sample)
                 self.network.freeze_norm()
             self.network.start_int8(sample[:8])
-            self.segment_head = None
-        elif config.segments and self.segment_head is None:
-            self.segment_head = copy.deepcopy(self.network.head)
         self.optimiser = _optimiser(self._modules(), config, config.rates[phase])
 
     def _modules(self):

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from bamac.networks import Network
-from bamac.warm_start import FURTHER, fit_kernels, set_thresholds
+from bamac.warm_start import FURTHER, fit_kernels, limits, per_kernel, set_thresholds
 
 __all__ = ["add_levels", "add_thresholds", "level_shares", "with_thresholds"]
 
@@ -107,13 +107,11 @@ def add_thresholds(config, network, batches):
             value.zero_()[tuple(slice(n) for n in old.shape)] = old
     for stage, wider in zip(network.convs, result.convs, strict=True):
         if wider.spec.levels > stage.spec.levels:
-            sums = [stage.norm(stage.convolve(x, stage.weight * stage.in_scale)) for x in maps]
-            flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
-            flat = flat[:, ::max(1, flat.shape[1] // 100_000)]
-            shares = (flat > 0).float().mean(1).tolist()
+            flat = per_kernel([stage.norm(stage.convolve(x, stage.weight * stage.in_scale))
+                               for x in maps])
+            shares = (flat > 0).float().mean(1).double()
             for i in range(stage.spec.levels, wider.spec.levels):
-                above = [torch.quantile(values, 1 - share * FURTHER**i)
-                         for values, share in zip(flat, shares, strict=True)]
-                wider.further[i - 1].copy_(stage.norm.bias - torch.stack(above))
+                above = limits(flat, shares * FURTHER**i)
+                wider.further[i - 1].copy_(stage.norm.bias - above)
         maps = [stage(x) for x in maps]
     return result

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bamac.surrogate import binary_step
 
-__all__ = ["fit_kernels", "set_thresholds", "warm_start"]
+__all__ = ["fit_kernels", "limits", "per_kernel", "set_thresholds", "warm_start"]
 
 FIT_CLIPS = 96
 """Clips that the convolutions of a warm start are fitted on."""
@@ -59,19 +59,29 @@ def fit_kernels(twin, maps, twin_maps, rng):
     return weight.reshape(len(weight), -1, 3, 3)
 
 
+def per_kernel(sums):
+    """Values (kernels, positions) of batches of sums (n, kernels, rows, cols), thinned out."""
+    flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
+    return flat[:, ::max(1, flat.shape[1] // 100_000)]
+
+
+def limits(flat, shares):
+    """What a share of each kernel's values exceeds: (kernels,) of ``flat`` (kernels, positions)."""
+    return torch.stack([torch.quantile(values, 1 - share)
+                        for values, share in zip(flat, shares.tolist(), strict=True)])
+
+
 def set_thresholds(stage, sums, density):
     """Batch norm of ``stage`` so that each kernel's first threshold has its ``density`` of ones.
 
     Each further threshold has :data:`FURTHER` of the ones of the one before.
     """
-    flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
-    flat = flat[:, ::max(1, flat.shape[1] // 100_000)]
+    flat = per_kernel(sums)
     mean, var = flat.mean(1), flat.var(1)
     stage.norm.running_mean.copy_(mean)
     stage.norm.running_var.copy_(var)
     for i, bias in enumerate([stage.norm.bias, *stage.further]):
-        limit = torch.stack([torch.quantile(values, 1 - share * FURTHER**i)
-                             for values, share in zip(flat, density.tolist(), strict=True)])
+        limit = limits(flat, density.double() * FURTHER**i)
         bias.copy_((mean - limit) / (var + stage.norm.eps).sqrt())
 
 

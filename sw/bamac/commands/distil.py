@@ -56,7 +56,7 @@ def _numbers(_context, _parameter, value):
               help="Thresholds per kernel of each map before the last, which share its weights: "
                    "32 channels each. [default: 1,1,1,1]")
 @click.option("--segments", type=click.IntRange(0, 112), default=None,
-              help="Parts of a crop, along time, that are scored too; 0 for none.")
+              help="Parts of a crop or window, along time, that are scored too; 0 for none.")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,
               help="Sharpness of the surrogate gradient.")
 @click.option("--freeze-norm", is_flag=True, default=None,
