@@ -30,7 +30,8 @@ from bamac_hw.geometry import Geometry
 
 SHIPPED = sorted(Path(DEFAULT_MODEL).parent.glob("*-bam-w8*.pt"), key=lambda path: path.stem)
 """The networks with binary maps that come with the package."""
-ARRAYS = ("small", "large", str(ASSETS / "arrays" / "large_event_256k.toml"))
+ARRAYS = ("small", "large", *(str(ASSETS / "arrays" / f"large_event_{size}.toml")
+                              for size in ("256k", "512k")))
 """The hardware: the first that has room for the network."""
 REPORT = Path(__file__).parents[1] / "reports" / "exactness.md"
 

@@ -358,22 +358,37 @@ def _splits():
     return {"train": made(8, 1), "val": made(4, 2), "test": made(4, 3)}
 
 
-def test_the_epoch_with_the_least_error_is_kept(tmp_path, monkeypatch):
-    found = iter([(0.5, 0.2), (0.9, 0.3), (0.7, 0.1), (0.8, 0.15)])
-
-    def agreement(scores, labels):
-        pcc, rmse = next(found)
-        return {"pcc": pcc, "rmse": rmse}
-
-    monkeypatch.setattr(distillation, "agreement", agreement)
+def test_a_resumed_int8_phase_goes_on_with_the_segments_head(tmp_path):
+    config = dataclasses.replace(SMALL, int8_epochs=2)
     splits = _splits()
-    config = DistilConfig(crop_epochs=1, int8_epochs=3, crop=64, batch=8, bf16=False)
-    run = distillation._Run(config, splits["train"], splits["val"], tmp_path)
-    kept = []
-    for _ in range(4):
-        run.one_epoch(lambda done, steps: None)
-        kept.append(run.kept and run.kept[1])
-    assert kept == [None, 2, 3, 3]
+
+    def run():
+        return distillation._Run(config, splits["train"], splits["val"], tmp_path)
+
+    first = run()
+    for _ in range(3):
+        first.one_epoch(lambda done, steps: None)
+    first.save()
+    second = run()
+    second.resume()
+    assert second.network.head[0].int8 and not second.segment_head[0].int8
+    for one in (first, second):
+        one.one_epoch(lambda done, steps: None)
+    for name in ("network", "segment_head"):
+        states = (getattr(one, name).state_dict() for one in (first, second))
+        torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+def test_the_last_epoch_is_the_result(tmp_path):
+    config = DistilConfig(crop_epochs=1, int8_epochs=2, crop=64, batch=8, bf16=False)
+    report = distillation.distil(config, tmp_path, _splits())
+    last = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    network, metadata = load_network(tmp_path / "model.pt")
+    assert report["epoch"] == metadata["epoch"] == last["epoch"] == 3
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, last["state"][name]), name
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert report["val"]["all"] == lines[-1]["val"]
 
 
 def _run_and_sleep(out):
@@ -432,8 +447,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     content = torch.load(run.path, weights_only=True)
     for name in ("turn", "warp", "thresholds"):
         del content["decides"][name]
-    del content["kept"]
-    content["best"] = [0.9, 1, {"state": {}}]
+    content["kept"] = [0.9, 1, {"state": {}}]
     torch.save(content, run.path)
 
     def resumed(**changes):
@@ -443,7 +457,6 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
         return later
 
     assert resumed().epoch == 1
-    assert resumed().kept == (float("inf"), 1, {"state": {}})
     with pytest.raises(distillation.DistilError, match=r"\(warp differ\)"):
         resumed(warp=0.5)
     content["decides"]["laps"] = 3

@@ -14,9 +14,10 @@ Three phases. ``crop``: random crops, float weights. ``whole``: crops that hold 
 float weights. ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole
 windows. Batch norm's statistics are measured over training clips before the last phase and frozen,
 or are those of the warm start throughout. A crop's numbers of ones are scaled up by the ratio of
-the areas, so that the head always sees numbers of the same size. The network kept is that of the
-int8 epoch with the least RMSE to DNSMOS on the validation clips (unchanged, whole); test clips are
-looked at once, at the end.
+the areas, so that the head always sees numbers of the same size. The rate goes down to a fiftieth
+over the last phase, and the network after its last epoch is the result: none is picked by its
+score. Validation clips (unchanged, whole) are looked at after every epoch, test clips once, at the
+end.
 
 ``out_dir`` holds ``checkpoint.pt`` (written after every epoch, enough to continue), ``model.pt``,
 ``log.jsonl`` (a line per epoch), ``report.json`` and ``card.md`` (the model card). A killed run
@@ -316,7 +317,7 @@ class _Run:
     def __init__(self, config, train, val, out_dir):
         self.config, self.train, self.val, self.out = config, train, val, out_dir
         self.teacher = released_network()
-        self.epoch, self.seconds, self.kept = 0, 0.0, None
+        self.epoch, self.seconds = 0, 0.0
         torch.manual_seed(config.seed)
         self.optimiser = None
         self.segment_head = None
@@ -394,16 +395,12 @@ class _Run:
         self.optimiser = _optimiser(self._modules(), self.config, 0.0)
         self.optimiser.load_state_dict(content["optimiser"])
         self.epoch, self.seconds = content["epoch"], content["seconds"]
-        kept = content.get("kept")
-        if content.get("best"):     # an earlier version kept an epoch for its PCC: any other is new
-            kept = math.inf, *content["best"][1:]
-        self.kept = kept and tuple(kept)
         torch.set_rng_state(content["rng"])
 
     def save(self):
         save_checkpoint(self.path, {
             **self._network_content(), "decides": self.config.decides(), "epoch": self.epoch,
-            "seconds": self.seconds, "kept": list(self.kept) if self.kept else None,
+            "seconds": self.seconds,
             "segment_head": self.segment_head and self.segment_head.state_dict(),
             "optimiser": self.optimiser.state_dict(), "rng": torch.get_rng_state()})
 
@@ -498,10 +495,6 @@ class _Run:
                 "val": agreement(scores, self.val.labels),
                 "density": densities(self.network, self.val.features[:32]),
                 "ms_per_clip": round(1000 * trained / len(order), 1)}
-        error = line["val"]["rmse"]
-        if (phase == "int8" and line["val"]["pcc"] is not None
-                and (self.kept is None or error < self.kept[0])):
-            self.kept = error, self.epoch, self._network_content()
         self.seconds += time.monotonic() - start
         line["seconds"] = round(self.seconds, 1)
         return line
@@ -532,7 +525,7 @@ def distil(config, out_dir, splits, data=None, progress=None):
     Raises
     ------
     DistilError
-        If the folder holds a run of another configuration, or every score came out constant.
+        If the folder holds a run of another configuration, or the scores came out constant.
     """
     from bamac.evaluate import evaluate_features
     from bamac.report.card import distilled_card
@@ -559,21 +552,21 @@ def distil(config, out_dir, splits, data=None, progress=None):
         run.save()
         if progress:
             progress.epoch(line, _remaining(config, run.epoch, line))
-    if run.kept is None:
-        raise DistilError("Training gave a constant score in every epoch; use more clips or epochs")
-    _, epoch, content = run.kept
-    network = restore_network(content)
-    metadata = {"front_end": P808_FRONT_END, "offset": 0.0, "steps": STEPS, "network": "p808",
-                "label": "DNSMOS P.808", "variant": "bam-w8", "int8": True, "epoch": epoch,
-                "training": {**config.decides(), **(data or {})}}
-    save_network(out / "model.pt", network, metadata)
-    report = {"model": "model.pt", "configuration": config.decides(), "epoch": epoch,
-              "training_seconds": round(run.seconds, 1), "clips": len(splits["train"].labels),
-              "data": data, "voices": sorted({e["voice"] for e in splits["train"].entries
-                                              if "voice" in e})}
+    network = restore_network(run._network_content())
+    held_out = {}
     for split in ("val", "test"):
         clips = splits[split]
-        report[split] = evaluate_features(network, clips.features, clips.labels, clips.entries)
+        held_out[split] = evaluate_features(network, clips.features, clips.labels, clips.entries)
+    if held_out["val"]["all"]["pcc"] is None:
+        raise DistilError("Training ended with a constant score; use more clips or epochs")
+    metadata = {"front_end": P808_FRONT_END, "offset": 0.0, "steps": STEPS, "network": "p808",
+                "label": "DNSMOS P.808", "variant": "bam-w8", "int8": True, "epoch": total,
+                "training": {**config.decides(), **(data or {})}}
+    save_network(out / "model.pt", network, metadata)
+    report = {"model": "model.pt", "configuration": config.decides(), "epoch": total,
+              "training_seconds": round(run.seconds, 1), "clips": len(splits["train"].labels),
+              "data": data, "voices": sorted({e["voice"] for e in splits["train"].entries
+                                              if "voice" in e}), **held_out}
     report["density"] = densities(network, splits["val"].features[:64])
     write_text(out / "report.json", json.dumps(report, indent=1) + "\n")
     if data:
@@ -593,7 +586,7 @@ def _remaining(config, epoch, line):
 
 def report_text(report):
     """The report as a few lines for a terminal."""
-    lines = [f"Kept epoch {report['epoch']}, {report['training_seconds'] / 60:.0f} min of training "
+    lines = [f"{report['epoch']} epochs, {report['training_seconds'] / 60:.0f} min of training "
              f"on {report['clips']} clips. Agreement with DNSMOS P.808:",
              "", *agreement_lines(report)]
     lines += ["", "Share of ones per activation map: "

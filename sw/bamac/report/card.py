@@ -146,9 +146,9 @@ def distilled_card(name, report):
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
              f"Seed {config['seed']}; started from {_origin(config.get('start'))}. "
              f"Epochs: {', then '.join(phases)}, on {report['clips']:,} clips "
-             f"({report['training_seconds'] / 60:.0f} min); epoch "
-             f"{report['epoch']} kept for its validation RMSE. The released network is asked anew "
-             f"for every crop and every change. docs/training.md says more.", "",
+             f"({report['training_seconds'] / 60:.0f} min); the last one's network. The released "
+             f"network is asked anew for every crop and every change. docs/training.md says more.",
+             "",
              "## Data and licences", "",
              f"{_speech(config)} The released network is Microsoft's, as the package "
              f"`speechmos` (MIT) carries it. Training talkers: {', '.join(report['voices'])}.", "",
