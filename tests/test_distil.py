@@ -391,6 +391,16 @@ def test_the_last_epoch_is_the_result(tmp_path):
     assert report["val"]["all"] == lines[-1]["val"]
 
 
+def test_a_constant_score_is_refused_and_nothing_written(tmp_path):
+    splits = _splits()
+    one = splits["val"]
+    splits["val"] = Clips(one.features[[0, 0]], one.labels[[0, 0]], one.entries[:2])
+    config = DistilConfig(crop_epochs=0, int8_epochs=1, batch=8, bf16=False)
+    with pytest.raises(distillation.DistilError, match="constant score; use more clips or epochs"):
+        distillation.distil(config, tmp_path, splits)
+    assert not (tmp_path / "model.pt").exists() and not (tmp_path / "report.json").exists()
+
+
 def _run_and_sleep(out):
     class Sleeper:
         def step(self, epoch, done, total):
