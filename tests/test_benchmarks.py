@@ -107,7 +107,7 @@ def test_an_array_with_room_for_the_network_is_chosen():
     assert exactness.array_of(models / "p808-bam-w8-wide.pt") == "large"
     assert Path(exactness.array_of(models / "p808-bam-w8-thermometer.pt")).name == (
         "large_event_256k.toml")
-    assert Path(exactness.array_of(models / "p808-bam-w8-thermometer3.pt")).name == (
+    assert Path(exactness.array_of(models / "p808-bam-w8-units.pt")).name == (
         "large_event_512k.toml")
 
 

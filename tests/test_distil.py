@@ -20,6 +20,7 @@ from bamac.audio import load_audio
 from bamac.augment_p808 import augment, random_crops, turned, warped
 from bamac.checkpoint import load_network, save_network
 from bamac.commands.distil import command
+from bamac.count_units import unit_weights
 from bamac.distil import Clips, DistilConfig, predict, student_layers, tensor
 from bamac.features_p808 import P808_FRONT_END, STEPS, features_p808, features_p808_int8
 from bamac.integerise import integerise
@@ -173,6 +174,38 @@ def test_a_run_starts_with_as_many_thresholds_as_it_is_asked_for(network, featur
                                                        "another convs"):
         distillation._Run(dataclasses.replace(config, start=str(path), thresholds=(3, 1, 1, 1)),
                           clips, clips, tmp_path)
+
+
+def test_a_run_gives_its_start_count_units_or_goes_on_from_them(network, features, tmp_path):
+    path = tmp_path / "model.pt"
+    save_network(path, network, METADATA)
+    clips = Clips(features, np.linspace(2, 3, 4), [{}] * 4)
+    config = DistilConfig(count_caps=(0.25, 3.0), crop_epochs=0, int8_epochs=1, segments=2,
+                          freeze_norm=True, change=0.0, bf16=False, start=str(path))
+    run = distillation._Run(config, clips, clips, tmp_path)
+    assert run.network.config == config.network() and run.network.config.count_units == 2
+    for mine, its in zip(run.network.convs, network.convs, strict=True):
+        torch.testing.assert_close(mine.weight, its.weight)
+    # Numbers of ones of the clips themselves: nothing is changed, and weights are float
+    with torch.no_grad():
+        ones = run.network.eval().pooled(tensor(features)).mean(0)
+    run.network.train()
+    weights = run.network.head[0].weight.detach() * (510 * run.network.pool_scale)
+    torch.testing.assert_close(weights, unit_weights(ones, (0.25, 3.0)))
+    assert len(student_layers(run.network, tensor(features), config)) == 3
+    run._begin("int8")
+    run._loss(tensor(features)).backward()
+    save_network(path, run.network, METADATA)
+    later = distillation._Run(config, clips, clips, tmp_path).network
+    for name, value in later.state_dict().items():
+        torch.testing.assert_close(value, run.network.state_dict()[name])
+    with pytest.raises(distillation.DistilError, match="another count_units"):
+        distillation._Run(dataclasses.replace(config, count_caps=()), clips, clips, tmp_path)
+    save_network(path, run.network, {**METADATA, "training": config.decides()})
+    with pytest.raises(distillation.DistilError, match=r"give --count-caps 0.25,3.0 to keep them, "
+                                                       "not 0.5,3.0"):
+        distillation._Run(dataclasses.replace(config, count_caps=(0.5, 3.0)), clips, clips,
+                          tmp_path)
 
 
 def test_segments_are_scored_by_a_head_of_their_own(features):
@@ -343,7 +376,8 @@ def test_a_clip_is_bit_exact_on_the_simulated_hardware(network, tmp_path):
 
 DATA = {"clips": 8, "data_seed": 1, "speech_folder": None}
 SMALL = DistilConfig(crop_epochs=2, whole_epochs=0, int8_epochs=1, crop=64, batch=4, bf16=False,
-                     levels=2, thresholds=(2, 1, 1, 2), segments=2, turn=0.5, warp=0.5)
+                     levels=2, thresholds=(2, 1, 1, 2), count_caps=(0.5, 2.0), segments=2, turn=0.5,
+                     warp=0.5)
 
 
 def _splits():
@@ -403,6 +437,9 @@ def test_a_constant_score_is_refused_and_nothing_written(tmp_path):
 
 def _run_and_sleep(out):
     class Sleeper:
+        def data(self, done, total, text):
+            pass
+
         def step(self, epoch, done, total):
             if epoch == 2 and done == 2:
                 time.sleep(600)
@@ -438,7 +475,8 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
     assert metadata["front_end"] == P808_FRONT_END and metadata["training"]["clips"] == 8
     card = (tmp_path / "killed" / "card.md").read_text()
     assert f"| **test, all** | 4 | {whole['test']['all']['pcc']:.3f} |" in card
-    assert "--levels 2 --thresholds 2,1,1,2 --segments 2" in card
+    assert "--levels 2 --thresholds 2,1,1,2 --count-caps 0.5,2.0 --segments 2" in card
+    assert "256 units in front of its head: 2 per last channel" in card
     assert "128 channels in place of the last 64" in card
     assert "64-32-32-64 in place of the others: 2, 1, 1, 2 thresholds per kernel" in card
 
@@ -503,7 +541,7 @@ def test_each_phase_has_its_frames(tmp_path, monkeypatch):
         return clips
 
     monkeypatch.setattr(distillation, "augment", unchanged)
-    config = dataclasses.replace(SMALL, crop_epochs=1, whole_epochs=1, batch=8)
+    config = dataclasses.replace(SMALL, crop_epochs=1, whole_epochs=1, batch=8, count_caps=())
     distillation.distil(config, tmp_path, _splits())
     assert seen == [(8, 64), (4, 500), (4, 500), (4, 900), (4, 900)]
 

@@ -229,7 +229,7 @@ def memory_bytes(config, net):
                  * (cols + left + right - spec.kernel[1] + 1))
         rows, cols = spec.out_shape(rows, cols)
         channels = spec.out_channels
-    for size in (*net.dense, net.outputs):
+    for size in (*net.hidden, net.outputs):
         parameters += (channels + 1) * size
         weight_bits += (channels + 1) * size * 8 if quantised else 0
         channels = size
@@ -265,4 +265,4 @@ def streaming_bytes(net):
         rows, cols = spec.out_shape(rows, cols)
         channels, bits = spec.out_channels, 1 if net.binary else 32
     vectors = 16 if quantised else 32
-    return -(-(total + vectors * (channels + sum(net.dense))) // 8)
+    return -(-(total + vectors * (channels + sum(net.hidden))) // 8)

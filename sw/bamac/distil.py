@@ -1,14 +1,15 @@
 """Distillation: a P.808-shaped network with binary maps learns to score as DNSMOS P.808 does.
 
 The teacher is the released network (:mod:`bamac.p808_init`), asked again for every clip of every
-step: so clips can be cut and changed (:mod:`bamac.augment_p808`) and still have an exact label.
-The student starts as a fit of that network, or as another run left it (``start``), with one
-threshold per kernel of the last map or more (``levels``, :mod:`bamac.levels`). Loss: squared
-error of the score, plus ``hint`` times the error of the two hidden dense layers, which have the
-teacher's shape. With ``segments`` the last maps of teacher and student are also cut along time, and
-each part scored: many labels for one pass, and each says more of where the damage is. The parts
-have a head of their own, a float copy of the student's that learns beside it and is then thrown
-away, since a maximum depends on how long it looks.
+step: so clips can be cut and changed (:mod:`bamac.augment_p808`) and still have an exact label. The
+student starts as a fit of that network, or as another run left it (``start``), with one threshold
+per kernel of the last map or more (``levels``, :mod:`bamac.levels`), and a head that reads numbers
+of ones or units that saturate (``count_caps``, :mod:`bamac.count_units`). Loss: squared error of
+the score, plus ``hint`` times the error of the two hidden dense layers, which have the teacher's
+shape. With ``segments`` the last maps of teacher and student are also cut along time, and each part
+scored: many labels for one pass, and each says more of where the damage is. The parts have a head
+of their own, a float copy of the student's that learns beside it and is then thrown away, since a
+maximum depends on how long it looks.
 
 Three phases. ``crop``: random crops, float weights. ``whole``: crops that hold all of a 5 s clip,
 float weights. ``int8``: the head's integer scales fixed, int8 weights on the integer grid, whole
@@ -57,6 +58,7 @@ from bamac.checkpoint import (
     save_checkpoint,
     save_network,
 )
+from bamac.count_units import add_count_units, fit_head
 from bamac.features_p808 import FRAMES, MELS, P808_FRONT_END, STEPS
 from bamac.files import write_text
 from bamac.levels import add_levels, add_thresholds, with_thresholds
@@ -72,6 +74,8 @@ START_CLIPS = 512
 """Training clips that the warm start looks at."""
 NORM_CLIPS = 1024
 """Training clips that batch norm's statistics are measured on."""
+HEAD_CLIPS = 8000
+"""Training clips, changed as in training, that a head with new count units is fitted on."""
 SEGMENT_WEIGHT = 0.5
 """Weight of the segments' error in the loss."""
 
@@ -112,6 +116,8 @@ class DistilConfig:
     levels : thresholds per kernel of the last map at the start; its channels are this many times 64
     thresholds : thresholds per kernel of each map before the last, which share its weights; the
         map's channels are this many times 32
+    count_caps : ends of the saturating units that the head reads in place of the numbers of ones,
+        in means of each channel's number (:mod:`bamac.count_units`); none by default
     segments : parts of equal length along time that are scored too, 0 for none
     change : share of the clips that are changed before the teacher is asked
     turn : share of the clips whose window starts elsewhere in the repeated clip
@@ -141,6 +147,7 @@ class DistilConfig:
     hint: float = 0.1
     levels: int = 1
     thresholds: tuple = (1, 1, 1, 1)
+    count_caps: tuple = ()
     segments: int = 0
     change: float = 0.5
     turn: float = 0.0
@@ -167,6 +174,10 @@ class DistilConfig:
                                                 for n in self.thresholds):
             raise ValueError(f"thresholds must be four positive integers, one for each map before "
                              f"the last, not {_numbers(self.thresholds)}")
+        object.__setattr__(self, "count_caps", tuple(self.count_caps))
+        if not all(cap > 0 for cap in self.count_caps):
+            raise ValueError(f"count_caps must be positive numbers, not "
+                             f"{_numbers(self.count_caps)}")
         if not 8 <= self.crop <= FRAMES:
             raise ValueError(f"crop must be in 8..{FRAMES} frames, not {self.crop}")
         for frames, epochs in ((self.crop, self.crop_epochs), (CLIP_FRAMES, self.whole_epochs)):
@@ -201,14 +212,15 @@ class DistilConfig:
         one = make_config("p808", "bam-w8", beta=self.beta)
         last = one.convs[-1]
         last = dataclasses.replace(last, out_channels=last.out_channels * self.levels)
-        return with_thresholds(dataclasses.replace(one, convs=(*one.convs[:-1], last)),
+        return with_thresholds(dataclasses.replace(one, convs=(*one.convs[:-1], last),
+                                                   count_units=len(self.count_caps)),
                                (*self.thresholds, 1))
 
     def decides(self):
         """The values that decide the result, without those that only say how it is computed."""
         values = dataclasses.asdict(self)
         del values["threads"]
-        values["thresholds"] = list(self.thresholds)
+        values |= {name: list(values[name]) for name in ("thresholds", "count_caps")}
         return values
 
 
@@ -278,9 +290,7 @@ def _student_map(network, x, config):
 
 
 def _student_layers(network, head, last):
-    rows, cols = network.config.map_shape()
-    # mean * area: the number of ones in whole clips, and comparable to it in crops
-    vector = last.float().mean((2, 3)) * (rows * cols)
+    vector = _ones(network, last)
     layers = []
     if head[0].int8:
         for stage in head:
@@ -293,7 +303,14 @@ def _student_layers(network, head, last):
             vector = stage(vector)
             layers.append(vector)
     layers[-1] = layers[-1] + float(network.score_offset)
-    return layers
+    # The teacher has no count units
+    return layers[1:] if network.config.count_units else layers
+
+
+def _ones(network, last):
+    """Numbers of ones (n, channels) in whole clips, and comparable to them in crops."""
+    rows, cols = network.config.map_shape()
+    return last.float().mean((2, 3)) * (rows * cols)
 
 
 def _optimiser(modules, config, rate):
@@ -314,8 +331,9 @@ def _differences(config, other):
 class _Run:
     """State of a distillation; everything that a checkpoint holds."""
 
-    def __init__(self, config, train, val, out_dir):
+    def __init__(self, config, train, val, out_dir, progress=None):
         self.config, self.train, self.val, self.out = config, train, val, out_dir
+        self.progress = progress
         self.teacher = released_network()
         self.epoch, self.seconds = 0, 0.0
         torch.manual_seed(config.seed)
@@ -333,12 +351,15 @@ class _Run:
         """The network before the first step, with float weights."""
         config = self.config
         wanted = config.network()
-        start = load_network(config.start)[0] if config.start else None
+        start, about = load_network(config.start) if config.start else (None, {})
         counts = [config.thresholds]
         if start and _all_at_most(_thresholds(start), config.thresholds):
             counts.insert(0, _thresholds(start))
-        known = [dataclasses.replace(config, levels=levels, thresholds=thresholds).network()
+        known = [dataclasses.replace(config, levels=levels, thresholds=thresholds,
+                                     count_caps=()).network()
                  for thresholds in counts for levels in (config.levels, 1)]
+        if start and start.config.count_units:
+            known.insert(0, wanted)
         alike = [net for net in known if start and not _differences(start.config, net)]
         # A fit has all thresholds but those of the last map
         network = Network((alike or known)[-1]).to(memory_format=torch.channels_last)
@@ -351,7 +372,13 @@ class _Run:
                     f"int8 weights, as `bamac distil` makes it, with {config.levels} "
                     f"{'levels or one' if config.levels > 1 else 'level'} in its last map and "
                     f"{_numbers(config.thresholds)} thresholds per kernel, or fewer, in the "
-                    f"maps before it, not one of another {', '.join(other)}")
+                    f"maps before it, and with {len(config.count_caps)} count units per channel "
+                    f"or none, not one of another {', '.join(other)}")
+            caps = about.get("training", {}).get("count_caps", [])
+            if start.config.count_units and caps and tuple(caps) != config.count_caps:
+                raise DistilError(f"{config.start} has units that stop at {_numbers(caps)} means; "
+                                  f"give --count-caps {_numbers(caps)} to keep them, not "
+                                  f"{_numbers(config.count_caps)}")
             network.load_state_dict(start.state_dict())
         else:
             warm_start(network, self.teacher, self._sample(START_CLIPS), config.start_density,
@@ -361,7 +388,37 @@ class _Run:
             network = add_levels(dataclasses.replace(network.config, convs=convs), network,
                                  self.teacher, self._sample(START_CLIPS), config.seed)
         if network.config.convs != wanted.convs:
-            network = add_thresholds(wanted, network, self._sample(START_CLIPS))
+            network = add_thresholds(dataclasses.replace(network.config, convs=wanted.convs),
+                                     network, self._sample(START_CLIPS))
+        if network.config.count_units != wanted.count_units:
+            network = self._add_count_units(network)
+        return network
+
+    @torch.no_grad()
+    def _add_count_units(self, network):
+        """The network with count units, its head fitted to them on clips as training has them."""
+        config = self.config
+        network.eval()
+        rng = np.random.default_rng([config.seed, 78])
+        chosen = rng.permutation(len(self.train.labels))[:HEAD_CLIPS]
+        counts, wanted = [], []
+        for i in range(0, len(chosen), 16):
+            clips = self._varied(self.train.features[np.sort(chosen[i:i + 16])], rng)
+            x = tensor(augment(clips, rng, config.change))
+            if self.progress:
+                self.progress.data(i, len(chosen), "look at clips")
+            counts.append(_ones(network, _student_map(network, x, config)))
+            wanted.append(_teacher_layers(self.teacher, _teacher_map(self.teacher, x, config)))
+        counts = torch.cat(counts)
+        wanted = [torch.cat(parts) for parts in zip(*wanted, strict=True)]
+        network = add_count_units(network, counts.mean(0), config.count_caps)
+
+        def loss(given, rows):
+            given[-1] = given[-1] + float(network.score_offset)
+            return self._error(given, [layer[rows] for layer in wanted])
+
+        with torch.enable_grad():
+            fit_head(network, counts, loss, config.seed)
         return network
 
     def _sample(self, count):
@@ -438,8 +495,11 @@ class _Run:
 
     def _distance(self, head, given, wanted):
         """What the student's last maps ``given``, read by ``head``, and the teacher's differ in."""
-        given = _student_layers(self.network, head, given)
-        wanted = _teacher_layers(self.teacher, wanted)
+        return self._error(_student_layers(self.network, head, given),
+                           _teacher_layers(self.teacher, wanted))
+
+    def _error(self, given, wanted):
+        """The loss of the dense layers ``given``, the last of which is the score."""
         loss = F.mse_loss(given[-1], wanted[-1])
         for mine, its, spread in zip(given[:-1], wanted[:-1], self.spread[:-1], strict=True):
             loss = loss + self.config.hint * F.mse_loss(mine, its) / spread * self.spread[-1]
@@ -519,8 +579,8 @@ def distil(config, out_dir, splits, data=None, progress=None):
         ``clips``, ``data_seed``, ``speech_folder`` and ``data_recipe`` let ``bamac evaluate``
         find them again;
         without them no model card is written
-    progress : an object with ``step(epoch, done, total)`` and ``epoch(line, eta_seconds)``, or
-        None for silence
+    progress : an object with ``step(epoch, done, total)``, ``epoch(line, eta_seconds)`` and, for
+        new count units, ``data(done, total, text)``; or None for silence
 
     Raises
     ------
@@ -533,7 +593,7 @@ def distil(config, out_dir, splits, data=None, progress=None):
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
-    run = _Run(config, splits["train"], splits["val"], out)
+    run = _Run(config, splits["train"], splits["val"], out, progress)
     run.resume()
     if config.compile:
         run.network.fuse()

@@ -28,6 +28,8 @@ tensors that hold integers below 2^24:
   the rounding constant 2^(shift-1). One weight scale per layer; the scale of h follows from
   it, so no multiplication is needed. Scales and shifts are fixed when int8 training begins
   (:meth:`Network.start_int8`), and the weights learn around them.
+* with ``count_units``, a dense layer of fixed weights before these: units that rise with one
+  channel's count and stop at 255 (:mod:`bamac.count_units`).
 * last dense layer: ``raw = q @ x + b``; ``score = raw * score_scale + score_offset``.
 
 Accumulators in hardware have :data:`ACC_BITS` bits. Rows of the head whose largest possible sum
@@ -55,6 +57,7 @@ ACC_BITS = 20
 VARIANTS = ("fp32", "w8", "bam", "bam-w8")
 INPUT_BITS = (3, 4, 5, 6, 7, 8)
 HEAD_MAX = 255  # the head's activations are unsigned bytes
+UNIT_SHIFT = 1  # of the count units: a weight w saturates at a count of 255 * 2 / w
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class NetConfig:
     variant : ``"fp32"``, ``"w8"``, ``"bam"`` or ``"bam-w8"``
     input_bits : bits of the input's integers; below 8 the int8 features are rounded
     weight_bits : bits of each convolution's weights, in order; empty for 8 everywhere
+    count_units : saturating units per channel of the last map, which the head reads in place of
+        the counts (:mod:`bamac.count_units`); 0 for the counts themselves
     dropout : after every convolution stage, in training
     start_bias : start of batch norm's bias; it sets the density of ones, Phi(start_bias)
     beta : width parameter of the surrogate gradient
@@ -128,6 +133,7 @@ class NetConfig:
     beta: float = 2.0
     input_bits: int = 8
     weight_bits: tuple = ()
+    count_units: int = 0
 
     def __post_init__(self):
         if self.variant not in VARIANTS:
@@ -145,6 +151,9 @@ class NetConfig:
         if not self.binary and any(conv.levels > 1 for conv in self.convs):
             raise ValueError(f"Variant must be bam or bam-w8 for several levels, "
                              f"not {self.variant!r}")
+        if self.count_units and not (self.binary and self.global_pool == "sum"):
+            raise ValueError(f"Variant must be bam or bam-w8 and global pool sum for count units, "
+                             f"not {self.variant!r} and {self.global_pool!r}")
         rows, cols = self.map_shape()
         if rows < 1 or cols < 1:
             raise ValueError(f"Input must be large enough for every kernel and pool, "
@@ -161,6 +170,12 @@ class NetConfig:
     def binary(self):
         """Whether the activation maps are bits."""
         return self.variant.startswith("bam")
+
+    @property
+    def hidden(self):
+        """Sizes of all layers between the global pool and the scores, in order."""
+        units = self.count_units * self.convs[-1].out_channels
+        return (units, *self.dense) if units else tuple(self.dense)
 
     @property
     def conv_bits(self):
@@ -274,16 +289,21 @@ class ConvStage(nn.Module):
 
 
 class DenseStage(nn.Module):
-    """Fully connected layer of the head; see the module's text for its integer form."""
+    """Fully connected layer of the head; see the module's text for its integer form.
 
-    def __init__(self, in_features, out_features, input_max, last):
+    A ``saturating`` one has fixed weights and stops at 1, its largest real value.
+    """
+
+    def __init__(self, in_features, out_features, input_max, last, saturating=False):
         super().__init__()
         self.last = last
+        self.saturating = saturating
         self.input_max = input_max
         self.rounded = False  # float arithmetic on int8 weights: the variant w8
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         self.bias = nn.Parameter(torch.zeros(out_features))
+        self.requires_grad_(not saturating)
         self.int8 = False
         self.register_buffer("in_scale", torch.ones((), dtype=torch.float64))
         self.register_buffer("weight_scale", torch.ones((), dtype=torch.float64))
@@ -314,6 +334,8 @@ class DenseStage(nn.Module):
                 scale = channel_scales(weight)
                 weight = quantise_weights(weight, scale) * scale[:, None]
             y = F.linear(x, weight, self.bias)
+            if self.saturating:
+                return y.clamp(0, 1)
             return y if self.last else F.relu(y)
         acc = self.accumulate(x)
         if self.last:
@@ -329,8 +351,15 @@ class DenseStage(nn.Module):
 
     @torch.no_grad()
     def fix_scale(self, in_scale):
-        """Choose the weight scale: as fine as int8 and the accumulator allow."""
+        """Choose the weight scale: as fine as int8 and the accumulator allow.
+
+        That of a ``saturating`` layer makes 1 the largest output, and its shift is fixed too.
+        """
         self.in_scale.fill_(float(in_scale))
+        if self.saturating:
+            self.shift.fill_(UNIT_SHIFT)
+            self.weight_scale.fill_(1 / (HEAD_MAX * float(in_scale) * 2**UNIT_SHIFT))
+            return
         room = 0.8 * 2 ** (ACC_BITS - 1)
         w = self.weight.double()
         rows = torch.maximum(w.clamp(min=0).sum(1), -w.clamp(max=0).sum(1)).max()
@@ -371,10 +400,11 @@ class Network(nn.Module):
         area = rows * cols if config.global_pool == "sum" and config.binary else 1
         # Popcounts are a few percent of the map: bring them to about 1 for the first dense layer.
         self.pool_scale = 8.0 / area if area > 1 else 1.0
-        sizes = [channels, *config.dense, config.outputs]
-        maxima = [area] + [HEAD_MAX] * len(config.dense)
+        sizes = [channels, *config.hidden, config.outputs]
+        maxima = [area] + [HEAD_MAX] * len(config.hidden)
         self.head = nn.ModuleList(
-            DenseStage(n_in, n_out, top, last=i == len(config.dense))
+            DenseStage(n_in, n_out, top, last=i == len(config.hidden),
+                       saturating=i == 0 and config.count_units > 0)
             for i, (n_in, n_out, top) in enumerate(zip(sizes[:-1], sizes[1:], maxima,
                                                        strict=True)))
         self.register_buffer("score_offset", torch.tensor(2.5, dtype=torch.float64))
@@ -507,8 +537,9 @@ class Network(nn.Module):
     def start_int8(self, batches):
         """Fix the head's scales and shifts from ``batches`` of features and switch to int8.
 
-        Batch norm statistics must have been estimated before. The shift of each layer is the
-        smallest with which no batch saturates: percentiles would clip the loudest votes.
+        Batch norm statistics must have been estimated before. The shift of each layer but count
+        units is the smallest with which no batch saturates: percentiles would clip the loudest
+        votes.
         """
         if not self.config.binary:
             self.set_int8()
@@ -521,7 +552,7 @@ class Network(nn.Module):
             stage.int8 = True
             stage.fix_scale(scale)
             stage.constrain()
-            if not stage.last:
+            if not stage.last and not stage.saturating:
                 peak = float(stage.accumulate(x).amax())
                 shift = 0
                 while peak / 2.0**shift > HEAD_MAX:

@@ -17,6 +17,18 @@ def _numbers(_context, _parameter, value):
     return tuple(map(int, counts))
 
 
+def _caps(_context, _parameter, value):
+    if value is None:
+        return None
+    try:
+        caps = tuple(map(float, value.split(",")))
+    except ValueError:
+        caps = ()
+    if not caps or not all(0 < cap < 1000 for cap in caps):
+        raise click.BadParameter(f"must be positive numbers, as 0.25,3, not {value!r}")
+    return caps
+
+
 @click.command()
 @run_options("runs/p808-bam-w8")
 @data_options(10_000)
@@ -55,6 +67,9 @@ def _numbers(_context, _parameter, value):
 @click.option("--thresholds", metavar="N,N,N,N", default=None, callback=_numbers,
               help="Thresholds per kernel of each map before the last, which share its weights: "
                    "32 channels each. [default: 1,1,1,1]")
+@click.option("--count-caps", metavar="X,X", default=None, callback=_caps,
+              help="Give the head saturating units in place of numbers of ones: per channel one "
+                   "that stops at each of these multiples of its mean. [default: none]")
 @click.option("--segments", type=click.IntRange(0, 112), default=None,
               help="Parts of a crop or window, along time, that are scored too; 0 for none.")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,

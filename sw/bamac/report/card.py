@@ -126,6 +126,13 @@ def _levels(levels, thresholds):
     return text
 
 
+def _units(caps, levels):
+    return "" if not caps else (
+        f", and {64 * levels * len(caps)} units in front of its head: {len(caps)} per last "
+        f"channel, which stop at {' and '.join(f'{cap:g}' for cap in caps)} times its mean number "
+        f"of ones")
+
+
 def distilled_card(name, report):
     """Markdown text; ``report`` as :func:`bamac.distil.distil` returns it."""
     from bamac.distil import DistilConfig
@@ -140,7 +147,8 @@ def distilled_card(name, report):
     lines = [f"# Model card: {name}", "",
              "The shape of DNSMOS P.808 (`model_v8.onnx`: five 3x3 convolutions, 32-32-32-32-64 "
              "channels, and a head 64-64-64-1) with binary activation maps and int8 weights, "
-             f"global popcount pooling{_levels(config['levels'], config['thresholds'])}. It "
+             f"global popcount pooling{_levels(config['levels'], config['thresholds'])}"
+             f"{_units(config['count_caps'], config['levels'])}. It "
              "predicts what the released DNSMOS P.808 says of a clip from 900 x 120 int8 values "
              "of 9 s (shorter clips are repeated), as `sw/bamac/features_p808.py` makes them.", "",
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
