@@ -405,10 +405,10 @@ class _Run:
         for i in range(0, len(chosen), 16):
             clips = self._varied(self.train.features[np.sort(chosen[i:i + 16])], rng)
             x = tensor(augment(clips, rng, config.change))
-            if self.progress:
-                self.progress.data(i, len(chosen), "look at clips")
             counts.append(_ones(network, _student_map(network, x, config)))
             wanted.append(_teacher_layers(self.teacher, _teacher_map(self.teacher, x, config)))
+            if self.progress:
+                self.progress.data(min(i + 16, len(chosen)), len(chosen), "count ones for the head")
         counts = torch.cat(counts)
         wanted = [torch.cat(parts) for parts in zip(*wanted, strict=True)]
         network = add_count_units(network, counts.mean(0), config.count_caps)
