@@ -1,7 +1,8 @@
 """Units that saturate, between the numbers of ones and the head: a popcount as few small steps.
 
 What a score depends on grows less and less with a channel's number of ones: regressed on their
-square roots it agrees better with DNSMOS P.808, on other talkers, than on the numbers themselves.
+square roots it agrees better with DNSMOS P.808, on other talkers, than on the numbers themselves
+(docs/training.md, where units are compared too).
 An array without square roots makes do with units that rise in proportion to one channel's count
 and stop at :data:`bamac.networks.HEAD_MAX`: ``min(255, (w * count + 1) >> 1)``, a dense layer of
 fixed int8 weights w, of which each unit has one that is not 0. Two per channel, with different
@@ -73,7 +74,7 @@ def fit_head(network, counts, loss, seed=0):
     network : with count units and a float head; changed in place
     counts : (n, channels) numbers of ones
     loss : function of the layers after the units, a list of (rows, features) in real units before
-        the score's offset, and of the rows' numbers
+        the score's offset, and of the rows' numbers; gives a scalar
     seed : of the order and the noise
     """
     generator = torch.Generator().manual_seed(seed)

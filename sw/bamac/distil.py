@@ -646,7 +646,8 @@ def _remaining(config, epoch, line):
 
 def report_text(report):
     """The report as a few lines for a terminal."""
-    lines = [f"{report['epoch']} epochs, {report['training_seconds'] / 60:.0f} min of training "
+    epochs = f"{report['epoch']} epoch{'s' * (report['epoch'] > 1)}"
+    lines = [f"{epochs}, {report['training_seconds'] / 60:.0f} min of training "
              f"on {report['clips']} clips. Agreement with DNSMOS P.808:",
              "", *agreement_lines(report)]
     lines += ["", "Share of ones per activation map: "

@@ -69,7 +69,8 @@ def _caps(_context, _parameter, value):
                    "32 channels each. [default: 1,1,1,1]")
 @click.option("--count-caps", metavar="X,X", default=None, callback=_caps,
               help="Give the head saturating units in place of numbers of ones: per channel one "
-                   "that stops at each of these multiples of its mean. [default: none]")
+                   "that stops at each of these multiples of its mean (of 4 to 510 ones; what lies "
+                   "beyond stops there). [default: none]")
 @click.option("--segments", type=click.IntRange(0, 112), default=None,
               help="Parts of a crop or window, along time, that are scored too; 0 for none.")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,

@@ -130,7 +130,7 @@ def _units(caps, levels):
     return "" if not caps else (
         f", and {64 * levels * len(caps)} units in front of its head: {len(caps)} per last "
         f"channel, which stop at {' and '.join(f'{cap:g}' for cap in caps)} times its mean number "
-        f"of ones")
+        f"of ones (at 4 to 510)")
 
 
 def distilled_card(name, report):
