@@ -14,14 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import pipeline, qonnx_export, qonnx_import, qonnx_oracle, reference
+from bamac import pipeline
 from bamac.compiler import CompileError, compile_network
 from bamac.data import build as data_build
-from bamac.features import fewer_bits
-from bamac.model import predict, predict_events
-from bamac.random_networks import p808_network, paper_network, random_case
+from bamac.frontends.log_mel import fewer_bits
+from bamac.ir import reference
+from bamac.ir.random_networks import p808_network, paper_network, random_case
+from bamac.perf.cycles import predict, predict_events
+from bamac.qonnx import exporter as qonnx_export
+from bamac.qonnx import importer as qonnx_import
+from bamac.qonnx import oracle as qonnx_oracle
+from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS
 from bamac_sim.simulate import Job, simulate_many
 
 REPORT = Path(__file__).parents[1] / "reports" / "targets.md"

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
-from bamac.checkpoint import DEFAULT_MODEL, load_network
 from bamac.data import build as data_build
 from bamac.data import degrade, sources
 from bamac.data.sources import recipe_of
-from bamac.features import features_int8
+from bamac.evaluation.metrics import agreement
 from bamac.files import write_text
-from bamac.metrics import agreement
-from bamac.train import coloured_gain, predict, shifted
+from bamac.frontends.log_mel import features_int8
+from bamac.nn.checkpoint import DEFAULT_MODEL, load_network
+from bamac.training.supervised import coloured_gain, predict, shifted
 
 REPORT = Path(__file__).parents[1] / "reports" / "colour.md"
 COLOURS = (0.0, 1.5, 3.0)

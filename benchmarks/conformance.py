@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import random_networks, reference
 from bamac.compiler import CompileError, compile_network
 from bamac.explore import Store
 from bamac.explore.evaluate import model_version
 from bamac.files import write_text
-from bamac.model import bounds, predict, predict_events
+from bamac.ir import random_networks, reference
+from bamac.perf.cycles import bounds, predict, predict_events
+from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS
 from bamac_sim.simulate import Job, simulate_many
 
 ROOT = Path(__file__).parents[1]
@@ -150,7 +150,7 @@ def report(rows, command):
              f"one input. Bit-exact: every output bit of every layer and every score, against the "
              f"integer reference. Counters: total cycles, and for each layer the cycles by cause "
              f"and every memory's accesses, against the model. Bounds: cycles and accesses lie "
-             f"within what `bamac.model.bounds` says without an input.", "",
+             f"within what `bamac.perf.cycles.bounds` says without an input.", "",
              "| array | tile x channels, walk, lanes | bit-exact | counters equal | within bounds "
              "| cycles simulated |", "|---|---|---|---|---|---|"]
     for name, geometry in arrays.items():

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from bamac import reference
-from bamac.event_model import layer_unions
+from bamac.ir import reference
+from bamac.perf.events import layer_unions
 
 __all__ = ["WAYS", "estimate"]
 

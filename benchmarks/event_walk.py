@@ -19,15 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import features, pipeline, qonnx_import, reference
-from bamac.audio import load_audio, windows
+from bamac import pipeline
 from bamac.compiler import CompileError, compile_network
 from bamac.data.degrade import Material, degrade, draw_chain
 from bamac.files import write_text
 from bamac.fpga import mapped
-from bamac.model import access_bytes, adding_cycles, lower_bounds, predict, predict_events
+from bamac.frontends import log_mel as features
+from bamac.frontends.audio import load_audio, windows
+from bamac.ir import reference
+from bamac.perf.cycles import access_bytes, adding_cycles, lower_bounds, predict, predict_events
+from bamac.qonnx import importer as qonnx_import
+from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS
 from bamac_sim.simulate import Job, simulate_many
 
 from . import event_streams

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.checkpoint import DEFAULT_MODEL, load_network
 from bamac.compiler import CompileError, compile_network
 from bamac.data import build as data_build
-from bamac.evaluate import scores_at
+from bamac.evaluation.levels import scores_at
+from bamac.evaluation.metrics import agreement
 from bamac.files import write_text
-from bamac.metrics import agreement
+from bamac.nn.checkpoint import DEFAULT_MODEL, load_network
 from bamac.pipeline import load_model
 from bamac.shipped import ASSETS
 from bamac_hw.geometry import Geometry

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bamac import audio
 from bamac.data import degrade
 from bamac.data.build import _level, _pesq, _to_int16
-from bamac.dnsmos import P808Teacher
-from bamac.features import features_int8
-from bamac.features_p808 import features_p808_int8
 from bamac.files import write_text
+from bamac.frontends import audio
+from bamac.frontends.dnsmos import features_p808_int8
+from bamac.frontends.log_mel import features_int8
 from bamac.pipeline import demo_clips
+from bamac.training.dnsmos import P808Teacher
 
 REPETITIONS = 15
 TARGET_MS = 20.0

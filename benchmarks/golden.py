@@ -35,7 +35,7 @@ from bamac.fpga import mapped
 from bamac.fpga.cache import Cache
 from bamac.pipeline import demo_clips, load_model
 from bamac.shipped import ASSETS
-from bamac_hw import register_map
+from bamac_hw.abi import register_map
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import verilog_text
 

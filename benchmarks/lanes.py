@@ -20,11 +20,11 @@ from bamac.files import write_text
 from bamac.fpga import mapped as fpga_mapped
 from bamac.fpga.cache import Cache
 from bamac.fpga.flow import implement_verilog
-from bamac.model import predict
+from bamac.perf.cycles import predict
+from bamac_hw.datapath.int8_lane_array import Int8LaneArray
+from bamac_hw.datapath.lane_array import LaneArray
+from bamac_hw.datapath.pair_lane_array import PairLaneArray
 from bamac_hw.geometry import Geometry
-from bamac_hw.int8_lane_array import Int8LaneArray
-from bamac_hw.lane_array import LaneArray
-from bamac_hw.pair_lane_array import PairLaneArray
 
 TARGET = "ecp5-85k"
 PIXELS = 4

@@ -24,14 +24,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from bamac.augment_p808 import frames_from
-from bamac.checkpoint import load_network
 from bamac.data import build as data_build
-from bamac.distil import predict, tensor
+from bamac.evaluation.metrics import pcc, rmse
 from bamac.files import write_text
-from bamac.metrics import pcc, rmse
-from bamac.p808_init import released_network
+from bamac.nn.checkpoint import load_network
 from bamac.shipped import model_path
+from bamac.training.distillation import predict, tensor
+from bamac.training.dnsmos_start import released_network
+from bamac.training.feature_augmentation import frames_from
 
 REPORT = Path(__file__).parents[1] / "reports" / "popcounts.md"
 SHARES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)

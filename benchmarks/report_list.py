@@ -16,10 +16,9 @@ MODEL = "sw/bamac/assets/models/paper-bam-w8.onnx"
 TWIN = "sw/bamac/assets/models/paper-fp32.pt"
 
 HARDWARE = ("hw/bamac_hw/**/*.py", "sim/bamac_sim/*.py")
-COMPILER = ("sw/bamac/compiler/*.py", "sw/bamac/model.py", "sw/bamac/event_model.py",
-            "sw/bamac/reference.py")
+COMPILER = ("sw/bamac/ir/*.py", "sw/bamac/compiler/*.py", "sw/bamac/perf/*.py")
 FPGA = ("sw/bamac/fpga/*.py",)
-FEATURES = ("sw/bamac/features.py", "sw/bamac/front_ends.py")
+FEATURES = ("sw/bamac/frontends/*.py",)
 SHIPPED = ("sw/bamac/assets/models/paper-bam-w8.*", "sw/bamac/assets/models/paper-fp32.*")
 
 
@@ -85,8 +84,8 @@ def _design(preset, target, *options, seeds=1, minutes, model=MODEL, what="the s
         f"and timing on {target}, energy",
         ("bamac", "report", program, "--target", target, "--synth", "--seeds", str(seeds),
          *options, "--accuracy", "reports/accuracy.json", "--markdown", f"reports/{preset}"),
-        (*HARDWARE, *COMPILER, *FPGA, *FEATURES, *SHIPPED, "sw/bamac/energy.py",
-         "sw/bamac/report/**/*.py", "reports/accuracy.json"),
+        (*HARDWARE, *COMPILER, *FPGA, *FEATURES, *SHIPPED, "sw/bamac/report/**/*.py",
+         "reports/accuracy.json"),
         before=(("bamac", "compile", model, "--array", preset, "-o", program),),
         minutes=minutes)
 
@@ -99,16 +98,16 @@ def _baseline(preset, target, *, minutes):
 REPORTS = (
     Report("front-end", "front-end.md", "time of features, labels and degradations",
            ("python", "-m", "benchmarks.front_end"),
-           ("benchmarks/front_end.py", "sw/bamac/features*.py", "sw/bamac/data/degrade.py")),
+           ("benchmarks/front_end.py", "sw/bamac/frontends/*.py", "sw/bamac/data/degrade.py")),
     Report("training-step", "training-step.md",
            "time of a training step with this package's pool and step function and with PyTorch's",
            ("python", "-m", "benchmarks.training_step"),
-           ("benchmarks/training_step.py", "sw/bamac/pooling.py", "sw/bamac/surrogate.py",
-            "sw/bamac/networks.py")),
+           ("benchmarks/training_step.py", "sw/bamac/nn/pooling.py", "sw/bamac/nn/surrogate.py",
+            "sw/bamac/nn/network.py")),
     Report("accuracy", "accuracy.md",
            "PCC, SRCC, RMSE of every variant, by damage, language and recording; memory; density",
            ("bamac", "evaluate", "--table", "reports/runs"),
-           ("reports/runs/**/*", "sw/bamac/accuracy.py", "sw/bamac/report/accuracy.py"),
+           ("reports/runs/**/*", "sw/bamac/evaluation/tables.py", "sw/bamac/report/accuracy.py"),
            also=("accuracy.json",), data=6),
     Report("learning-curve", "learning-curve.md",
            "agreement against training clips, talkers and epochs",
@@ -142,7 +141,8 @@ REPORTS = (
     Report("accuracy-recipe-7", "recipe-7/accuracy.md",
            "full precision against binary maps with int8 weights, trained by the second recipe",
            ("bamac", "evaluate", "--table", "reports/recipe-7/runs", "--out", "reports/recipe-7"),
-           ("reports/recipe-7/runs/**/*", "sw/bamac/accuracy.py", "sw/bamac/report/accuracy.py"),
+           ("reports/recipe-7/runs/**/*", "sw/bamac/evaluation/tables.py",
+            "sw/bamac/report/accuracy.py"),
            data=7),
     Report("explore", "explore.md",
            "arrays against each other: cycles, lanes, memory, traffic; weight traffic against its "
@@ -160,19 +160,19 @@ REPORTS = (
     Report("thresholds", "thresholds.md",
            "how much of DNSMOS P.808's sums binary maps keep, at one threshold per kernel or more",
            ("python", "-m", "benchmarks.thresholds"),
-           ("benchmarks/thresholds.py", "sw/bamac/warm_start.py"), data=7, minutes=2),
+           ("benchmarks/thresholds.py", "sw/bamac/training/warm_start.py"), data=7, minutes=2),
     Report("popcounts", "popcounts.md",
            "how much of DNSMOS P.808's score counts of ones can carry, at one threshold or more; "
            "what its pooling grid costs",
            ("python", "-m", "benchmarks.popcounts"),
-           ("sw/bamac/p808_init.py", "sw/bamac/features_p808.py", "benchmarks/popcounts.py",
-            "sw/bamac/assets/models/p808-bam-w8-wide.pt"),
+           ("sw/bamac/training/dnsmos_start.py", "sw/bamac/frontends/dnsmos.py",
+            "benchmarks/popcounts.py","sw/bamac/assets/models/p808-bam-w8-wide.pt"),
            data=7, minutes=4),
     Report("exactness", "exactness.md",
            "scores of the shipped binary networks at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
-           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx_*.py",
-            "sw/bamac/integerise.py", "benchmarks/exactness.py"), data=6, minutes=28),
+           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx/*.py",
+            "sw/bamac/nn/integerise.py", "benchmarks/exactness.py"), data=6, minutes=28),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",
            ("python", "-m", "benchmarks.colour", "sw/bamac/assets/models/paper-bam-w8.pt",
@@ -181,7 +181,7 @@ REPORTS = (
     Report("conformance", "conformance.md",
            "random networks x arrays x inputs in RTL against reference, model and bounds",
            ("python", "-m", "benchmarks.conformance", "--runs", "500"),
-           (*HARDWARE, *COMPILER, "sw/bamac/random_networks.py", "benchmarks/conformance.py"),
+           (*HARDWARE, *COMPILER, "benchmarks/conformance.py"),
            minutes=4),
     Report("targets", "targets.md", "bit-exactness, cycles, memory, speed, conformance",
            ("python", "-m", "benchmarks"),

@@ -1,9 +1,9 @@
 """How much of the released network its maps' bits keep: ``python -m benchmarks.thresholds``.
 
-Layer by layer, :func:`bamac.warm_start.warm_start` fits kernels that give the released DNSMOS
-P.808's sums from the bits of the maps before, with one threshold per kernel or more. The report
-says how well the fitted sums of each convolution agree with the released network's on clips that
-the fit has not seen: what is lost in one layer is missing in all that follow.
+Layer by layer, :func:`bamac.training.warm_start.warm_start` fits kernels that give the released
+DNSMOS P.808's sums from the bits of the maps before, with one threshold per kernel or more. The
+report says how well the fitted sums of each convolution agree with the released network's on clips
+that the fit has not seen: what is lost in one layer is missing in all that follow.
 
 Writes ``reports/thresholds.md``. The clips must be in the cache (``bamac data --data-recipe 7``).
 """
@@ -19,11 +19,11 @@ import torch
 from torch.nn import functional as F
 
 from bamac.data import build as data_build
-from bamac.distil import DistilConfig, tensor
 from bamac.files import write_text
-from bamac.networks import Network
-from bamac.p808_init import released_network
-from bamac.warm_start import FIT_CLIPS, warm_start
+from bamac.nn.network import Network
+from bamac.training.distillation import DistilConfig, tensor
+from bamac.training.dnsmos_start import released_network
+from bamac.training.warm_start import FIT_CLIPS, warm_start
 
 REPORT = Path(__file__).parents[1] / "reports" / "thresholds.md"
 CHOICES = ((1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2), (2, 2, 2, 2),

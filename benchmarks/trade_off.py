@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.accuracy import row_title, short_title
-from bamac.checkpoint import load_network
 from bamac.compiler import compile_network
 from bamac.data.sources import RECIPE, recipe_of
+from bamac.evaluation.tables import row_title, short_title
 from bamac.files import write_text
-from bamac.integerise import integerise
-from bamac.model import adding_cycles, predict
+from bamac.nn.checkpoint import load_network
+from bamac.nn.integerise import integerise
+from bamac.perf.cycles import adding_cycles, predict
 from bamac.report.figures import COLOURS, figure
 from bamac_hw.geometry import Geometry
 from benchmarks.event_walk import clips_of, total

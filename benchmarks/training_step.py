@@ -1,10 +1,10 @@
 """Pool and step function of training against PyTorch's own: ``python -m benchmarks.training_step``.
 
 Writes ``reports/training-step.md``: what one training step costs (forward and backward through all
-convolutions, channels-last bfloat16, one thread) with :mod:`bamac.pooling` and
-:mod:`bamac.surrogate`, with ``max_pool2d`` and ``(z > limit).to(dtype)`` in their place, with
-frozen batch norm as an operation of its own, and with the compiled gradient of :mod:`bamac.fused`,
-one after the other in the same run.
+convolutions, channels-last bfloat16, one thread) with :mod:`bamac.nn.pooling` and
+:mod:`bamac.nn.surrogate`, with ``max_pool2d`` and ``(z > limit).to(dtype)`` in their place, with
+frozen batch norm as an operation of its own, and with the compiled gradient of
+:mod:`bamac.nn.fused`, one after the other in the same run.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from unittest import mock
 import torch
 from torch.nn import functional as F
 
-from bamac import networks, surrogate
 from bamac.files import write_text
-from bamac.levels import with_thresholds
-from bamac.networks import ConvStage, Network, make_config
+from bamac.nn import network as networks
+from bamac.nn import surrogate
+from bamac.nn.levels import with_thresholds
+from bamac.nn.network import ConvStage, Network, make_config
 from benchmarks.report_times import machine
 
 REPORT = Path(__file__).parents[1] / "reports" / "training-step.md"
@@ -115,10 +116,11 @@ def report(found):
              f"{machine()}, torch {torch.__version__}; least of {REPETITIONS}. Forward "
              "and backward through all convolutions, pools, batch norms and steps, channels-last "
              "bfloat16, batch norm frozen. *PyTorch's operations*: `max_pool2d` and "
-             "`(z > limit).to()` in place of `bamac.pooling` and `bamac.surrogate`; their "
+             "`(z > limit).to()` in place of `bamac.nn.pooling` and `bamac.nn.surrogate`; their "
              "gradients are equal to ours, bit for bit. *Batch norm apart*: not taken into the "
              "weights and thresholds, which rounds other values. "
-             "*Compiled*: ours with the gradient of `bamac.fused` (`--compile` of `bamac distil`), "
+             "*Compiled*: ours with the gradient of `bamac.nn.fused` (`--compile` of "
+             "`bamac distil`), "
              "which rounds other values too. Ratios: by how much ours, or the compiled one, is "
              "faster.", "",
              "| network | clips per step | ours, ms per clip | PyTorch's operations | ours is "

@@ -4,8 +4,8 @@ import types
 
 import numpy as np
 
-from bamac import reference
-from bamac.model import predict, predict_events
+from bamac.ir import reference
+from bamac.perf.cycles import predict, predict_events
 
 
 def module(networks, change=None):

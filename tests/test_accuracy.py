@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from bamac import accuracy
-from bamac.networks import make_config
+from bamac.evaluation import tables as accuracy
+from bamac.nn.network import make_config
 from bamac.report import learning_curve
 from bamac.report.accuracy import accuracy_report
-from bamac.train import TrainConfig
+from bamac.training.supervised import TrainConfig
 
 RNG = np.random.default_rng(8)
 LABELS = RNG.uniform(1, 4.6, 60)
@@ -231,7 +231,7 @@ def test_a_table_without_its_training_clips_is_refused(runs, tmp_path):
     """The mean of the training labels would be that of no labels."""
     from click.testing import CliRunner
 
-    from bamac.commands.evaluate import command
+    from bamac.cli.commands.evaluate import command
 
     folder, _ = runs
     data = tmp_path / "data"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from bamac_hw.activity_queue import QUEUE_LATENCY, ActivityQueue
+from bamac_hw.control.activity_queue import QUEUE_LATENCY, ActivityQueue
 from bamac_hw.geometry import Geometry
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from bamac.audio import SAMPLE_RATE, WINDOW, AudioError, load_audio, windows
+from bamac.frontends.audio import SAMPLE_RATE, WINDOW, AudioError, load_audio, windows
 
 
 def tone(rate, seconds=1.0, hz=440.0, amplitude=0.5):

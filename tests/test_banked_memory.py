@@ -5,7 +5,7 @@ import random
 
 from amaranth.sim import Simulator
 
-from bamac_hw.banked_memory import BankedMemory
+from bamac_hw.memory.banked_memory import BankedMemory
 
 
 def test_random_traffic_against_lists():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from bamac import fused, reference
-from bamac.checkpoint import DEFAULT_MODEL
-from bamac.distil import tensor
-from bamac.model import CAUSES, bounds, predict, predict_events
-from bamac.p808_init import released_network
+from bamac.ir import reference
+from bamac.nn import fused
+from bamac.nn.checkpoint import DEFAULT_MODEL
+from bamac.perf.cycles import CAUSES, bounds, predict, predict_events
+from bamac.training.distillation import tensor
+from bamac.training.dnsmos_start import released_network
 from bamac_hw.geometry import Geometry
 from benchmarks import conformance, exactness, popcounts, thresholds, training_step
 from benchmarks.peers import ours
@@ -93,7 +94,7 @@ def test_cycles_of_the_peers_layer_by_hand(size, by_hand):
 
 
 def test_a_setting_names_the_recipe_that_is_not_the_usual_one():
-    from bamac.train import TrainConfig
+    from bamac.training.supervised import TrainConfig
     from benchmarks.trade_off import setting
 
     config = TrainConfig(clips=1200, epochs=8, fine_epochs=1, input_bits=4).decides()

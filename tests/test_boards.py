@@ -10,7 +10,7 @@ from bamac.fpga import Target, implement
 from bamac.fpga.pins import constraints
 from bamac_hw.boards import BOARDS, Board, BoardError
 from bamac_hw.geometry import Geometry
-from bamac_hw.serial_link import clocks_per_bit
+from bamac_hw.serial.serial_link import clocks_per_bit
 from bamac_sim.board import pll_model
 
 NANO = Geometry("nano", channels=4, acc_bits=16, weight_rows=512,
@@ -108,7 +108,7 @@ def test_unknown_board():
 
 def test_program_of_another_geometry_is_refused(board):
     from bamac.compiler import compile_network
-    from bamac.random_networks import random_case
+    from bamac.ir.random_networks import random_case
     from bamac_hw.program import ProgramError
 
     wide = Geometry("wide", channels=8, acc_bits=24, weight_rows=8192, line_words=4096)

@@ -5,11 +5,11 @@ import shlex
 import click
 import pytest
 
-from bamac.commands.distil import command as distil_command
-from bamac.commands.train import command as train_command
-from bamac.distil import DistilConfig
+from bamac.cli.commands.distil import command as distil_command
+from bamac.cli.commands.train import command as train_command
 from bamac.report.card import distilled_card, model_card
-from bamac.train import TrainConfig
+from bamac.training.distillation import DistilConfig
+from bamac.training.supervised import TrainConfig
 
 SCORES = {"clips": 12, "pcc": 0.8764, "srcc": None, "rmse": 0.123, "label_std": 0.456}
 PARTS = {"val": {"all": {**SCORES, "pcc": 0.5}},

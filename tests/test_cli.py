@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from bamac import cli, features, pipeline, qonnx_export, random_networks, trace
-from bamac.graph import Conv2d, Dense, FrontEnd, InputSpec, IntegerNetwork
+from bamac import pipeline
+from bamac.cli.main import main as cli
+from bamac.frontends import log_mel as features
+from bamac.ir import random_networks, trace
+from bamac.ir.network import Conv2d, Dense, FrontEnd, InputSpec, IntegerNetwork
+from bamac.qonnx import exporter as qonnx_export
 from bamac.shipped import shipped_models
 
 NO_MODEL = ("Model {} does not exist; make one with 'bamac train', or name one that ships with "
@@ -99,7 +103,7 @@ def refused(ran, message):
 
 
 def test_help_names_every_command():
-    done = subprocess.run([sys.executable, "-m", "bamac.cli", "--help"], capture_output=True,
+    done = subprocess.run([sys.executable, "-m", "bamac", "--help"], capture_output=True,
                           text=True, check=False)
     assert done.returncode == 0
     for name in ("run", "train", "evaluate", "export", "compile", "verilog", "simulate", "inspect",
@@ -108,8 +112,9 @@ def test_help_names_every_command():
 
 
 def test_help_imports_nothing_heavy():
-    code = ("import sys\nfrom bamac.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:"
-            "\n    pass\nheavy = {'torch', 'numpy', 'librosa', 'amaranth', 'onnx', 'matplotlib'}\n"
+    code = ("import sys\nfrom bamac.cli.main import main\ntry:\n    main(['--help'])\n"
+            "except SystemExit:\n    pass\n"
+            "heavy = {'torch', 'numpy', 'librosa', 'amaranth', 'onnx', 'matplotlib'}\n"
             "print(sorted(heavy & set(sys.modules)), file=sys.stderr)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
@@ -159,7 +164,7 @@ def test_summary_says_the_main_thing_first(model, clip, run, simulator):
 
 def test_simulate_gives_the_raw_outputs(program, frames, run, simulator):
     result = run("simulate", program, "--input", frames, "--json").json
-    from bamac import reference
+    from bamac.ir import reference
 
     expected = reference.run(small_network(), np.load(frames)).outputs.tolist()
     assert result["outputs"] == [expected]
@@ -178,7 +183,7 @@ def test_trace_and_diff(program, frames, run, simulator, tmp_path):
     a, b = tmp_path / "a.npz", tmp_path / "b.npz"
     assert run("simulate", program, "--input", frames, "--trace", a).code == 0
     network = small_network()
-    from bamac import reference
+    from bamac.ir import reference
 
     values = np.load(frames)
     trace.save(trace.from_reference(network, values, reference.run(network, values)), b)

@@ -7,9 +7,9 @@ from amaranth.hdl import Module
 from amaranth.lib.memory import Memory
 from amaranth.sim import Simulator
 
-from bamac_hw.collector import Collector
+from bamac_hw.abi.descriptors import Emit
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import Emit
+from bamac_hw.output.collector import Collector
 
 G = Geometry("four", channels=4, acc_bits=18, weight_rows=16, vector_words=64)
 

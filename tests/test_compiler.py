@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bamac.compiler import CompileError, compile_network
-from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
-from bamac.random_networks import p808_network, paper_network
+from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.ir.random_networks import p808_network, paper_network
 from bamac_hw.geometry import Geometry
 
 QUAD = Geometry("quad", channels=4, weight_rows=64, line_words=64, input_words=64)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bamac.compiler import CompileError, compile_network
-from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
 from bamac_hw.geometry import Geometry
 
 

@@ -6,9 +6,9 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from bamac_hw.counters import Counters
+from bamac_hw.abi.counters import COUNTERS
+from bamac_hw.control.counters import Counters
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS
 
 NAMES = list(COUNTERS)
 WAITING = NAMES.index("cycles_wait_input")

@@ -51,8 +51,8 @@ def test_split_sizes_do_not_change_with_the_training_set():
 
 
 def test_features_labels_and_manifest_belong_together(made):
-    from bamac.dnsmos import P808Teacher
-    from bamac.features import features_int8
+    from bamac.frontends.log_mel import features_int8
+    from bamac.training.dnsmos import P808Teacher
 
     prepared, out, steps = made
     features, pesq, entries = build.load_split(out, "train", 6)
@@ -79,8 +79,8 @@ def test_recipes_differ_in_the_training_clips_alone(made, folder):
 
 
 def test_clips_without_pesq_have_one_recording_each(made, folder, monkeypatch):
-    from bamac.dnsmos import P808Teacher
-    from bamac.features_p808 import features_p808_int8
+    from bamac.frontends.dnsmos import features_p808_int8
+    from bamac.training.dnsmos import P808Teacher
 
     prepared, out, _ = made
     monkeypatch.setattr(build, "_pesq", lambda *_: pytest.fail("PESQ is not needed"))
@@ -134,7 +134,7 @@ def test_a_recipe_keeps_its_voices():
 
 
 def test_every_recipe_can_be_asked_for():
-    from bamac.commands.data import command
+    from bamac.cli.commands.data import command
 
     option, = (p for p in command.params if p.name == "data_recipe")
     assert (option.type.min, option.type.max) == (min(sources.RECIPES), max(sources.RECIPES))

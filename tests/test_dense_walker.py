@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 from amaranth.sim import Simulator
 
-from bamac_hw.dense_walker import DenseWalker
+from bamac_hw.abi.descriptors import Emit, Source
+from bamac_hw.control.dense_walker import DenseWalker
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import Emit, Source
 
 START_BYTES = 3  # 20-bit accumulators
 

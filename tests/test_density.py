@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bamac.density import input_planes, layer_slots, union_density
-from bamac.networks import PAPER, ConvSpec, Network, make_config
+from bamac.nn.density import input_planes, layer_slots, union_density
+from bamac.nn.network import PAPER, ConvSpec, Network, make_config
 
 
 @pytest.mark.parametrize("rows, cols, kernel", [(6, 8, (3, 3)), (7, 5, (3, 3)), (9, 9, (5, 3)),

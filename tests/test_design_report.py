@@ -12,7 +12,7 @@ from bamac import pipeline
 from bamac.compiler import CompileError, compile_network
 from bamac.fpga import power
 from bamac.fpga.targets import Target
-from bamac.random_networks import paper_network, random_case
+from bamac.ir.random_networks import paper_network, random_case
 from bamac.report.card import card_metrics
 from bamac.report.design import Options, collect, design_document, samples
 from bamac.report.design.collect import Design, compiled

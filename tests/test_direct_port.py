@@ -5,9 +5,9 @@ import random
 
 from amaranth.sim import Simulator
 
-from bamac_hw.direct_port import DirectPort
 from bamac_hw.geometry import Geometry
-from bamac_hw.host_port import HostPort
+from bamac_hw.host.direct_port import DirectPort
+from bamac_hw.host.host_port import HostPort
 
 GEOMETRY = Geometry("four", channels=4, weight_rows=17, max_layers=3)
 INDICES = [*range(12), 0x3FF, *range(0x400, 0x404), 0x43F, 0x440, 0x7FF, 0x800, 0x805, 0x85F,

@@ -14,20 +14,21 @@ import torch
 from click.testing import CliRunner
 
 import bamac
-from bamac import augment_p808, dnsmos, reference
-from bamac import distil as distillation
-from bamac.audio import load_audio
-from bamac.augment_p808 import augment, random_crops, turned, warped
-from bamac.checkpoint import load_network, save_network
-from bamac.commands.distil import command
-from bamac.count_units import unit_weights
-from bamac.distil import Clips, DistilConfig, predict, student_layers, tensor
-from bamac.features_p808 import P808_FRONT_END, STEPS, features_p808, features_p808_int8
-from bamac.integerise import integerise
-from bamac.levels import add_levels, add_thresholds
-from bamac.networks import Network, make_config
-from bamac.p808_init import released_network
-from bamac.warm_start import warm_start
+from bamac.cli.commands.distil import command
+from bamac.frontends.audio import load_audio
+from bamac.frontends.dnsmos import P808_FRONT_END, STEPS, features_p808, features_p808_int8
+from bamac.ir import reference
+from bamac.nn.checkpoint import load_network, save_network
+from bamac.nn.count_units import unit_weights
+from bamac.nn.integerise import integerise
+from bamac.nn.levels import add_levels, add_thresholds
+from bamac.nn.network import Network, make_config
+from bamac.training import distillation, dnsmos
+from bamac.training import feature_augmentation as augment_p808
+from bamac.training.distillation import Clips, DistilConfig, predict, student_layers, tensor
+from bamac.training.dnsmos_start import released_network
+from bamac.training.feature_augmentation import augment, random_crops, turned, warped
+from bamac.training.warm_start import warm_start
 
 CLIPS = sorted((Path(bamac.__file__).parent / "assets" / "clips").glob("*.wav"))
 METADATA = {"front_end": P808_FRONT_END, "offset": 0.0, "steps": STEPS, "network": "p808"}
@@ -353,7 +354,7 @@ def test_warped_bands_are_between_their_neighbours(monkeypatch):
 
 
 def test_a_model_is_scored_at_every_software_level(network, tmp_path):
-    from bamac.evaluate import evaluate_clip
+    from bamac.evaluation.levels import evaluate_clip
 
     save_network(tmp_path / "p808.pt", network, METADATA)
     scores = {level: evaluate_clip(tmp_path / "p808.pt", CLIPS[0], level)["score"]

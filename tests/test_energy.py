@@ -1,6 +1,6 @@
 import pytest
 
-from bamac import energy
+from bamac.perf import energy
 
 
 def counts(**changes):

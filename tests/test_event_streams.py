@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from bamac import reference
 from bamac.compiler import compile_network
-from bamac.event_model import layer_unions
-from bamac.random_networks import paper_network
+from bamac.ir import reference
+from bamac.ir.random_networks import paper_network
+from bamac.perf.events import layer_unions
 from bamac_hw.geometry import Geometry
 from benchmarks.event_streams import WAYS, estimate
 

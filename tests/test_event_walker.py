@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from bamac_hw.event_walker import QUEUE_DEPTH, EventWalker
+from bamac_hw.abi.descriptors import Emit, Source
+from bamac_hw.control.event_walker import QUEUE_DEPTH, EventWalker
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import Emit, Source
-from bamac_hw.step import READ_STAGE, WORD_STAGE
+from bamac_hw.pipeline import READ_STAGE, WORD_STAGE
 
 START_BYTES = 3  # 20-bit accumulators
 CAUSES = ("fetching", "tiling", "collecting", "loading")

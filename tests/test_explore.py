@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bamac import pipeline, qonnx_export
-from bamac.cli import root
+from bamac import pipeline
+from bamac.cli.main import root
 from bamac.compiler import compile_network
 from bamac.explore import ExploreError, Point, Store, Task, grid, run
 from bamac.explore.evaluate import digest_of_clips, evaluate, geometry_of, model_version
@@ -21,7 +21,8 @@ from bamac.explore.executors import dask_executor, process_executor
 from bamac.explore.pareto import front
 from bamac.explore.points import parse_tile, parse_vary
 from bamac.explore.study import Study
-from bamac.random_networks import paper_network, random_case
+from bamac.ir.random_networks import paper_network, random_case
+from bamac.qonnx import exporter as qonnx_export
 from bamac_hw.geometry import Geometry
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bamac import cli
+from bamac.cli.main import main as cli
 from bamac.fpga import (
     SEED_LIMIT,
     FpgaError,

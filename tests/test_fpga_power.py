@@ -88,11 +88,11 @@ def test_what_the_memory_model_does_not_do_is_refused(changes, complaint):
 
 @pytest.mark.slow
 def test_a_mapped_netlist_scores_like_the_reference():
-    from bamac import reference
     from bamac.compiler import compile_network
     from bamac.fpga import implement
-    from bamac.model import predict
-    from bamac.random_networks import random_case
+    from bamac.ir import reference
+    from bamac.ir.random_networks import random_case
+    from bamac.perf.cycles import predict
     from bamac_hw.geometry import Geometry
 
     geometry = Geometry("quad", channels=4, weight_rows=1024, line_words=512)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bamac import cli
+from bamac.cli.main import main as cli
 from bamac.fpga.project import project_files
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import verilog_text

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from bamac_hw.frame_writer import FrameWriter
 from bamac_hw.geometry import Geometry
+from bamac_hw.memory.frame_writer import FrameWriter
 
 
 def simulate(testbench, tile=(2, 2), walk="dense", **header):

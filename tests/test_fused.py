@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bamac import fused
-from bamac.fused import FusedError, pool_and_step
-from bamac.networks import Network, make_config
+from bamac.nn import fused
+from bamac.nn.fused import FusedError, pool_and_step
+from bamac.nn.network import Network, make_config
 
 
 def _expected(y, bias, pool, beta, grad):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bamac.graph import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
+from bamac.ir.network import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
 
 
 def conv(name="conv1", out=2, inputs=1, kernel=(3, 3), **options):

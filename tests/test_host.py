@@ -14,10 +14,11 @@ from serial_frames import fcs, framed, stuffed, unstuffed
 from bamac.compiler import compile_network
 from bamac.host import Link, LinkError, Session
 from bamac.host.frames import Unframer, check_sequence, command, frame
-from bamac.random_networks import random_case
+from bamac.ir.random_networks import random_case
+from bamac_hw.abi.descriptors import FORMAT_VERSION
+from bamac_hw.abi.registers import ID_VALUE
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import FORMAT_VERSION, ID_VALUE
-from bamac_hw.serial_link import RECEIVE_BYTES, Op
+from bamac_hw.serial.serial_link import RECEIVE_BYTES, Op
 
 if os.name != "posix":
     pytest.skip("pseudo-terminals are POSIX", allow_module_level=True)

@@ -5,7 +5,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bamac_hw.geometry import Geometry
-from bamac_hw.host_port import HostPort
+from bamac_hw.host.host_port import HostPort
 
 OKAY, SLVERR = 0, 2
 ID, VERSION, GEOMETRY, CONTROL, STATUS, ERROR, CLIPS, INTERRUPT = range(0, 0x20, 4)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from bamac_hw.abi.descriptors import Emit
 from bamac_hw.geometry import Geometry
-from bamac_hw.int8_collector import Int8Collector
-from bamac_hw.layout import Emit
+from bamac_hw.output.int8_collector import Int8Collector
 
 GEOMETRY = Geometry("g", channels=16, lane="int8", weight_rows=16)
 AT_ONCE = GEOMETRY.word_channels

@@ -6,7 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 from equivalence import prove
 
-from bamac_hw.int8_lane_array import Int8LaneArray
+from bamac_hw.datapath.int8_lane_array import Int8LaneArray
 
 PIXELS, CHANNELS, BITS = 2, 3, 24
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from bamac_hw.datapath.int8_read_out import Int8ReadOut
 from bamac_hw.geometry import Geometry
-from bamac_hw.int8_read_out import Int8ReadOut
 
 BITS = 20
 

@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 from test_write_back import cases
 
 from bamac_hw.geometry import Geometry
-from bamac_hw.int8_write_back import Int8WriteBack
+from bamac_hw.output.int8_write_back import Int8WriteBack
 
 
 @pytest.mark.parametrize("tile, pool", list(cases()))

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 import bamac
-from bamac import qonnx_import, qonnx_oracle, reference
-from bamac.audio import load_audio, windows
-from bamac.checkpoint import load_network
-from bamac.evaluate import evaluate_clip
-from bamac.features import features_int8, fewer_bits
-from bamac.integerise import integerise
+from bamac.evaluation.levels import evaluate_clip
+from bamac.frontends.audio import load_audio, windows
+from bamac.frontends.log_mel import features_int8, fewer_bits
+from bamac.ir import reference
+from bamac.nn.checkpoint import load_network
+from bamac.nn.integerise import integerise
+from bamac.qonnx import importer as qonnx_import
+from bamac.qonnx import oracle as qonnx_oracle
 
 ASSETS = Path(bamac.__file__).parent / "assets"
 CLIPS = sorted((ASSETS / "clips").glob("*.wav"))

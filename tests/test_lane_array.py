@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 from equivalence import prove
 
 from bamac.fpga import FpgaError
-from bamac_hw.lane_array import LaneArray
+from bamac_hw.datapath.lane_array import LaneArray
 
 
 def test_gated_sums_and_clear():

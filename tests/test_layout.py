@@ -5,20 +5,18 @@ import random
 import pytest
 from amaranth.lib import enum
 
-from bamac_hw.geometry import Geometry
-from bamac_hw.layout import (
-    COUNTER_SLOTS,
-    COUNTERS,
+from bamac_hw.abi.counters import COUNTER_SLOTS, COUNTERS, counter_index
+from bamac_hw.abi.descriptors import (
     HEADER,
     LAYER,
     Emit,
-    Register,
     Source,
-    counter_index,
     layer_layout,
     pack_descriptor,
     unpack_descriptor,
 )
+from bamac_hw.abi.registers import Register
+from bamac_hw.geometry import Geometry
 
 
 def limits(shape):

@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 from equivalence import prove
 
 from bamac.fpga import FpgaError
-from bamac_hw.loading_lane_array import LoadingLaneArray
+from bamac_hw.datapath.loading_lane_array import LoadingLaneArray
 
 
 @pytest.mark.parametrize("pixels, streams", [(3, 1), (4, 2)])

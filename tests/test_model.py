@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from bamac.compiler import compile_network
-from bamac.event_model import LayerEvents, job_cycles, tile_events
-from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
-from bamac.model import CAUSES, adding_cycles, bounds, lower_bounds, predict
-from bamac.random_networks import paper_network, random_case
+from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.ir.random_networks import paper_network, random_case
+from bamac.perf.cycles import CAUSES, adding_cycles, bounds, lower_bounds, predict
+from bamac.perf.events import LayerEvents, job_cycles, tile_events
+from bamac_hw.abi.counters import COUNTERS
+from bamac_hw.abi.descriptors import Emit, Source
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS, Emit, Source
 
 
 def paper(clips=1):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from bamac import reference
-from bamac.features import fewer_bits
-from bamac.integerise import integerise
-from bamac.networks import ConvSpec, Network, make_config
-from bamac.quantise import channel_scales, quantise_weights
-from bamac.surrogate import binary_step
-from bamac.train import tensor_of
+from bamac.frontends.log_mel import fewer_bits
+from bamac.ir import reference
+from bamac.nn.integerise import integerise
+from bamac.nn.network import ConvSpec, Network, make_config
+from bamac.nn.quantise import channel_scales, quantise_weights
+from bamac.nn.surrogate import binary_step
+from bamac.training.supervised import tensor_of
 
 
 def _trained(**changes):

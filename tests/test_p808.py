@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import bamac
-from bamac import dnsmos
-from bamac.features_p808 import (
+from bamac.frontends.dnsmos import (
     CLIP_SAMPLES,
     P808_FRONT_END,
     features_p808,
     features_p808_int8,
     quantise,
 )
+from bamac.training import dnsmos
 
 CLIPS = sorted((Path(bamac.__file__).parent / "assets" / "clips").glob("*.wav"))
 
@@ -25,7 +25,7 @@ def teacher():
 
 
 def load(path):
-    from bamac.audio import load_audio
+    from bamac.frontends.audio import load_audio
 
     return load_audio(path)
 
@@ -70,7 +70,7 @@ def test_what_is_no_vector_of_samples_is_refused():
 
 
 def test_the_front_end_has_a_name_of_its_own():
-    from bamac.features import FRONT_END
+    from bamac.frontends.log_mel import FRONT_END
 
     assert P808_FRONT_END != FRONT_END
 

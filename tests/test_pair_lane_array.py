@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 from equivalence import prove
 
 from bamac.fpga import FpgaError
-from bamac_hw.pair_lane_array import PairLaneArray
+from bamac_hw.datapath.pair_lane_array import PairLaneArray
 
 PIXELS, CHANNELS = 3, 4
 

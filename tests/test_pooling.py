@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bamac.pooling import max_pool
+from bamac.nn.pooling import max_pool
 
 
 def _both(x, size):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bamac.compiler import compile_network
-from bamac.random_networks import paper_network
+from bamac.ir.random_networks import paper_network
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import Program, ProgramError
 

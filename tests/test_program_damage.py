@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from bamac_hw.abi.descriptors import HEADER, LAYER, pack_descriptor
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import HEADER, LAYER, pack_descriptor
 from bamac_hw.program import Program, ProgramError
 
 

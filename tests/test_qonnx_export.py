@@ -4,8 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
-from bamac import qonnx_export, qonnx_oracle, random_networks, reference
-from bamac.graph import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
+from bamac.ir import random_networks, reference
+from bamac.ir.network import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
+from bamac.qonnx import exporter as qonnx_export
+from bamac.qonnx import oracle as qonnx_oracle
 
 
 def assert_executor_agrees(case, path):

@@ -5,8 +5,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from bamac import qonnx_export, qonnx_import, qonnx_oracle, random_networks, reference
-from bamac.graph import FrontEnd, GraphError, IntegerNetwork
+from bamac.ir import random_networks, reference
+from bamac.ir.network import FrontEnd, GraphError, IntegerNetwork
+from bamac.qonnx import exporter as qonnx_export
+from bamac.qonnx import importer as qonnx_import
+from bamac.qonnx import oracle as qonnx_oracle
 
 QUANT_DOMAIN = "qonnx.custom_op.general"
 

@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from bamac import random_networks, reference
-from bamac.graph import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
+from bamac.ir import random_networks, reference
+from bamac.ir.network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
 
 
 def naive_conv(conv, activations):

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from bamac_hw import register_map
-from bamac_hw.layout import COUNTERS, Register
+from bamac_hw.abi import register_map
+from bamac_hw.abi.counters import COUNTERS
+from bamac_hw.abi.registers import Register
 
 DOCS = Path(__file__).parents[1] / "docs" / "registers.md"
 
 
 def test_document_is_current():
     assert DOCS.read_text(encoding="utf-8") == register_map.markdown(), (
-        "make it anew: python -m bamac_hw.register_map > docs/registers.md")
+        "make it anew: python -m bamac_hw.abi.register_map > docs/registers.md")
 
 
 def test_document_has_every_register_and_counter():

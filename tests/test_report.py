@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bamac import energy, report
+from bamac import report
+from bamac.perf import energy
 from bamac.report import html, summary
 
 CAUSES = {"compute": 900, "fetch": 0, "tile": 50, "collect": 5, "load": 30, "schedule": 10,

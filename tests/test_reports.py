@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bamac.cli import root
+from bamac.cli.main import root
 from benchmarks import report_list, reports
 from benchmarks.report_index import index_text
 from benchmarks.report_list import FOLDER, REPORTS, ROOT, Report

@@ -6,8 +6,9 @@ import sys
 
 import numpy as np
 
-from bamac import qonnx_export, reference, trace
-from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.ir import reference, trace
+from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.qonnx import exporter as qonnx_export
 
 
 def test_simulate_equals_the_reference_and_its_trace(tmp_path):
@@ -24,7 +25,7 @@ def test_simulate_equals_the_reference_and_its_trace(tmp_path):
     qonnx_export.export(network, tmp_path / "net.onnx")
 
     def bamac(*args):
-        done = subprocess.run([sys.executable, "-m", "bamac.cli", *args, "--json"], cwd=tmp_path,
+        done = subprocess.run([sys.executable, "-m", "bamac", *args, "--json"], cwd=tmp_path,
                               capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -10,9 +10,9 @@ import pytest
 
 import bamac
 from bamac import pipeline
-from bamac.checkpoint import load_network
 from bamac.explore import Store, grid
 from bamac.explore.study import Study
+from bamac.nn.checkpoint import load_network
 from bamac.shipped import model_path, shipped_models
 
 MODELS = Path(bamac.__file__).parent / "assets" / "models"

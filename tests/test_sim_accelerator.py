@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from bamac import reference
 from bamac.compiler import CompileError, compile_network
-from bamac.model import predict, predict_events
-from bamac.random_networks import corner_cases, paper_network, random_case
+from bamac.ir import reference
+from bamac.ir.random_networks import corner_cases, paper_network, random_case
+from bamac.perf.cycles import predict, predict_events
+from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS
 from bamac_sim.simulate import (
     Job,
     SimulationError,

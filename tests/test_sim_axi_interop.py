@@ -5,9 +5,9 @@ import json
 import numpy as np
 from cocotb_tools.check_results import get_results
 
-from bamac import reference
 from bamac.compiler import compile_network
-from bamac.random_networks import random_case
+from bamac.ir import reference
+from bamac.ir.random_networks import random_case
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import TOP
 from bamac_sim.build import TIMESCALE, Runner, build

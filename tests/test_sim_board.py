@@ -11,10 +11,13 @@ import pytest
 import serial
 from serial_frames import framed, unstuffed
 
-from bamac import cli, pipeline, qonnx_export, reference
+from bamac import pipeline
+from bamac.cli.main import main as cli
 from bamac.compiler import compile_network
 from bamac.host import Link, LinkError, Session, compare
-from bamac.random_networks import random_case
+from bamac.ir import reference
+from bamac.ir.random_networks import random_case
+from bamac.qonnx import exporter as qonnx_export
 from bamac_hw.boards import BOARDS
 from bamac_hw.geometry import Geometry
 from bamac_sim.board import build_board, running_board
@@ -149,7 +152,7 @@ def test_paper_network_scores_a_whole_clip_on_the_board(name, baud):
 
 @pytest.mark.slow
 def test_simulate_board_prints_a_port_that_host_can_open(tmp_path):
-    with subprocess.Popen([sys.executable, "-m", "bamac.cli", "simulate-board", "icebreaker",
+    with subprocess.Popen([sys.executable, "-m", "bamac", "simulate-board", "icebreaker",
                            "--baud", str(FAST)], stdout=subprocess.PIPE, text=True) as process:
         try:
             port = process.stdout.readline().strip()

@@ -4,7 +4,7 @@ import pytest
 from amaranth import Module, Signal
 from amaranth.sim import Simulator
 
-from bamac_hw.small_count import one_less, one_more
+from bamac_hw.lib.small_count import one_less, one_more
 
 
 @pytest.mark.parametrize("width", [1, 3, 6])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bamac.surrogate import binary_step
+from bamac.nn.surrogate import binary_step
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

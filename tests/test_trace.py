@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bamac import random_networks, reference, trace
+from bamac.ir import random_networks, reference, trace
 
 
 @pytest.fixture

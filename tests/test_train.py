@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from bamac import train as training
-from bamac.checkpoint import load_checkpoint, load_network, save_checkpoint
 from bamac.data import build as data_build
-from bamac.networks import ConvStage
+from bamac.nn.checkpoint import load_checkpoint, load_network, save_checkpoint
+from bamac.nn.network import ConvStage
+from bamac.training import supervised as training
 
 CONFIG = training.TrainConfig(clips=24, epochs=2, fine_epochs=2, batch=8)
 

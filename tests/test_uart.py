@@ -6,7 +6,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from bamac_hw.uart import UartReceiver, UartTransmitter
+from bamac_hw.serial.uart import UartReceiver, UartTransmitter
 
 
 def line_of(data, cycles, *, stop=1):

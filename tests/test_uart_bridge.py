@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 from serial_frames import fcs, framed, stuffed, unstuffed
 
-from bamac_hw.uart_bridge import UartBridge
+from bamac_hw.serial.uart_bridge import UartBridge
 
 READ, WRITE, VALUES, FRAME, RESET = range(5)
 DONE, REFUSED, DAMAGED = bytes([0]), bytes([1]), bytes([2])

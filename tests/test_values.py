@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
-from bamac import pipeline, qonnx_export, qonnx_import, qonnx_oracle, reference
+from bamac import pipeline
 from bamac.compiler import CompileError, compile_network
-from bamac.graph import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
-from bamac.model import predict, predict_events
-from bamac.random_networks import random_case
+from bamac.ir import reference
+from bamac.ir.network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
+from bamac.ir.random_networks import random_case
+from bamac.perf.cycles import predict, predict_events
+from bamac.qonnx import exporter as qonnx_export
+from bamac.qonnx import importer as qonnx_import
+from bamac.qonnx import oracle as qonnx_oracle
 from bamac_hw.geometry import Geometry
 
 MODEL = pipeline.ASSETS / "models" / "paper-fp32.pt"
@@ -116,7 +120,7 @@ def test_trained_network_in_eight_bits_keeps_its_scores(tmp_path):
     """Real clips, post-training quantisation of the shipped full-precision twin."""
     import torch
 
-    from bamac.checkpoint import load_network
+    from bamac.nn.checkpoint import load_network
 
     module, _ = load_network(MODEL)
     network = pipeline.load_model(MODEL)
@@ -200,8 +204,8 @@ def test_event_counts_are_of_values_that_are_not_zero():
 
 
 def test_binary_checkpoints_have_no_such_form():
-    from bamac.checkpoint import load_network
-    from bamac.post_training import integerise_values
+    from bamac.nn.checkpoint import load_network
+    from bamac.nn.post_training import integerise_values
 
     module, _ = load_network()
     with pytest.raises(GraphError, match="must have ReLU maps .variant w8 or fp32. for 8-bit"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bamac.compiler import compile_network
-from bamac.random_networks import random_case
+from bamac.ir.random_networks import random_case
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import ProgramError
 from bamac_hw.verilog import verilog_text, write_verilog

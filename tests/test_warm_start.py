@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bamac.networks import Network, make_config
-from bamac.warm_start import warm_start
+from bamac.nn.network import Network, make_config
+from bamac.training.warm_start import warm_start
 
 
 def test_the_sums_of_every_layer_follow_those_of_the_twin():

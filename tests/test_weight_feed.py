@@ -6,7 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bamac_hw.geometry import Geometry
-from bamac_hw.weight_feed import WeightFeed
+from bamac_hw.memory.weight_feed import WeightFeed
 
 CHANNELS = 8
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from bamac_hw.abi.descriptors import Source
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import Source
-from bamac_hw.window_fetch import WindowFetch
+from bamac_hw.memory.window_fetch import WindowFetch
 
 CHANNELS = 4
 SHAPES = [(1, 1), (2, 2), (2, 4), (4, 2), (1, 4)]

@@ -6,7 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bamac_hw.geometry import Geometry
-from bamac_hw.write_back import WriteBack
+from bamac_hw.output.write_back import WriteBack
 
 CHANNELS = 4
 

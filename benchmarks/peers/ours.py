@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from bamac import reference
 from bamac.compiler import compile_network
-from bamac.graph import Conv2d, Dense, InputSpec, IntegerNetwork
-from bamac.model import CAUSES, predict
+from bamac.ir import reference
+from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.perf.cycles import CAUSES, predict
+from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import COUNTERS
 from bamac_sim.simulate import Job, simulate_many
 
 __all__ = ["measure", "network"]

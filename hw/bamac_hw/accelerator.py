@@ -8,29 +8,30 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .axi import axi_stream_ports
-from .banked_memory import BankedMemory
-from .collector import Collector
-from .counters import Counters
-from .delay import delayed
-from .dense_walker import DenseWalker
-from .event_walker import EventWalker
-from .frame_writer import FrameWriter
+from .abi.counters import COUNTERS
+from .abi.descriptors import Emit, Source
+from .control.counters import Counters
+from .control.dense_walker import DenseWalker
+from .control.event_walker import EventWalker
+from .control.scheduler import Scheduler
+from .datapath.int8_lane_array import Int8LaneArray
+from .datapath.int8_read_out import Int8ReadOut, multiplier_of, sums_wait
+from .datapath.lane_array import LaneArray
+from .datapath.loading_lane_array import LoadingLaneArray
+from .datapath.pair_lane_array import PairLaneArray
 from .geometry import Geometry, GeometryError
-from .host_port import HostPort
-from .int8_collector import Int8Collector
-from .int8_lane_array import Int8LaneArray
-from .int8_read_out import Int8ReadOut, multiplier_of, sums_wait
-from .int8_write_back import Int8WriteBack
-from .lane_array import LaneArray
-from .layout import COUNTERS, Emit, Source
-from .loading_lane_array import LoadingLaneArray
-from .pair_lane_array import PairLaneArray
-from .scheduler import Scheduler
-from .step import LANE_STAGE, WORD_STAGE, WRITE_STAGE, Addition, Step
-from .weight_feed import WeightFeed
-from .window_fetch import WindowFetch
-from .write_back import WriteBack
+from .host.axi import axi_stream_ports
+from .host.host_port import HostPort
+from .lib.delay import delayed
+from .memory.banked_memory import BankedMemory
+from .memory.frame_writer import FrameWriter
+from .memory.weight_feed import WeightFeed
+from .memory.window_fetch import WindowFetch
+from .output.collector import Collector
+from .output.int8_collector import Int8Collector
+from .output.int8_write_back import Int8WriteBack
+from .output.write_back import WriteBack
+from .pipeline import LANE_STAGE, WORD_STAGE, WRITE_STAGE, Addition, Step
 
 __all__ = ["Accelerator"]
 

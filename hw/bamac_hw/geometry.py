@@ -53,14 +53,14 @@ class Geometry:
         Whether the performance counters are built. They never change the timing.
     walk : "dense" or "event"
         ``dense`` offers every weight row to the lanes; ``event`` only those for which any pixel of
-        the tile has a 1 (see :mod:`bamac_hw.event_walker`). Results and programs are alike, cycles
-        and weight reads are not.
+        the tile has a 1 (see :mod:`bamac_hw.control.event_walker`). Results and programs are alike,
+        cycles and weight reads are not.
     lane : "gated", "pair", "int8" or "int8_dsp"
         What a lane does with activation bits: ``gated`` adds one weight or not; ``pair`` takes two
-        bits and two weights per cycle (see :mod:`bamac_hw.pair_lane_array`; dense walk only).
-        ``int8`` and ``int8_dsp`` multiply a weight by an activation of 8 bits per cycle, by shift
-        and add or with a DSP block: the baseline, which runs networks whose maps hold such values
-        (dense walk only, 8 channels or more).
+        bits and two weights per cycle (see :mod:`bamac_hw.datapath.pair_lane_array`; dense walk
+        only). ``int8`` and ``int8_dsp`` multiply a weight by an activation of 8 bits per cycle, by
+        shift and add or with a DSP block: the baseline, which runs networks whose maps hold such
+        values (dense walk only, 8 channels or more).
     streams : 1 or 2
         Parts of a tile, of ``tile_rows / streams`` rows of pixels each, that are offered weight
         rows of their own (event-driven walk only): each one per cycle, from a read port of its own

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .abi.descriptors import DESCRIPTOR_WORDS, FORMAT_VERSION, HEADER, LAYER, unpack_descriptor
 from .geometry import Geometry, GeometryError
-from .layout import DESCRIPTOR_WORDS, FORMAT_VERSION, HEADER, LAYER, unpack_descriptor
 
 __all__ = ["Program", "ProgramError"]
 

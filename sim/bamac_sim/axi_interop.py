@@ -19,7 +19,7 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from bamac_hw.layout import DESCRIPTOR_WINDOW, ID_VALUE, WEIGHT_WINDOW, Register
+from bamac_hw.abi.registers import DESCRIPTOR_WINDOW, ID_VALUE, WEIGHT_WINDOW, Register
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge, ValueChange
 
-from bamac_hw.layout import COUNTERS
+from bamac_hw.abi.counters import COUNTERS
 
 __all__ = ["TileCollector", "TrafficMonitor", "WordCollector"]
 

@@ -100,7 +100,8 @@ class SimulationResult:
     clip_ends : list of int
         ``elapsed`` at each clip's last score.
     counters : list of dict
-        Per layer, every counter of ``bamac_hw.layout.COUNTERS``; empty dicts without counters.
+        Per layer, every counter of ``bamac_hw.abi.counters.COUNTERS``; empty dicts without
+        counters.
     trace : list of dict, or None
         Per clip, ``{layer: {"bits": (channels, rows, cols) uint8}}`` for convolutions (values with
         int8 lanes), before pooling and only what the hardware computes, and ``{layer: {"outputs":

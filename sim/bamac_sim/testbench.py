@@ -7,12 +7,11 @@ from cocotb.clock import Clock
 from cocotb.simtime import get_sim_time
 from cocotb.triggers import ClockCycles, Timer, gather, select
 
-from bamac_hw.layout import (
-    COUNTER_SLOTS,
+from bamac_hw.abi.counters import COUNTER_SLOTS, COUNTERS
+from bamac_hw.abi.descriptors import FORMAT_VERSION
+from bamac_hw.abi.registers import (
     COUNTER_WINDOW,
-    COUNTERS,
     DESCRIPTOR_WINDOW,
-    FORMAT_VERSION,
     ID_VALUE,
     WEIGHT_WINDOW,
     Register,

@@ -15,17 +15,17 @@ from importlib import import_module
 
 _LAZY = {
     "Geometry": ("bamac_hw.geometry", "Geometry"),
-    "GraphError": ("bamac.graph", "GraphError"),
-    "IntegerNetwork": ("bamac.graph", "IntegerNetwork"),
+    "GraphError": ("bamac.ir.network", "GraphError"),
+    "IntegerNetwork": ("bamac.ir.network", "IntegerNetwork"),
     "Program": ("bamac_hw.program", "Program"),
     "compile_network": ("bamac.compiler", "compile_network"),
-    "export_qonnx": ("bamac.qonnx_export", "export"),
-    "first_divergence": ("bamac.trace", "first_divergence"),
+    "export_qonnx": ("bamac.qonnx.exporter", "export"),
+    "first_divergence": ("bamac.ir.trace", "first_divergence"),
     "load_model": ("bamac.pipeline", "load_model"),
-    "load_qonnx": ("bamac.qonnx_import", "load"),
-    "predict": ("bamac.model", "predict"),
+    "load_qonnx": ("bamac.qonnx.importer", "load"),
+    "predict": ("bamac.perf.cycles", "predict"),
     "run": ("bamac.pipeline", "run"),
-    "run_reference": ("bamac.reference", "run"),
+    "run_reference": ("bamac.ir.reference", "run"),
     "write_report": ("bamac.report", "write_report"),
 }
 

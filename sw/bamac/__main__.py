@@ -1,6 +1,6 @@
 """``python -m bamac``, as torchrun starts it."""
 
-from bamac.cli import main
+from bamac.cli.main import main
 
 if __name__ == "__main__":
     main()

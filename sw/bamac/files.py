@@ -1,18 +1,19 @@
-"""Writing a file or a folder whole or not at all.
+"""Files: written whole or not at all, and digests of sources.
 
-Every command writes through these two helpers, so that an error or Ctrl-C leaves either what was
+Every command writes through these helpers, so that an error or Ctrl-C leaves either what was
 there before or the finished result, and never a part of it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["new_file", "new_folder", "write_bytes", "write_text"]
+__all__ = ["digest_of_sources", "new_file", "new_folder", "write_bytes", "write_text"]
 
 
 def _mode(directory):
@@ -63,6 +64,13 @@ def new_folder(path):
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def digest_of_sources(*paths):
+    """SHA-256 of the contents of Python files, and of all that are below folders."""
+    files = [file for path in map(Path, paths)
+             for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def write_bytes(path, content):

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import reference, trace
-from bamac.graph import Conv2d, GraphError
-from bamac.shipped import ASSETS, model_path
+from bamac.ir.network import Conv2d, GraphError
+
+from .ir import reference, trace
+from .shipped import ASSETS, model_path
 
 __all__ = ["InputError", "default_model", "frames_of_clip", "frames_of_file",
            "integer_network", "load_model", "memory_count", "run", "simulate_program"]
@@ -48,35 +49,35 @@ def load_model(path=None):
     ------
     FileNotFoundError
         If there is neither such a file nor such a network.
-    GraphError, bamac.checkpoint.CheckpointError
+    GraphError, bamac.nn.checkpoint.CheckpointError
         If the file holds something else, or a network outside the exact layers.
     """
     path = model_path(default_model() if path is None else path)
     if path.is_dir():
         raise InputError(f"Model must be an .onnx or .pt file, not the folder {path}")
     if path.suffix == ".onnx":
-        from bamac import qonnx_import
+        from .qonnx import importer as qonnx_import
 
         return qonnx_import.load(path)
     if path.suffix == ".pt":
-        from bamac.checkpoint import load_network
+        from bamac.nn.checkpoint import load_network
 
         return integer_network(*load_network(path))
     raise InputError(f"Model must be an .onnx or .pt file, not {path}")
 
 
 def integer_network(module, metadata):
-    """The integer network of a checkpoint's content, see :func:`bamac.checkpoint.load_network`.
+    """The integer network of a checkpoint's content, see :func:`bamac.nn.checkpoint.load_network`.
 
     One with ReLU maps (variant ``fp32`` or ``w8``) becomes a network with 8-bit maps, see
-    :mod:`bamac.post_training`; the ranges of its values are taken from the clips that ship with the
-    package.
+    :mod:`bamac.nn.post_training`; the ranges of its values are taken from the clips that ship with
+    the package.
     """
     if module.config.binary:
-        from bamac.integerise import integerise
+        from bamac.nn.integerise import integerise
 
         return integerise(module, metadata)
-    from bamac.post_training import calibration_frames, front_end_of, integerise_values
+    from bamac.nn.post_training import calibration_frames, front_end_of, integerise_values
 
     front_end = front_end_of(metadata)
     source = _front_end(module.config.name, front_end, module.config.rows, module.config.cols)
@@ -84,8 +85,8 @@ def integer_network(module, metadata):
 
 
 def _front_end(name, front_end, rows, cols):
-    """The :class:`bamac.front_ends.FrontEndSpec` of a network that reads ``rows`` x ``cols``."""
-    from bamac.front_ends import FRONT_ENDS
+    """The :class:`~bamac.frontends.registry.FrontEndSpec` for an input of ``rows`` x ``cols``."""
+    from bamac.frontends.registry import FRONT_ENDS
 
     if front_end.kind is None:
         raise InputError(f"Network {name} reads integer frames and names no front end for audio; "
@@ -109,7 +110,8 @@ def frames_of_clip(spec, name, front_end, path, warn=None):
     import warnings
 
     source = _front_end(name, front_end, spec.rows, spec.cols)
-    from bamac import audio, features
+    from .frontends import audio
+    from .frontends import log_mel as features
 
     samples = audio.load_audio(path)
     windows = []
@@ -190,7 +192,7 @@ def tools_print_to_stderr():
 
 
 def _traffic(counted, predicted, program, windows):
-    from bamac.model import MEMORY_COUNTERS, access_bytes, lower_bounds
+    from bamac.perf.cycles import MEMORY_COUNTERS, access_bytes, lower_bounds
 
     width = access_bytes(program.geometry)
     bounds = lower_bounds(program)
@@ -231,8 +233,9 @@ def _densities(network, frames, results):
 
 def _energy(program, counted, frames, source):
     """``source`` is the front end's :class:`FrontEndSpec`, or None if the frames came as such."""
-    from bamac import energy
-    from bamac.model import MEMORY_COUNTERS, access_bytes
+    from bamac.perf.cycles import MEMORY_COUNTERS, access_bytes
+
+    from .perf import energy
 
     geometry = program.geometry
     capacity = program.manifest["memory"]["capacity_bytes"]
@@ -335,7 +338,8 @@ def save_program(program, network, folder):
     InputError
         If ``folder`` exists and is not a program.
     """
-    from bamac import files, qonnx_export
+    from . import files
+    from .qonnx import exporter as qonnx_export
 
     folder = Path(folder)
     if folder.exists() and not (folder / "manifest.json").is_file():
@@ -419,7 +423,7 @@ def simulate_program(program, network, frames, *, build_dir=None, waves=None, pr
     -------
     Simulated
     """
-    from bamac.model import predict, predict_events
+    from bamac.perf.cycles import predict, predict_events
     from bamac_sim.simulate import simulate
 
     if network.digest() != program.manifest["network"]["digest"]:
@@ -520,7 +524,7 @@ def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, au
     if seconds is not None:
         result["audio_s"] = seconds
     if source is not None:
-        from bamac.audio import SAMPLE_RATE
+        from bamac.frontends.audio import SAMPLE_RATE
 
         result["real_time_factor"] = windows * source.window / SAMPLE_RATE / time_s
     return result
@@ -545,8 +549,9 @@ def run(clip, *, model=None, array="small", clock_mhz=25.0, build_dir=None, warn
     dict
         The result object; ``bit_exact`` says whether every compared value, cycle and access agreed.
     """
-    from bamac.compiler import compile_network
     from bamac_hw.geometry import Geometry
+
+    from .compiler import compile_network
 
     say = progress or (lambda text: None)
     geometry = Geometry.named(array)

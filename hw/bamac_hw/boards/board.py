@@ -11,8 +11,8 @@ from amaranth.lib.cdc import FFSynchronizer
 
 from ..geometry import Geometry
 from ..program import ProgramError
-from ..serial_accelerator import SerialAccelerator
-from ..serial_link import clocks_per_bit
+from ..serial.serial_accelerator import SerialAccelerator
+from ..serial.serial_link import clocks_per_bit
 from ..verilog import WAIVERS, without_init
 
 __all__ = ["Board", "BoardError", "BoardTop", "Pin"]

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from bamac.ir.network import IntegerNetwork
+from bamac_hw.abi.descriptors import HEADER, LAYER, Emit, Source, pack_descriptor
 from bamac_hw.geometry import Geometry
-from bamac_hw.layout import HEADER, LAYER, Emit, Source, pack_descriptor
 from bamac_hw.program import Program
 
-from ..graph import IntegerNetwork
 from .errors import CompileError
 from .images import accumulator_bounds, weight_image
 from .schedule import ring_rows

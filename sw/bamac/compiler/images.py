@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bamac_hw.layout import Source
+from bamac.ir.network import Conv2d
+from bamac_hw.abi.descriptors import Source
 
-from ..graph import Conv2d
 from .errors import CompileError
 
 __all__ = ["accumulator_bounds", "start_values", "weight_image"]

@@ -1,6 +1,6 @@
 """The order in which jobs run, and the rows that each ring must hold for it."""
 
-from bamac_hw.layout import Emit
+from bamac_hw.abi.descriptors import Emit
 
 __all__ = ["job_order", "ring_rows"]
 
@@ -13,7 +13,7 @@ def job_order(walks, *, first=0):
 
     ``looks`` counts the layers that the scheduler looks at before it finds this job: it begins
     behind the layer that ran last, and goes up until a layer has the rows it needs. This is the
-    rule of :class:`bamac_hw.scheduler.Scheduler`.
+    rule of :class:`bamac_hw.control.scheduler.Scheduler`.
     """
     arrived = [walks[0].rows] + [0] * (len(walks) - 1)
     done = [0] * len(walks)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from bamac_hw.layout import Emit, Source
+from bamac.ir.network import SHIFT_MAX, VALUE_MAX, Conv2d
+from bamac_hw.abi.descriptors import Emit, Source
 
-from ..graph import SHIFT_MAX, VALUE_MAX, Conv2d
 from .errors import CompileError
 
 __all__ = ["Walk", "walks"]

@@ -47,10 +47,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.audio import WINDOW
-from bamac.data import degrade, sources
-from bamac.data.master import master
-from bamac.data.sources import RECIPE, SPLITS
+from bamac.frontends.audio import WINDOW
+
+from . import degrade, sources
+from .master import master
+from .sources import RECIPE, SPLITS
 
 __all__ = ["DEFAULT_CACHE", "build", "load_split", "make_pair", "split_sizes"]
 
@@ -373,7 +374,7 @@ def _level(samples, rng):
 
 @functools.cache
 def _teacher():
-    from bamac.dnsmos import P808Teacher
+    from bamac.training.dnsmos import P808Teacher
 
     return P808Teacher()
 
@@ -396,8 +397,8 @@ def _shard_clips(folder, split, number, count, seed, recipe):
 
 
 def _make_shard(folder, out, split, number, count, seed, recipe):
-    from bamac.features import features_int8
-    from bamac.features_p808 import features_p808_int8
+    from bamac.frontends.dnsmos import features_p808_int8
+    from bamac.frontends.log_mel import features_int8
 
     features, wide, lines = [], [], []
     for samples, entry in _shard_clips(folder, split, number, count, seed, recipe):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.data import degrade
-from bamac.data.build import DEFAULT_CACHE
-from bamac.data.packages import fetch_packages
+from . import degrade
+from .build import DEFAULT_CACHE
+from .packages import fetch_packages
 
 __all__ = ["CLIPS", "make"]
 

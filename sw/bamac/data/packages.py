@@ -11,7 +11,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from bamac.data import talkies
+from . import talkies
 
 __all__ = ["ARCHIVES", "SourceError", "fetch_packages"]
 

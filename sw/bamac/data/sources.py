@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.data.packages import SourceError, fetch_packages
-from bamac.data.voices import MORE_NOISES, NOISE_PACKAGES, VOICES, Voice
+from .packages import SourceError, fetch_packages
+from .voices import MORE_NOISES, NOISE_PACKAGES, VOICES, Voice
 
 __all__ = ["RECIPE", "RECIPES", "SPLITS", "SourceError", "WITHOUT_PESQ", "load_prepared",
            "package_voices", "prepare", "read_any", "recipe_of", "source_tag"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.data.degrade import TEST_ONLY, TEST_ONLY_CODECS
-from bamac.data.sources import SPLITS
+from .degrade import TEST_ONLY, TEST_ONLY_CODECS
+from .sources import SPLITS
 
 __all__ = ["EDGES", "leaks", "manifest", "summarise"]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import bamac_hw
-from bamac import model
 from bamac.compiler import CompileError, compile_network
+from bamac.files import digest_of_sources
+from bamac.perf import cycles as model
 from bamac_hw.geometry import Geometry, GeometryError
 
 from .points import MEMORIES
@@ -24,12 +25,11 @@ _WEIGHT_BYTES, _WORDS, _VECTOR_WORDS = 1 << 19, 1 << 16, 1 << 12     # the most 
 
 def model_version():
     """Version of the package with a digest of the sources that decide a row."""
-    here = Path(model.__file__).parent
-    sources = [here / name for name in ("model.py", "event_model.py", "reference.py", "graph.py")]
-    sources += [here / "explore" / name for name in ("evaluate.py", "points.py")]
-    for folder in (here / "compiler", Path(bamac_hw.__path__[0])):
-        sources += sorted(folder.glob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    package = Path(__file__).parents[1]
+    digest = digest_of_sources(*(package / name for name in ("ir", "compiler", "perf")),
+                               *(package / "explore" / name
+                                 for name in ("evaluate.py", "points.py")),
+                               bamac_hw.__path__[0])
     return f"{version('bamac')}+{digest[:12]}"
 
 

@@ -1,6 +1,6 @@
 """What FPGA tools expect around Verilog: a FuseSoC core, constraints, a template, the registers."""
 
-from bamac_hw import register_map
+from bamac_hw.abi import register_map
 from bamac_hw.verilog import TOP
 
 from .shell import ports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bamac_hw.layout import COUNTERS
+from bamac_hw.abi.counters import COUNTERS
 
 __all__ = ["describe"]
 
@@ -48,8 +48,8 @@ def describe(program, network, frames, run, *, check):
 
 
 def _differences(program, network, frames, run, counters):
-    from bamac import reference
-    from bamac.model import predict, predict_events
+    from bamac.ir import reference
+    from bamac.perf.cycles import predict, predict_events
 
     found, compared = [], 0
     expected = [reference.run(network, window) for window in frames]

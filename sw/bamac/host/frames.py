@@ -1,11 +1,11 @@
 """Bytes of the serial link: framing, check sequence, commands and replies.
 
-:mod:`bamac_hw.serial_link` says what they mean; ``docs/boards.md`` describes them in full.
+:mod:`bamac_hw.serial.serial_link` says what they mean; ``docs/boards.md`` describes them in full.
 """
 
 from __future__ import annotations
 
-from bamac_hw.serial_link import ESCAPE, ESCAPE_BIT, FCS_INIT, FLAG, HEADER_BYTES, Op, Reply
+from bamac_hw.serial.serial_link import ESCAPE, ESCAPE_BIT, FCS_INIT, FLAG, HEADER_BYTES, Op, Reply
 
 from .errors import DamagedReply
 

@@ -7,8 +7,8 @@ import random
 import time
 from collections import deque
 
-from bamac_hw.layout import Register
-from bamac_hw.serial_link import FLAG, RECEIVE_BYTES, Op, Reply
+from bamac_hw.abi.registers import Register
+from bamac_hw.serial.serial_link import FLAG, RECEIVE_BYTES, Op, Reply
 
 from .errors import DamagedReply, LinkError
 from .frames import Unframer, command, parse_reply

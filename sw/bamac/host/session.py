@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bamac_hw.layout import (
-    COUNTER_SLOTS,
+from bamac_hw.abi.counters import COUNTER_SLOTS, COUNTERS
+from bamac_hw.abi.descriptors import FORMAT_VERSION
+from bamac_hw.abi.registers import (
     COUNTER_WINDOW,
-    COUNTERS,
     DESCRIPTOR_WINDOW,
-    FORMAT_VERSION,
     ID_VALUE,
     REGISTERS,
     WEIGHT_WINDOW,

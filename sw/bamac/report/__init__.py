@@ -1,5 +1,5 @@
 """The HTML report of one result: self-contained, legible in light and in dark."""
 
-from bamac.report.html import render, write_report
+from .html import render, write_report
 
 __all__ = ["render", "write_report"]

@@ -1,4 +1,4 @@
-"""The accuracy table as Markdown with plots, from the rows of :mod:`bamac.accuracy`."""
+"""The accuracy table as Markdown with plots, from the rows of :mod:`bamac.evaluation.tables`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.accuracy import bootstrap, memory_bytes, short_title, streaming_bytes
+from bamac.evaluation.metrics import pcc, rmse, srcc
+from bamac.evaluation.tables import bootstrap, memory_bytes, short_title, streaming_bytes
 from bamac.files import new_file, write_text
-from bamac.metrics import pcc, rmse, srcc
-from bamac.report.figures import COLOURS, figure
+
+from .figures import COLOURS, figure
 
 __all__ = ["accuracy_report", "references"]
 
@@ -153,13 +154,13 @@ def accuracy_report(rows, manifest, train_mean, folder):
 
     Parameters
     ----------
-    rows : of :func:`bamac.accuracy.collect`
+    rows : of :func:`bamac.evaluation.tables.collect`
     manifest : of the test clips
     train_mean : mean of the training labels
     folder : where to write
     """
-    from bamac.evaluate import clip_groups
-    from bamac.train import TrainConfig
+    from bamac.evaluation.levels import clip_groups
+    from bamac.training.supervised import TrainConfig
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

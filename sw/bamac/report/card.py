@@ -79,8 +79,8 @@ def _twin(config):
 
 
 def model_card(name, report):
-    """Markdown text; ``report`` as :func:`bamac.train.train` returns it."""
-    from bamac.train import TrainConfig
+    """Markdown text; ``report`` as :func:`bamac.training.supervised.train` returns it."""
+    from bamac.training.supervised import TrainConfig
 
     config = report["configuration"]
     binary = config["variant"].startswith("bam")
@@ -134,8 +134,8 @@ def _units(caps, levels):
 
 
 def distilled_card(name, report):
-    """Markdown text; ``report`` as :func:`bamac.distil.distil` returns it."""
-    from bamac.distil import DistilConfig
+    """Markdown text; ``report`` as :func:`bamac.training.distillation.distil` returns it."""
+    from bamac.training.distillation import DistilConfig
 
     config = {**report["data"], **report["configuration"]}
     default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None,
@@ -150,7 +150,8 @@ def distilled_card(name, report):
              f"global popcount pooling{_levels(config['levels'], config['thresholds'])}"
              f"{_units(config['count_caps'], config['levels'])}. It "
              "predicts what the released DNSMOS P.808 says of a clip from 900 x 120 int8 values "
-             "of 9 s (shorter clips are repeated), as `sw/bamac/features_p808.py` makes them.", "",
+             "of 9 s (shorter clips are repeated), as `sw/bamac/frontends/dnsmos.py` makes them.",
+             "",
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
              f"Seed {config['seed']}; started from {_origin(config.get('start'))}. "
              f"Epochs: {', then '.join(phases)}, on {report['clips']:,} clips "

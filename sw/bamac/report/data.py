@@ -9,7 +9,8 @@ import numpy as np
 from bamac.data.sources import RECIPE
 from bamac.data.summary import EDGES
 from bamac.files import write_text
-from bamac.report.figures import COLOURS, figure
+
+from .figures import COLOURS, figure
 
 __all__ = ["data_text", "write_report"]
 

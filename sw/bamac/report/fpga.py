@@ -16,7 +16,7 @@ def progress_display(quiet):
     """A callable (what, stage); a line per step, and on a terminal the stage under way."""
     import sys
 
-    from bamac.cli import say
+    from bamac.cli.main import say
 
     if quiet:
         yield None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bamac import files
-from bamac.report import plots
-from bamac.report.wording import variants_of, wording
+
+from . import plots
+from .wording import variants_of, wording
 
 __all__ = ["ReportError", "render", "write_report"]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.accuracy import AccuracyError, row_title
 from bamac.data.sources import recipe_of
+from bamac.evaluation.tables import AccuracyError, row_title
 from bamac.files import new_file, write_text
-from bamac.report.figures import COLOURS, figure
+
+from .figures import COLOURS, figure
 
 __all__ = ["curve_points", "learning_curve"]
 

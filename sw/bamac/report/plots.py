@@ -134,7 +134,7 @@ def energy_panels(tables, rows, purposes, *, unit, height, title):
 
     Parameters
     ----------
-    tables : name to what :func:`bamac.energy.estimate` returned
+    tables : name to what :func:`bamac.perf.energy.estimate` returned
     rows : one table to ``{label of a bar: its energies, <purpose>_uj}``
     purposes : stacked, in this order
     unit : format of a bar's total

@@ -6,7 +6,7 @@ __all__ = ["TrainingDisplay"]
 
 
 class TrainingDisplay:
-    """Progress bars of :func:`bamac.train.train`, :func:`bamac.distil.distil` and of data sets.
+    """Progress bars of training and of data sets.
 
     Use it as a context; ``quiet`` draws nothing.
     """

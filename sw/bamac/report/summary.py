@@ -71,7 +71,7 @@ def print_summary(result, *, brief=False):
 
 
 def print_program(program, limits):
-    """A program: where each layer lies, and what it will cost, see :func:`bamac.model.bounds`."""
+    """A program: where each layer lies, and its cost, see :func:`bamac.perf.cycles.bounds`."""
     console = _console()
     about, geometry = program.manifest["network"], program.geometry
     console.print(f"\n[bold]{about['name']}[/] {about['rows']} x {about['cols']} on array "

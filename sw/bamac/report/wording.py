@@ -13,7 +13,7 @@ class Wording:
 
     Parameters
     ----------
-    ran : the variant of :mod:`bamac.energy` that ran on the array
+    ran : the variant of :mod:`bamac.perf.energy` that ran on the array
     density_title, density_unit, density_column : share of ones, or of values that are not 0
     why_density : one sentence on what that share decides
     work_column : additions or products that the network needs
@@ -66,6 +66,6 @@ def wording(values):
 
 
 def variants_of(tables):
-    """Variants in tables of energies, the one that ran first: see :func:`bamac.energy.estimate`."""
+    """Variants in tables of energies, the one that ran first, as of ``perf.energy.estimate``."""
     table = next(iter(tables.values()))
     return [variant for variant in ("binary", "int8", "fp32") if variant in table]

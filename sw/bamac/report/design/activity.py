@@ -6,11 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from bamac import pipeline, reference
+from bamac import pipeline
 from bamac.fpga import FpgaError, activity, gates, implement, power
 from bamac.fpga.cache import Cache
 from bamac.fpga.targets import Target
-from bamac.model import predict
+from bamac.ir import reference
+from bamac.perf.cycles import predict
 from bamac_hw.verilog import TOP
 
 from .missing import Missing, NotKept, ReadOnlyCache

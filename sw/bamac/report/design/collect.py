@@ -15,11 +15,11 @@ from bamac import pipeline
 from bamac.compiler import CompileError, compile_network
 from bamac.fpga import FpgaError, implement
 from bamac.fpga.targets import Target
-from bamac.model import predict
+from bamac.perf.cycles import predict
+from bamac.report.card import card_metrics
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import Program
 
-from ..card import card_metrics
 from . import samples
 from .activity import activity_of
 from .missing import Missing, NotKept, ReadOnlyCache
@@ -27,7 +27,7 @@ from .missing import Missing, NotKept, ReadOnlyCache
 __all__ = ["Design", "Options", "collect", "compiled"]
 
 TWIN = "paper-fp32.pt"
-"""The shipped checkpoint that becomes a network with 8-bit maps, see :mod:`bamac.post_training`."""
+"""The checkpoint that becomes a network with 8-bit maps, see :mod:`bamac.nn.post_training`."""
 BINARY = "paper-bam-w8.onnx"
 
 

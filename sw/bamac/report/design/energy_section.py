@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bamac.fpga.power import CONSTANTS, PARTS
+from bamac.report import plots as run_plots
+from bamac.report.document import Bullets, Figure, Paragraph, Section, Table
+from bamac.report.wording import variants_of
 
-from .. import plots as run_plots
-from ..document import Bullets, Figure, Paragraph, Section, Table
-from ..wording import variants_of
 from . import plots
 from .missing import Missing
 from .numbers import percent

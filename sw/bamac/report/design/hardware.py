@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..document import Figure, Paragraph, Section, Table
-from ..fpga import KINDS
+from bamac.report.document import Figure, Paragraph, Section, Table
+from bamac.report.fpga import KINDS
+
 from . import plots
 from .missing import Missing
 from .modules import by_instance, largest

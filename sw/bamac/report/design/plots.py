@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..drawing import Drawing
-from ..plots import energy_panels, stacked
-from ..wording import variants_of
+from bamac.report.drawing import Drawing
+from bamac.report.plots import energy_panels, stacked
+from bamac.report.wording import variants_of
 
 __all__ = ["activity_plot", "layer_energy_plot", "memory_purpose_plot", "module_plot",
            "rivals_plot", "spread_plot"]

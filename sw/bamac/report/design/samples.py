@@ -6,14 +6,14 @@ import hashlib
 import json
 from pathlib import Path
 
-from bamac import energy, event_model, model, pipeline, reference
+from bamac import pipeline
+from bamac.files import digest_of_sources
 from bamac.fpga.cache import Cache
 
 __all__ = ["program_key", "results", "results_cache"]
 
 CLOCK_MHZ = 25.0
 """Clock of the kept results; a report states times for the clock that was placed."""
-_DECIDING = (energy, event_model, model, pipeline, reference)
 
 
 def results_cache():
@@ -33,8 +33,8 @@ def program_key(program):
 def results(program, network, clips, say):
     """Result objects (:func:`bamac.pipeline.describe`), one for each audio file."""
     cache, found = results_cache(), []
-    sources = [hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
-               for module in _DECIDING]
+    package = Path(pipeline.__file__).parent
+    sources = digest_of_sources(package / "ir", package / "perf", pipeline.__file__)
     for clip in clips:
         frames, seconds = pipeline.frames_of_clip(network.input, network.name, network.front_end,
                                                   clip)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from .. import plots as run_plots
-from ..document import Bullets, Document, Facts, Figure, Paragraph, Section, Table
-from ..wording import wording
+from bamac.report import plots as run_plots
+from bamac.report.document import Bullets, Document, Facts, Figure, Paragraph, Section, Table
+from bamac.report.wording import wording
+
 from . import hardware
 from .energy_section import energy_section
 from .missing import Missing

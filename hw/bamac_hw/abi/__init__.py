@@ -1,0 +1,1 @@
+"""What host, compiler and gateware agree on: descriptors, registers, counters."""

@@ -1,0 +1,178 @@
+"""The words that compiler and gateware exchange: the program's header and layer descriptors.
+
+A descriptor is sixteen 32-bit words. Entry 0 of the descriptor memory is the header, entry
+``1 + n`` describes layer ``n``. A field never crosses a word; fields named ``*_last`` hold a
+count minus one. ``weight_base`` counts words of the weight store, which with pair lanes are two
+rows. With int8 lanes, values take the place of bits in ``word_bits_last`` and ``end_bits_last``.
+"""
+
+from amaranth import Shape, signed, unsigned
+from amaranth.lib import data, enum
+from amaranth.utils import ceil_log2
+
+__all__ = [
+    "AHEAD_BITS",
+    "DESCRIPTOR_WORDS",
+    "FORMAT_VERSION",
+    "HEADER",
+    "LAYER",
+    "WALK_WORDS",
+    "Emit",
+    "Source",
+    "header_layout",
+    "layer_layout",
+    "pack_descriptor",
+    "unpack_descriptor",
+    "word_layout",
+]
+
+FORMAT_VERSION = 3  # of programs and registers
+DESCRIPTOR_WORDS = 16
+AHEAD_BITS = 17  # signed: rows of a map, or how many a job looks beyond it
+
+
+class Source(enum.Enum, shape=2):
+    """Which memory a layer reads its activations from."""
+
+    INPUT = 0   # int8 frames: one word is one pixel, its bits are binary planes
+    LINE = 1    # maps: one word is up to ``word_channels`` channels of one pixel
+    VECTOR = 2  # head: one word is one unsigned integer, its bits are binary planes
+
+
+class Emit(enum.Enum, shape=3):
+    """What a layer makes of its accumulators.
+
+    With int8 lanes, 8-bit values ``clamp((acc + start) >> shift)`` take the place of sign bits, and
+    the vector memory gets ``min(sum >> pool_shift, 255)`` of a global sum.
+    """
+
+    MAP = 0         # sign bits, pooled, to the line buffers
+    GLOBAL_MAX = 1  # sign bits, ORed over the map, to the vector memory
+    GLOBAL_SUM = 2  # sign bits, counted over the map, to the vector memory
+    UNSIGNED = 3    # clamp(acc >> shift, 0, limit), to the vector memory
+    BIT = 4         # acc >= 0, to the vector memory
+    RAW = 5         # acc, to the score stream
+
+
+# Header: what the scheduler and the frame writer need before the first layer runs.
+HEADER = (
+    {"layers_last": unsigned(4), "outputs_last": unsigned(12), "rows_needed": unsigned(16)},
+    {"rows_last": unsigned(16), "cols_last": unsigned(16)},
+    {"ring_base": unsigned(16), "ring_end": unsigned(16)},
+    {"pitch": unsigned(16), "credit": unsigned(16)},
+    {"offset": unsigned(8), "high_mask": unsigned(8)},
+)
+
+# In the order in which they are read, while the pipeline still holds the end of the job before: its
+# last activation word needs the fields of the third and fourth word for four cycles more, its
+# outputs need the others behind WALK_WORDS for eight.
+LAYER = (
+    {"ring_base": unsigned(16), "ring_end": unsigned(16)},
+    {"pitch": unsigned(16), "group_start": signed(16)},
+    {"source": Source, "kernel_rows_last": unsigned(3), "kernel_cols_last": unsigned(3),
+     "word_bits_last": unsigned(6), "end_bits_last": unsigned(6), "groups_last": unsigned(12)},
+    {"stride2": unsigned(1), "pad": unsigned(8), "span": unsigned(4), "padding_top": unsigned(3),
+     "padding_left": unsigned(3), "row_low": unsigned(2), "col_low": unsigned(2),
+     "passes_last": unsigned(8)},
+    {"col_to_last": unsigned(15), "weight_base": unsigned(16)},
+    {"tiles_last": unsigned(16), "ring_start": unsigned(16)},
+    {"emit": Emit, "pool_rows_log2": unsigned(2), "pool_cols_log2": unsigned(2),
+     "shift": unsigned(5), "pool_shift": unsigned(4), "pass_channels_last": unsigned(6),
+     "end_channels_last": unsigned(6)},
+    {"limit": unsigned(16), "out_rows": unsigned(16)},
+    {"out_base": unsigned(16), "out_end": unsigned(16)},
+    {"out_pitch": unsigned(16), "out_cols": unsigned(16)},
+    {"ahead_start": signed(AHEAD_BITS), "out_groups": unsigned(12)},
+)
+WALK_WORDS = 6  # all that a walk needs to start
+
+
+def word_layout(fields):
+    """The 32-bit layout of one descriptor word."""
+    used = data.StructLayout(fields).size
+    assert used <= 32, fields
+    return data.StructLayout(fields | ({"reserved": 32 - used} if used < 32 else {}))
+
+
+def pack_descriptor(words, values):
+    """Pack named integers into sixteen 32-bit words.
+
+    Raises
+    ------
+    ValueError
+        If a value does not fit its field, or a name is unknown or missing.
+    """
+    values = dict(values)
+    packed = []
+    for fields in words:
+        layout = word_layout(fields)
+        word = {}
+        for name, shape in fields.items():
+            if name not in values:
+                raise ValueError(f"Descriptor field {name} is missing")
+            value = values.pop(name)
+            if isinstance(shape, type):
+                word[name] = shape(value)
+                continue
+            low = -(1 << (shape.width - 1)) if shape.signed else 0
+            high = (1 << (shape.width - shape.signed)) - 1
+            if not low <= value <= high:
+                raise ValueError(f"Descriptor field {name} must be in {low}..{high}, not {value}")
+            word[name] = int(value)
+        packed.append(layout.const(word).as_bits())
+    if values:
+        raise ValueError(f"Unknown descriptor field {sorted(values)[0]!r}")
+    return packed + [0] * (DESCRIPTOR_WORDS - len(packed))
+
+
+def unpack_descriptor(words, packed):
+    """The named integers in sixteen 32-bit words: the inverse of :func:`pack_descriptor`."""
+    values = {}
+    for fields, word in zip(words, packed, strict=False):
+        view = word_layout(fields).from_bits(int(word))
+        for name in fields:
+            item = view[name]
+            values[name] = item.value if isinstance(item, enum.Enum) else item
+    return values
+
+
+_ADDRESSES = {"groups_last", "ring_base", "ring_end", "pitch", "ring_start", "group_start",
+              "out_base", "out_end", "out_pitch", "out_groups"}
+_COLUMNS = {"col_to_last", "cols_last", "tiles_last", "out_cols"}
+
+
+def layer_layout(geometry=None):
+    """All fields of a layer descriptor as one structure: what the scheduler holds in registers.
+
+    With a geometry, fields are no wider than its memories need, and those that it never looks at
+    are left out; the bits behind are zero in every program that fits them.
+    """
+    return _joined(LAYER, geometry)
+
+
+def header_layout(geometry=None):
+    """All header fields as one structure, like :func:`layer_layout`."""
+    return _joined(HEADER, geometry)
+
+
+def _joined(words, geometry):
+    fields = {}
+    for word in words:
+        fields |= word
+    if geometry is not None:
+        g = geometry
+        narrow = {name: g.address_bits for name in _ADDRESSES}
+        narrow |= {name: g.column_bits for name in _COLUMNS}
+        narrow |= {
+            "credit": (g.tile_rows * g.input_words).bit_length(),
+            "word_bits_last": ceil_log2(g.word_bits), "end_bits_last": ceil_log2(g.word_bits),
+            "pass_channels_last": ceil_log2(g.channels),
+            "end_channels_last": ceil_log2(g.channels),
+            "weight_base": ceil_log2(g.weight_rows),
+        }
+        if not g.values:
+            fields.pop("pool_shift", None)
+        for name, width in narrow.items():
+            if name in fields and width < fields[name].width:
+                fields[name] = Shape(width, fields[name].signed)
+    return data.StructLayout(fields)

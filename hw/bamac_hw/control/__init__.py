@@ -1,0 +1,1 @@
+"""What runs when: the scheduler, the walks over a job's input, and the performance counters."""

@@ -1,0 +1,223 @@
+"""Performance counters: every cycle by cause, every access of every memory port, per layer."""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..abi.counters import COUNTER_SLOTS, COUNTERS
+from ..geometry import Geometry
+from ..lib.small_count import one_more
+
+__all__ = ["Counters"]
+
+COUNT_BITS = 32  # counts wrap modulo 2**32, which differences of two readings survive
+
+NAMES = list(COUNTERS)
+# Grow by up to one for each bank or pixel in a cycle; all others but weight_reads by one.
+BY_PIXEL = {"events", "input_reads", "line_reads", "line_writes"}
+
+# Counters in the order in which a round passes them. One is passed as many cycles behind a flush as
+# is its place here and one. It must have counted all of the job before by then, whose last bits are
+# written seven cycles behind the flush, and nothing yet of the next: its descriptor is read from
+# the cycle of the flush on, its weights 11 cycles later, its outputs come still later.
+ORDER = ("cycles_wait_input", "cycles_load", "descriptor_reads", "state_reads", "input_reads",
+         "line_reads", "cycles_tile", "cycles_compute", "cycles_fetch", "vector_reads",
+         "weight_reads", "cycles_collect", "cycles_schedule", "events", "scores",
+         "cycles_wait_output", "line_writes", "state_writes", "vector_writes", "input_writes")
+# For that, some are counted a few cycles late.
+LATE = {"cycles_wait_input": 1, "cycles_load": 2, "descriptor_reads": 3, "cycles_collect": 1,
+        "cycles_schedule": 1}
+FIRST_LAYER = ("cycles_wait_input", "input_writes")  # booked to it, whichever layer runs
+IDLE_SLOTS = 4  # of a round: for the host
+
+# A counter is passed at least once in two rounds, as a flush may begin a new one.
+ROUND_CYCLES = len(ORDER) + IDLE_SLOTS
+BETWEEN_PASSES = 2 * ROUND_CYCLES
+
+
+class Counters(wiring.Component):
+    """Adds up what happens during a job, and books it to the job's layer.
+
+    A counter has only its low bits in a register. A round passes one counter per cycle; what has
+    gathered there is added to the running job's layer in the counter memory, and the register
+    begins anew. At ``flush`` a round begins, for the job that has ended; it passes each counter
+    before the next job makes it grow, so counting costs no time.
+
+    Waiting for input is booked behind the next job, as behind the last clip there may be no end of
+    it. It may take forever, so that count is kept whole.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    family : str or None
+        On ``"ice40"`` a count is picked, added and written without registers in between.
+
+    Members
+    -------
+    add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
+        ``pixels * macs_per_lane`` for ``events``, ``pixels`` for the reads and writes of the banked
+        memories, ``streams`` for ``weight_reads``, 1 for the others
+    flush, layer : end of a job of this layer; there are as many cycles between two as counters
+    clear : set all counters to zero; takes ``max_layers * 32`` cycles (``clearing``)
+    read_addr, read_data : the counter window; one cycle, if not ``busy`` at its begin
+    """
+
+    def __init__(self, geometry: Geometry, *, family=None):
+        g = self._geometry = geometry
+        self._family = family
+        self._words = g.max_layers * COUNTER_SLOTS
+        super().__init__({
+            "add": In(range(g.pixels * g.macs_per_lane + 1)).array(len(COUNTERS)),
+            "flush": In(1),
+            "layer": In(4),
+            "clear": In(1),
+            "clearing": Out(1),
+            "busy": Out(1),
+            "read_addr": In(range(self._words)),
+            "read_data": Out(32),
+        })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        m = Module()
+
+        # A word is read, and written one cycle later (with registers on the way: three); no other
+        # access of it is in between.
+        m.submodules.memory = memory = Memory(shape=COUNT_BITS, depth=self._words, init=[],
+                                              attrs={"no_rw_check": 1})
+        read, write = memory.read_port(), memory.write_port()
+
+        # The round: ``turn`` is high for the counter that is passed, ``rest`` low.
+        slots = ROUND_CYCLES
+        others = (1 << slots) - 2
+        turn, rest = Signal(slots, init=1), Signal(slots, init=others)
+        slot = Signal(range(slots))
+        booking = Signal()  # until the job that has ended is booked
+        booked = Signal(4)
+        with m.If(self.flush):
+            m.d.sync += [turn.eq(1), slot.eq(0), booking.eq(1), booked.eq(self.layer)]
+        with m.Else():
+            m.d.sync += [turn.eq(turn.rotate_left(1)), slot.eq(Mux(turn[-1], 0, slot + 1))]
+            with m.If(turn[len(ORDER) - 1]):
+                m.d.sync += booking.eq(0)
+        if self._family == "ice40":
+            m.d.comb += rest.eq(~turn)
+        else:
+            # Registers instead of inverters.
+            m.d.sync += rest.eq(Mux(self.flush, others, rest.rotate_left(1)))
+
+        passing = Signal()
+        layer = Signal(4)
+        of_first = Cat(turn[ORDER.index(name)] for name in FIRST_LAYER).any()
+        m.d.comb += [
+            passing.eq(slot < len(ORDER)),
+            layer.eq(Mux(of_first, 0, Mux(booking, booked, self.layer))),
+        ]
+        taken, name_index = [], []
+        for n, name in enumerate(ORDER):
+            index = NAMES.index(name)
+            most = (g.pixels * g.macs_per_lane if name in BY_PIXEL else
+                    g.streams if name == "weight_reads" else 1)
+            waits = name == "cycles_wait_input"
+            bits = COUNT_BITS if waits else (BETWEEN_PASSES * most).bit_length()
+            local = Signal(bits, name=f"local_{name}")
+            passed = Signal(bits, name=f"passed_{name}")
+            amount = self.add[index]
+            for stage in range(LATE.get(name, 0)):
+                later = Signal(name=f"late_{name}_{stage}")
+                m.d.sync += later.eq(amount)
+                amount = later
+            begins, stays = turn[n], rest[n]
+            if waits:
+                stays = rest[n] | ~booking
+                begins = ~stays | self.clear
+            elif n == 1:
+                # Not again before the memory is written.
+                stays = rest[n] | self.flush
+                begins = ~stays
+            if most == 1:
+                # What comes in this cycle is the first of the next pass, so that the sum has one
+                # use: its logic and its register are one cell of an iCE40.
+                one = amount[0]
+                more = one_more(local, one) if bits <= 8 else (local + one)[:bits]
+                m.d.comb += passed.eq(local)
+                first = one & ~self.clear if waits else one
+                m.d.sync += local.eq(Cat(first ^ (local[0] & ~begins), more[1:]))
+                with m.If(begins):
+                    m.d.sync += local[1:].eq(0)
+            elif self._family == "ice40" or name == "weight_reads":
+                # Weights of the next job may be read in this cycle.
+                m.d.comb += passed.eq(local)
+                m.d.sync += local.eq(local + amount)
+                with m.If(begins):
+                    m.d.sync += local.eq(amount)
+            else:
+                m.d.comb += passed.eq(local + amount)
+                m.d.sync += local.eq(passed)
+                with m.If(begins):
+                    m.d.sync += local.eq(0)
+            take = Signal(bits, name=f"taken_{name}", reset_less=True)
+            if self._family == "ice40":
+                m.d.comb += take.eq(passed & ~stays.replicate(bits))
+            else:
+                # All registers but one are in reset, so an OR takes the place of a selection.
+                with m.If(stays):
+                    m.d.sync += take.eq(0)
+                with m.Else():
+                    m.d.sync += take.eq(passed)
+            taken.append(take)
+            name_index.append(index)
+
+        # Add and write, with zero for both operands while clearing.
+        read_addr = Signal.like(self.read_addr)
+        clear_addr = Signal(range(self._words + 1), init=0)
+        m.d.comb += [
+            read_addr.eq(layer * COUNTER_SLOTS + Array(name_index)[slot]),
+            read.addr.eq(Mux(passing, read_addr, self.read_addr)), read.en.eq(1),
+            self.read_data.eq(read.data),
+            self.clearing.eq(clear_addr != self._words),
+        ]
+        with m.If(self.clear):
+            m.d.sync += clear_addr.eq(0)
+        with m.Elif(self.clearing):
+            m.d.sync += clear_addr.eq(clear_addr + 1)
+
+        def later(value, name, cycles):
+            """The value in each of the next cycles."""
+            stages = [value]
+            for n in range(cycles):
+                stages.append(Signal.like(Value.cast(value), name=f"{name}_{n}"))
+                m.d.sync += stages[-1].eq(stages[-2])
+            return stages[1:]
+
+        addend = Signal(COUNT_BITS)
+        picked = reduce(or_, taken)
+        if self._family == "ice40":
+            adding = later(passing, "adding", 1)
+            address, = later(read_addr, "address", 1)
+            clear_now, clear_at = self.clearing, clear_addr
+            m.d.sync += addend.eq(picked)
+            total = Mux(self.clearing, 0, read.data + addend)
+        else:
+            # Block RAM is slow to come out.
+            adding = later(passing, "adding", 2)
+            *_, address = later(read_addr, "address", 2)
+            (clear_now,), (clear_at,) = later(self.clearing, "clear_now", 1), later(
+                clear_addr, "clear_at", 1)
+            old = Signal(COUNT_BITS)
+            with m.If(self.clearing):
+                m.d.sync += [old.eq(0), addend.eq(0)]
+            with m.Else():
+                m.d.sync += [old.eq(read.data), addend.eq(picked)]
+            total = old + addend
+        m.d.comb += [
+            self.busy.eq(reduce(or_, adding, booking | passing)),
+            write.en.eq(adding[-1] | clear_now),
+            write.addr.eq(Mux(clear_now, clear_at, address)),
+            write.data.eq(total),
+        ]
+        return m

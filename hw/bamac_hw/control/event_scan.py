@@ -1,0 +1,136 @@
+"""One stream of the event-driven walk: its words, and their events one by one."""
+
+from functools import reduce
+from operator import or_
+from types import SimpleNamespace
+
+from amaranth import *
+
+from ..abi.descriptors import Source
+from ..pipeline import EVENT_PLANE_MOST
+from .activity_queue import tag_layout
+
+__all__ = ["event_scan"]
+
+
+def event_scan(m, geometry, layer, queue, step, *, scanning, closes, stream=0):
+    """Take words out of a queue and find their events, in the caller's module.
+
+    An event of a plane beyond ``EVENT_PLANE_MOST`` is offered several times. Only head vectors
+    have such planes, and these are words of the first pixel: the other streams leave them out.
+
+    Parameters
+    ----------
+    m : Module
+    geometry : Geometry
+    layer : the running layer's descriptor
+    queue : ActivityQueue
+        The stream's.
+    step : Step or Addition
+        What the stream adds: ``compute``, ``row`` and ``plane`` are driven.
+    scanning : events are offered, one in each cycle with ``some``
+    closes : this is the last cycle of a tile
+    stream : int
+
+    Returns ``held`` (there is a word), ``some`` (it has events left; else it is a tile's last),
+    ``tag`` (the word's), ``bits`` (pixels of the lowest event, by their words' places), ``offset``
+    (its weight row in the word) and ``is_vector`` (the layer reads a head vector).
+    """
+    g = geometry
+
+    def signal(shape, name):
+        return Signal(shape, name=f"{name}_of_{stream}" if stream else name)
+
+    # The word that is being scanned.
+    held = signal(1, "held")
+    tag = signal(tag_layout(g), "tag")
+    words = [signal(g.word_bits, f"word_{q}") for q in range(g.stream_pixels)]
+    union = signal(g.word_bits, "union")
+    events = signal(range(g.word_bits + 1), "events")  # left in the word
+    some = signal(1, "some")                           # events != 0
+    final = signal(1, "final")                         # events == 1
+
+    # Its lowest event.
+    lowest = signal(g.word_bits, "lowest")
+    index = signal(range(g.word_bits), "index")
+    bits = signal(g.stream_pixels, "bits")
+    rest = signal(g.word_bits, "rest")  # the events behind it
+    m.d.comb += [
+        lowest.eq(union & (~union + 1)[:g.word_bits]), rest.eq(union & ~lowest),
+        index.eq(Cat(reduce(or_, [lowest[n] for n in range(g.word_bits) if n >> k & 1])
+                     for k in range(len(index)))),
+        bits.eq(Cat((lowest & word).any() for word in words)),
+    ]
+
+    is_line, is_input, is_vector = (signal(1, name) for name in
+                                    ("is_line", "is_input", "is_vector"))
+    m.d.sync += [is_line.eq(layer.source == Source.LINE),
+                 is_input.eq(layer.source == Source.INPUT),
+                 is_vector.eq(layer.source == Source.VECTOR)]
+
+    last_offer = signal(1, "offer")  # an event, for the last time
+    finish = signal(1, "finish")     # this is the last cycle of the word
+    take = signal(1, "take")         # the head is the next word to be scanned
+    head_union = signal(g.word_bits, "head_union")
+
+    beyond = again = C(0)
+    if not stream:
+        planes = EVENT_PLANE_MOST + 1
+        high = union[planes:g.VECTOR_BITS]
+        beyond = Signal(name="beyond")  # the lowest event is
+        repeat = Signal(len(high), init=1, name="repeat")  # the number of the next offer, from 0
+        more = Signal(init=1, name="more")                 # the one at hand is not the last
+        again = Signal(name="again")
+        m.d.comb += again.eq(beyond & more)
+        with m.If(take):
+            m.d.sync += beyond.eq(is_vector & ~head_union[:planes].any())
+        with m.Elif(last_offer):
+            m.d.sync += beyond.eq(is_vector & ~rest[:planes].any())
+        with m.If(step.compute):
+            m.d.sync += [repeat.eq(1), more.eq(1)]
+            with m.If(again):
+                # All bits up to the lowest 1 of ``high`` are set in the last repetition.
+                m.d.sync += [repeat.eq(repeat + 1), more.eq(
+                    Cat(~repeat[k] & ~high[:k].any() for k in range(len(high))).any())]
+
+    m.d.comb += [
+        head_union.eq(reduce(or_, queue.head_words)),
+        last_offer.eq(scanning & some & ~again),
+        finish.eq(closes | (scanning & final & ~again & ~tag.tile_end)),
+        queue.pop.eq(queue.valid & (queue.head_skip | ~held | finish)),
+        take.eq(queue.valid & ~queue.head_skip & (~held | finish)),
+    ]
+    with m.If(last_offer):
+        m.d.sync += [union.eq(rest), events.eq(events - 1),
+                     some.eq(~final), final.eq(events == 2)]
+    with m.If(finish):
+        m.d.sync += held.eq(0)
+    with m.If(take):
+        m.d.sync += [
+            held.eq(1), tag.eq(queue.head_tag), events.eq(queue.head_events),
+            some.eq(queue.head_events != 0), final.eq(queue.head_events == 1),
+            union.eq(head_union),
+            *(word.eq(head) for word, head in zip(words, queue.head_words, strict=True)),
+        ]
+
+    rows_read = signal(2, "rows_read")  # of this word: the row, the negative row
+    negative = signal(1, "negative")
+    # Events of a map have a weight row each; planes of a value, and of a sign, share one.
+    same_row = signal(1, "same_row")
+    m.d.comb += [
+        negative.eq(is_input & index[3]),
+        same_row.eq(~is_line & Mux(negative, rows_read[1], rows_read[0])),
+    ]
+    with m.If(step.compute):
+        m.d.sync += rows_read.eq(rows_read | Mux(negative, 0b10, 0b01))
+    with m.If(take):
+        m.d.sync += rows_read.eq(0)
+
+    with m.If(scanning):
+        m.d.comb += [
+            step.compute.eq(some), step.row.eq(some & ~same_row),
+            step.plane.eq(Mux(is_line, 0, Mux(beyond, EVENT_PLANE_MOST, index[:3]))),
+        ]
+
+    return SimpleNamespace(held=held, some=some, tag=tag, bits=bits, is_vector=is_vector,
+                           offset=Mux(is_line, index, negative))

@@ -1,0 +1,327 @@
+"""The event-driven walk: only the weight rows for which any pixel of the tile has a 1."""
+
+from functools import reduce
+from operator import and_, or_
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..abi.descriptors import AHEAD_BITS, Emit, Source, layer_layout
+from ..geometry import Geometry
+from ..lib.delay import delayed
+from ..memory.window_fetch import register_places, window_layout
+from ..pipeline import LANE_STAGE, READ_STAGE, WORD_STAGE, Addition, Step
+from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
+from .event_scan import event_scan
+from .window_walk import WindowWalk
+
+__all__ = ["FETCH_LATENCY", "QUEUE_DEPTH", "EventWalker"]
+
+# Words between a window's fetch and the scanner. More than the cycles in between, so that a
+# run of empty words passes at one per cycle.
+QUEUE_DEPTH = 16
+# From the cycle of a word's last window until the word can be at the head of the queue.
+FETCH_LATENCY = WORD_STAGE + QUEUE_LATENCY
+
+
+class EventWalker(wiring.Component):
+    """Walks one job, with a cycle only for (tap, bit) pairs that some pixel of the tile needs.
+
+    Two halves work beside each other. The *fetch* half steps through the windows of the whole job,
+    as fast as there is room in a queue of activation words. The *scan* half takes words out of
+    the queue and offers one event per cycle to the lanes: the lowest bit position that is left at
+    which any pixel has a 1 (see :func:`~bamac_hw.control.event_scan.event_scan`). ::
+
+        WindowWalk ─ window ─▶ WindowFetch ─ words ─▶ ActivityQueue ─▶ scan ─▶ step, bits, row
+             ▲                                              │
+             └───────────────── room ◀──────────────────────┘
+
+    An input value becomes a word with 8 bits for the planes of positive values and 8 for those of
+    negative ones; there is a weight row for each sign. Values near zero have few ones in this
+    form, and neither padding nor silence has any.
+
+    The operand's shifter ends at plane ``EVENT_PLANE_MOST``. Values of a head vector that have
+    higher planes add their weight row times ``2**EVENT_PLANE_MOST`` as often as these are worth:
+    there are few, and a wider shifter takes a LUT for each bit and channel.
+
+    With two streams, each half of the tile's rows of pixels has a queue, a scan and a weight row
+    per cycle of its own. A word is fetched when both queues have room. A tile ends for both at
+    once, when both have offered all of its events: start values, write-back and collector are
+    shared.
+
+    Cycles of the scan half:
+
+    - for each pass ``start_bytes`` and 1 (start of its first tile); for each tile 1 for each event
+      and 1 (its end, and the start of the tile behind it), plus the waits for the collector that
+      :class:`~bamac_hw.control.dense_walker.DenseWalker` has too; in a head vector, an event of
+      plane ``p`` beyond ``EVENT_PLANE_MOST`` takes ``2**(p - EVENT_PLANE_MOST)``;
+    - a word without an event leaves the queue by itself, one per cycle, unless it is a tile's
+      last word. It costs time only when the scan has to wait for the word behind it;
+    - *waits for words*: a word's last window can be fetched when the word ``QUEUE_DEPTH`` before
+      it has left the queue, and not before the cycle behind the previous window. The word is at
+      the head ``FETCH_LATENCY`` cycles later, and the cycle after it has left the queue is the
+      first that can offer its events. It leaves the queue in the last cycle of the word before
+      it: its last event, or the end of its tile;
+    - with two streams, a tile's end is that of the later one, and all of the above holds for each
+      queue by itself. A cycle in which either offers an event computes; one in which neither does
+      waits for words, as long as one has not come to its end of the tile.
+
+    :mod:`bamac.perf.events` computes the same.
+
+    Members
+    -------
+    prepare : comes four cycles before ``start``, or earlier, see ``WindowWalk``
+    start : begin a job; ``slot``, ``above``, ``ahead`` and the first four descriptor words'
+        ``layer`` must be stable from two cycles before it until ``done``, the other words of the
+        walk (``WALK_WORDS``) from ``start``, the rest from five cycles behind it
+    slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
+    next_slot : ring slot of the next job
+    done : in the last cycle of the walk
+    window, load : a window to be fetched
+    words : the activation words, ``WORD_STAGE`` cycles after their last window, in the order of
+        :func:`~bamac_hw.memory.window_fetch.register_places`
+    step : what enters the pipeline in this cycle; of the events, those of the first stream
+    bits : one activation bit per pixel, ``WORD_STAGE`` cycles after the step
+    weight_row : address in the weight store, ``READ_STAGE`` cycles after the step
+    more_steps, more_weight_row : those of further streams
+    collector_busy : a collection is under way; collector_start : begin one (dense layers)
+    fetching, tiling, collecting, loading : the cause of a cycle in which no step has ``compute``
+    """
+
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
+        super().__init__({
+            "layer": In(layer_layout(geometry)),
+            "prepare": In(1),
+            "start": In(1),
+            "slot": In(geometry.address_bits),
+            "above": In(3),
+            "ahead": In(signed(AHEAD_BITS)),
+            "next_slot": Out(geometry.address_bits),
+            "done": Out(1),
+            "window": Out(window_layout(geometry)),
+            "load": Out(1),
+            "words": In(g.word_bits).array(g.pixels),
+            "step": Out(Step),
+            "more_steps": Out(Addition).array(g.streams - 1),
+            "bits": Out(g.pixels),
+            "weight_row": Out(g.row_bits),
+            "more_weight_row": Out(g.row_bits).array(g.streams - 1),
+            "collector_busy": In(1),
+            "collector_start": Out(1),
+            "fetching": Out(1),
+            "tiling": Out(1),
+            "collecting": Out(1),
+            "loading": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        queues = [ActivityQueue(self._geometry, depth=QUEUE_DEPTH)
+                  for _ in range(self._geometry.streams)]
+        for stream, queue in enumerate(queues):
+            m.submodules[f"queue_{stream}" if stream else "queue"] = queue
+        self._fetch(m, queues)
+        self._scan(m, queues)
+        return m
+
+    def _fetch(self, m, queues):
+        """Fetch the windows of a job while all queues have room; tag their words and push them."""
+        g, layer = self._geometry, self.layer
+        m.submodules.windows = windows = WindowWalk(g)
+
+        # Much hangs on the load of a window, so that is a register.
+        active, load = Signal(), Signal()
+        tag = Signal(tag_layout(g))
+        complete, goes_on = Signal(), Signal()
+        frees = []
+        for stream, queue in enumerate(queues):
+            room = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH, name=f"room_{stream}")
+            free = Signal(name=f"free_{stream}")  # there is room in the next cycle
+            m.d.comb += free.eq(queue.pop | Mux(complete, room != 1, room != 0))
+            m.d.sync += room.eq(room - complete + queue.pop)
+            frees.append(free)
+        m.d.sync += [active.eq(self.start | goes_on),
+                     load.eq(self.start | reduce(and_, frees, goes_on))]
+        m.d.comb += [
+            windows.layer.eq(layer), windows.slot.eq(self.slot),
+            windows.above.eq(self.above), windows.ahead.eq(self.ahead),
+            windows.prepare.eq(self.prepare),
+            windows.begin.eq(self.start), windows.advance.eq(self.load),
+            self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
+            self.load.eq(load), complete.eq(load & windows.last_phase),
+            goes_on.eq(active & ~(complete & tag.tile_end & tag.pass_end & tag.job_end)),
+        ]
+
+        row = Signal(g.row_bits)
+        pass_row = Signal(g.row_bits)  # of the pass's first word
+        first_row = Signal(g.row_bits)
+        word_rows = Signal(7)
+        next_row = Signal(g.row_bits)
+        next_pass_row = Signal(g.row_bits)
+        m.d.comb += [
+            first_row.eq(layer.weight_base + g.start_bytes),
+            next_row.eq(row + word_rows),
+            next_pass_row.eq(next_row + g.start_bytes),
+            tag.row.eq(row),
+            tag.row_low.eq(windows.window.row_low), tag.col_low.eq(windows.window.col_low),
+            tag.tile_end.eq(windows.last_word & windows.last_tap),
+            tag.pass_end.eq(windows.last_tile),
+            tag.job_end.eq(windows.last_pass),
+        ]
+        with m.If(self.start):
+            m.d.sync += [row.eq(first_row), pass_row.eq(first_row)]
+        with m.Elif(complete):
+            m.d.sync += row.eq(next_row)
+            with m.If(tag.tile_end):
+                m.d.sync += row.eq(pass_row)
+                with m.If(tag.pass_end):
+                    m.d.sync += [row.eq(next_pass_row), pass_row.eq(next_pass_row)]
+
+        m.d.comb += word_rows.eq(1 + self._last_row(
+            Mux(windows.last_word, layer.end_bits_last, layer.word_bits_last)))
+
+        tags, pushes = [tag], [complete]
+        for stage in range(1, WORD_STAGE + 1):
+            tags.append(Signal(tag_layout(g), name=f"tag_{stage}"))
+            pushes.append(Signal(name=f"push_{stage}"))
+            m.d.sync += [tags[stage].eq(tags[stage - 1]), pushes[stage].eq(pushes[stage - 1])]
+        for queue in queues:
+            m.d.comb += [queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE])]
+        # An input value has its sign above its magnitude, and nothing above that.
+        planes, sign = g.INPUT_BITS, g.INPUT_BITS
+        words = (list(self.words) if g.streams == 1 else
+                 self._words_of_rows(tags[WORD_STAGE].row_low))
+        for to, word in zip((to for queue in queues for to in queue.words), words, strict=True):
+            m.d.comb += to.eq(word)
+            with m.If(layer.source == Source.INPUT):
+                magnitude = word[:planes]
+                m.d.comb += to[:2 * planes].eq(Mux(word[sign], magnitude << planes, magnitude))
+
+    def _words_of_rows(self, row_low):
+        """The words by pixel rows, in the places that they have within a row."""
+        g = self._geometry
+        columns = [Cat(self.words[row * g.tile_cols + col] for row in range(g.tile_rows))
+                   for col in range(g.tile_cols)]
+        return [column.word_select(row, g.word_bits)
+                for row in register_places(row_low, g.tile_rows, self.layer.stride2)
+                for column in columns]
+
+    def _last_row(self, bits_last):
+        """Weight rows of a word less 1: one for each channel; the row and its negative; or one."""
+        source = self.layer.source
+        return Mux(source == Source.LINE, bits_last, source == Source.INPUT)
+
+    def _scan(self, m, queues):
+        """Take words out of the queues and offer their events, one of each queue per cycle."""
+        g, layer, step = self._geometry, self.layer, self.step
+        steps = [step, *self.more_steps]
+        # The states SCAN and COLLECT, and a tile's last cycle in either: registers, and few levels
+        # of logic behind them, as the word that is next taken out of a queue hangs on these.
+        scanning, reads_out, closes = Signal(), Signal(), Signal()
+        scans = [event_scan(m, g, layer, queue, one, scanning=scanning, closes=closes,
+                            stream=stream)
+                 for stream, (queue, one) in enumerate(zip(queues, steps, strict=True))]
+        tag = scans[0].tag  # at a tile's end, that of all
+
+        start_row = Signal(g.row_bits)  # of the pass's start values
+        count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
+        is_global = Signal()
+        some, lacking = Signal(), Signal()
+        # A register: known long before a tile ends.
+        m.d.sync += is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM))
+        m.d.comb += [
+            some.eq(reduce(or_, (scan.some for scan in scans))),
+            lacking.eq(reduce(or_, (~scan.held for scan in scans))),
+            closes.eq((scanning | reads_out) & ~some & ~lacking & ~Mux(
+                reads_out, self.collector_busy,
+                scans[0].is_vector | (is_global & self.collector_busy))),
+        ]
+
+        def next_tile():
+            """Leave a tile that has ended: on to the next tile, pass, or out."""
+            with m.If(tag.pass_end):
+                # The next pass's rows lie behind the last word's.
+                m.d.sync += [scanning.eq(0), reads_out.eq(0), count.eq(0), start_row.eq(
+                    tag.row + 1 + self._last_row(layer.end_bits_last))]
+                m.next = "BYTES"
+                with m.If(tag.job_end):
+                    m.d.comb += self.done.eq(1)
+                    m.next = "IDLE"
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [count.eq(0), start_row.eq(layer.weight_base)]
+                with m.If(self.start):
+                    m.next = "BYTES"
+
+            with m.State("BYTES"):
+                # Words are fetched and shifted elsewhere, nothing is cleared: no step ever asks.
+                m.d.comb += [step.byte.eq(1), step.load.eq(0), step.shift.eq(0),
+                             step.clear.eq(0), step.double.eq(0), self.loading.eq(1)]
+                m.d.sync += count.eq(count + 1)
+                with m.If(count == g.start_bytes - 1):
+                    m.next = "START"
+
+            with m.State("START"):
+                m.d.comb += [step.start.eq(1), self.tiling.eq(1)]
+                m.d.sync += [count.eq(0), scanning.eq(1)]
+                m.next = "SCAN"
+
+            with m.State("SCAN"):
+                with m.If(closes):
+                    # The sums are read while the next tile's start values take their place.
+                    m.d.comb += [step.capture.eq(1), step.start.eq(~tag.pass_end),
+                                 step.pass_.eq(tag.pass_end), self.tiling.eq(1)]
+                    next_tile()
+                with m.Elif(~some & lacking):
+                    m.d.comb += self.fetching.eq(1)
+                with m.Elif(~some):
+                    # For the lanes and to be read out, or for the collector.
+                    m.d.comb += self.collecting.eq(1)
+                with m.If(~some & ~lacking & scans[0].is_vector):
+                    m.d.sync += count.eq(count + 1)
+                    with m.If(count == LANE_STAGE - 1):
+                        m.d.comb += self.collector_start.eq(1)
+                        m.d.sync += [scanning.eq(0), reads_out.eq(1)]
+                        m.next = "COLLECT"
+
+            with m.State("COLLECT"):
+                m.d.comb += [self.collecting.eq(~closes), self.tiling.eq(closes)]
+                with m.If(closes):
+                    next_tile()
+
+        self._send(m, scans[0], self.weight_row, start=(step.byte, start_row, count))
+        for scan, row in zip(scans[1:], self.more_weight_row, strict=True):
+            self._send(m, scan, row)
+        m.d.comb += self.bits.eq(Cat(self._pixel_bits(m, scan) for scan in scans))
+
+    def _send(self, m, scan, weight_row, *, start=None):
+        """The weight row travels beside the step until it is read."""
+        g = self._geometry
+        row = Signal(g.row_bits)
+        offset = Signal(range(g.word_bits))
+        row_1, offset_1 = Signal.like(row), Signal.like(offset)
+        from_row, from_offset = scan.tag.row, scan.offset
+        if start is not None:
+            now, start_row, count = start
+            from_row, from_offset = Mux(now, start_row, from_row), Mux(now, count, from_offset)
+        m.d.comb += [row.eq(from_row), offset.eq(from_offset)]
+        m.d.sync += [row_1.eq(row), offset_1.eq(offset)]
+        m.d.comb += weight_row.eq(
+            delayed(m, (row_1 + offset_1)[:g.row_bits], READ_STAGE - 1, "row_delayed"))
+
+    def _pixel_bits(self, m, scan):
+        """An event's bits, given to their pixels a cycle later, travel beside the step."""
+        g, stride2 = self._geometry, self.layer.stride2
+        bits_1, tag_1 = Signal.like(scan.bits), Signal.like(scan.tag)
+        rotated = Signal.like(scan.bits)
+        m.d.sync += [bits_1.eq(scan.bits), tag_1.eq(scan.tag)]
+        rows = g.tile_rows // g.streams
+        row_of = (register_places(tag_1.row_low, rows, stride2) if g.streams == 1 else
+                  [C(row, (rows - 1).bit_length()) for row in range(rows)])
+        col_of = register_places(tag_1.col_low, g.tile_cols, stride2)
+        m.d.comb += rotated.eq(Cat(bits_1.bit_select(Cat(col, row), 1)
+                                   for row in row_of for col in col_of))
+        return delayed(m, rotated, WORD_STAGE - 1, "bits_delayed")

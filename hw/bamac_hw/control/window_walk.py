@@ -1,0 +1,265 @@
+"""The order in which a job looks at its input, and where each look falls in the rings."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..abi.descriptors import AHEAD_BITS, layer_layout
+from ..geometry import Geometry
+from ..lib.small_count import one_less, one_more
+from ..memory.window_fetch import window_layout
+
+__all__ = ["WindowWalk"]
+
+
+class WindowWalk(wiring.Component):
+    """Steps through the windows of one job, one for each ``advance``.
+
+    ::
+
+        for each pass (group of output channels):
+            for each tile along the columns:
+                for each kernel row, kernel column, word:
+                    for each phase (a strided tile needs up to four windows for a word)
+
+    Latency: one cycle from ``begin`` or ``advance`` to the new ``window``. ``above``, ``ahead`` and
+    the first four descriptor words' ``layer`` must be stable from two cycles before ``begin``, the
+    other words of the walk from ``begin``, ``slot`` from ``prepare`` and the
+    layer's input ring from the cycle behind it; behind the job's last window, the walk stands at
+    its first tile again.
+
+    Members
+    -------
+    layer : the running layer's descriptor
+    slot : ring slot of the job's first kernel row
+    above, ahead : rows of padding above it; rows of the map behind the ``span`` of the job
+    prepare : find the slots of the job's kernel rows; four cycles before ``begin``, or earlier
+    begin : stand at the job's first window
+    advance : go on to the next window
+    again : with ``advance``, behind a tile's last window: stand at its first again
+    next_slot : ring slot of the next job's first kernel row; from four cycles behind ``prepare``
+    window : the current one
+    last_phase, last_word, last_tap : the window is the last of its word; the word is the last of
+        its kernel tap; the tap is the tile's last
+    first_tile, last_tile, last_pass : the tile is the first, or last, of its pass; the pass is
+        the job's last
+    """
+
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
+        super().__init__({
+            "layer": In(layer_layout(geometry)),
+            "slot": In(g.address_bits),
+            "above": In(3),
+            "ahead": In(signed(AHEAD_BITS)),
+            "prepare": In(1),
+            "begin": In(1),
+            "advance": In(1),
+            "again": In(1),
+            "next_slot": Out(g.address_bits),
+            "window": Out(window_layout(geometry)),
+            "last_phase": Out(1),
+            "last_word": Out(1),
+            "last_tap": Out(1),
+            "first_tile": Out(1),
+            "last_tile": Out(1),
+            "last_pass": Out(1),
+        })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        layer, window = self.layer, self.window
+        m = Module()
+        address = g.address_bits
+
+        # Constant in a job.
+        groups = Signal(address + 1)
+        stride_groups = Signal(address)
+        m.d.sync += [groups.eq(layer.groups_last + 1),
+                     stride_groups.eq(Mux(layer.stride2, groups << 1, groups))]
+
+        # Slots of the kernel row and of the two slots behind it in the ring. One adder finds them
+        # all: before the job, those of its first kernel row, which every tile begins with.
+        slots = [Signal(address, name=f"slot_{k}") for k in range(3)]
+        job_slots = [self.slot, Signal(address, name="job_slot_1"),
+                     Signal(address, name="job_slot_2")]
+        prepared = [Signal(name=f"prepared_{k}") for k in range(3)]
+        next_slots = [
+            slots[0].eq(slots[1]), slots[1].eq(slots[2]),
+            slots[2].eq(Mux(slots[2] == layer.ring_end, layer.ring_base,
+                            (slots[2] + layer.pitch)[:address])),
+        ]
+        m.d.sync += Cat(prepared).eq(Cat(self.prepare, prepared[:-1]))
+        m.d.comb += self.next_slot.eq(Mux(layer.stride2, job_slots[2], job_slots[1]))
+        with m.If(prepared[2]):
+            m.d.sync += [to.eq(slot) for to, slot in zip(job_slots[1:], slots[1:], strict=True)]
+
+        # Each counter is one ahead of what it counts, so that "the last" can be a register.
+        def counted(name, last):
+            """``(begin, step, is_last)`` of a loop that ends at this index, in registers."""
+            ahead = Signal(len(last), name=f"{name}_ahead")
+            is_last, several = Signal(name=f"last_{name}"), Signal(name=f"several_{name}s")
+            m.d.sync += several.eq(last.any())
+            return ([ahead.eq(1), is_last.eq(~several)],
+                    [ahead.eq(one_more(ahead)), is_last.eq(ahead == last)], is_last)
+
+        begin_word, next_word, last_word = counted("word", layer.groups_last)
+        begin_col, next_col, last_col = counted("tap_col", layer.kernel_cols_last)
+        begin_row, next_row, last_row = counted("tap_row", layer.kernel_rows_last)
+
+        tap_col = Signal(3)
+        passes = Signal(8)
+        tile = Signal.like(layer.tiles_last)
+        last_tile = Signal()
+        m.d.comb += last_tile.eq(tile == layer.tiles_last)
+
+        tile_group = Signal(address)
+        phase_row = Signal()
+        phase_col = Signal()
+
+        row_low = Signal(2)
+        col_low = Signal(2)
+        group_addr = Signal(address)
+        phase_addr = Signal(address)
+        m.d.comb += [
+            phase_addr.eq(group_addr + Mux(phase_col, groups, 0)),
+            window.slot_low.eq(Mux(phase_row, slots[1], slots[0])),
+            window.slot_high.eq(Mux(phase_row, slots[2], slots[1])),
+            window.group_low.eq(phase_addr),
+            window.group_high.eq(phase_addr + groups),
+            window.row_low.eq(row_low),
+            window.col_low.eq(col_low),
+            window.phase_row.eq(phase_row),
+            window.phase_col.eq(phase_col),
+        ]
+
+        # Constant in a job.
+        strides = Signal()
+        m.d.sync += strides.eq(layer.stride2)
+        last_phase_row = strides if g.tile_rows > 1 else C(0)
+        last_phase_col = strides if g.tile_cols > 1 else C(0)
+        m.d.comb += [
+            self.last_phase.eq((phase_row == last_phase_row) & (phase_col == last_phase_col)),
+            self.last_word.eq(last_word), self.last_tap.eq(last_col & last_row),
+            self.last_tile.eq(last_tile), self.last_pass.eq(passes == layer.passes_last),
+        ]
+
+        # What an advance ends: a phase, a word, a tap, a kernel row, a tile or its repetition.
+        end_phase, end_word, end_tap, end_row, end_tile, leave, restart = (
+            Signal(name=name) for name in ("end_phase", "end_word", "end_tap", "end_row",
+                                           "end_tile", "leave", "restart"))
+        # ``advance`` comes late: it only says when, and what comes next is known before.
+        row_over, tile_over, tile_left, to_first = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            row_over.eq(last_word & last_col), tile_over.eq(row_over & last_row),
+            tile_left.eq(tile_over & ~self.again), to_first.eq(self.begin | last_tile),
+            end_phase.eq(self.advance & ~self.last_phase),
+            end_word.eq(self.advance & self.last_phase),
+            end_tap.eq(end_word & last_word), end_row.eq(end_word & row_over),
+            end_tile.eq(end_word & tile_over), leave.eq(end_word & tile_left),
+            restart.eq(self.begin | end_tile),
+        ]
+
+        with m.If(end_phase):
+            with m.If(phase_col == last_phase_col):
+                m.d.sync += [phase_col.eq(0), phase_row.eq(1)]
+            with m.Else():
+                m.d.sync += phase_col.eq(1)
+        with m.If(self.begin | end_word):
+            m.d.sync += [phase_row.eq(0), phase_col.eq(0)]
+        with m.If(end_word):
+            m.d.sync += next_word
+        with m.If(self.begin | end_tap):
+            m.d.sync += begin_word
+
+        with m.If(end_tap):
+            m.d.sync += [*next_col, tap_col.eq(one_more(tap_col)),
+                         col_low.eq(Mux(col_low == g.tile_cols - 1, 0, col_low + 1))]
+        with m.If(self.begin | end_row):
+            m.d.sync += [*begin_col, tap_col.eq(0), col_low.eq(layer.col_low)]
+
+        with m.If(end_row):
+            m.d.sync += [*next_row, row_low.eq(row_low + 1)]
+            with m.If(row_low == g.tile_rows - 1):
+                m.d.sync += [row_low.eq(0), *next_slots]
+        with m.If(prepared[0] | prepared[1]):
+            m.d.sync += next_slots
+        with m.If(self.prepare):
+            m.d.sync += slots[2].eq(self.slot)
+        with m.If(restart):
+            m.d.sync += [*begin_row, row_low.eq(layer.row_low)]
+        with m.If(end_tile):
+            m.d.sync += [to.eq(value) for to, value in zip(slots, job_slots, strict=True)]
+
+        with m.If(self.begin | leave):
+            m.d.sync += [tile.eq(Mux(to_first, 0, tile + 1)), self.first_tile.eq(to_first)]
+        with m.If(leave & last_tile):
+            m.d.sync += passes.eq(passes + 1)
+        with m.If(self.begin):
+            m.d.sync += passes.eq(0)
+
+        # On by one, or back to the first group of the column and so to the next column, or on to
+        # the next tile.
+        stepped, new_group, next_group = (Signal(address, name=name) for name in (
+            "stepped", "new_group", "next_group"))
+        m.d.comb += [
+            stepped.eq(group_addr - Mux(last_word & (col_low != g.tile_cols - 1),
+                                        layer.groups_last, C(-1, address))),
+            new_group.eq(Mux(to_first, layer.group_start, tile_group + stride_groups)),
+            next_group.eq(Mux(self.begin | tile_left, new_group,
+                              Mux(row_over, tile_group, stepped))),
+        ]
+        with m.If(self.begin | end_word):
+            m.d.sync += group_addr.eq(next_group)
+        with m.If(self.begin | leave):
+            m.d.sync += tile_group.eq(new_group)
+
+        self._find_rows(m, phase_row, begin=restart, step=end_row)
+        self._find_columns(m, phase_col, tap_col, begin=self.begin | leave, to_first=to_first)
+        return m
+
+    # Which rows and columns of the window lie in the map. A window is at most 15 rows and columns
+    # away from the first one of its tile (kernel 7, second phase, tile 4), so of that one's
+    # distances to the map's edges little is needed.
+
+    def _find_rows(self, m, phase, *, begin, step):
+        """Rows, from two counters that stop at zero.
+
+        They say how many rows of padding begin at the tap's place, and how many rows are left from
+        there to the map's end.
+        """
+        g, layer, window = self._geometry, self.layer, self.window
+        padding, left = Signal(3, name="rows_of_padding"), Signal(4, name="rows_left")
+        job_left = Signal(4, name="job_rows_left")
+        all_left = Signal(signed(6))
+        m.d.comb += all_left.eq(layer.span + self.ahead[:5].as_signed())
+        m.d.sync += job_left.eq(Mux(self.ahead[-1], Mux(all_left[-1], 0, all_left[:4]), 15))
+        with m.If(step):
+            m.d.sync += [padding.eq(one_less(padding)), left.eq(one_less(left))]
+        with m.If(begin):
+            m.d.sync += [padding.eq(self.above), left.eq(job_left)]
+
+        def more(value, least):
+            return value.matches(*range(least, 1 << len(value)))
+
+        m.d.comb += window.rows_in.eq(Cat(
+            Mux(phase, more(left, g.tile_rows + k + 1) & ~more(padding, g.tile_rows + k + 1),
+                more(left, k + 1) & ~more(padding, k + 1)) for k in range(g.tile_rows)))
+
+    def _find_columns(self, m, phase, tap, *, begin, to_first):
+        """Columns, from each tile's distances."""
+        g, layer, window = self._geometry, self.layer, self.window
+        left = Signal(3)        # columns of padding left of the tile's first column
+        to_last = Signal(signed(g.column_bits + 2))
+        columns = Mux(layer.stride2, 2 * g.tile_cols, g.tile_cols)
+        with m.If(begin):
+            m.d.sync += [
+                left.eq(Mux(to_first, layer.padding_left,
+                            Mux(left > columns, left - columns, 0))),
+                to_last.eq(Mux(to_first, layer.col_to_last, to_last - columns)),
+            ]
+        offset = tap + Mux(phase, g.tile_cols, 0)
+        near = Mux(to_last[4:-1].any(), 15, to_last[:4])
+        m.d.comb += window.cols_in.eq(
+            Cat((offset + k >= left) & (offset + k <= near) for k in range(g.tile_cols))
+            & (~to_last[-1]).replicate(g.tile_cols))

@@ -1,0 +1,1 @@
+"""The host's side of the accelerator: bus ports and registers."""

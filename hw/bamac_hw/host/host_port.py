@@ -1,0 +1,129 @@
+"""AXI4-Lite side: registers, and windows to load the program and to read the counters."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..abi.registers import ADDRESS_BITS, COUNTER_WINDOW
+from ..geometry import Geometry
+from .axi import axi_lite_ports
+from .registers import Registers
+
+__all__ = ["HostPort"]
+
+OKAY, SLVERR = 0, 2
+
+
+class HostPort(wiring.Component):
+    """Registers (see ``Register``) and windows, 32-bit accesses only.
+
+    Writes with partial strobes, to unknown addresses, or into the program while it runs answer
+    SLVERR and change nothing; so do reads of unknown addresses (the program is write only). Reads
+    of the counter window ignore the two low address bits.
+
+    A write takes 1 cycle to the answer, a read 3, and a read of the counter window up to 24 more
+    while a job's counts are being booked.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    autostart : bool
+        ``run`` is set after reset, for designs with the program in the memories' init.
+
+    Members
+    -------
+    s_axil_* : the bus
+    irq : a clip was scored and the interrupt is enabled
+    run, clear_counters : control
+    running, waiting, score_pending, clip_done : status
+    errors : set bits of the error register
+    descriptor_en, weight_en, write_addr, write_data : program load; addresses count 32-bit words,
+        and of a descriptor's only the bits within the window mean something
+    counter_addr, counter_data, counter_busy : counter window
+    """
+
+    @staticmethod
+    def bus():
+        """Members of the host's side."""
+        return axi_lite_ports("s_axil", address_bits=ADDRESS_BITS)
+
+    @staticmethod
+    def inside():
+        """Members of the accelerator's side."""
+        return Registers.inside() | {
+            "descriptor_en": Out(1),
+            "weight_en": Out(1),
+            "write_addr": Out(ADDRESS_BITS - 2),
+            "write_data": Out(32),
+            "counter_addr": Out(16),
+            "counter_data": In(32),
+            "counter_busy": In(1),
+        }
+
+    def __init__(self, geometry: Geometry, *, autostart=False):
+        self._geometry, self._autostart = geometry, autostart
+        super().__init__(self.bus() | self.inside())
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.registers = registers = Registers(self._geometry, autostart=self._autostart)
+        m.d.comb += [to.eq(value) for to, value in registers.connections(self)]
+
+        # Writes: address and data are taken together, while no answer is pending.
+        address, wdata = self.s_axil_awaddr, self.s_axil_wdata
+        taken = Signal()
+        m.d.comb += [
+            taken.eq(self.s_axil_awvalid & self.s_axil_wvalid
+                     & (~self.s_axil_bvalid | self.s_axil_bready)),
+            self.s_axil_awready.eq(taken), self.s_axil_wready.eq(taken),
+        ]
+        # The memories are written a cycle later, from registers.
+        m.d.sync += [
+            self.descriptor_en.eq(0), self.weight_en.eq(0), self.write_data.eq(wdata),
+            self.write_addr.eq(address[2:-1]),  # behind the bases of both windows
+        ]
+        with m.If(self.s_axil_bready):
+            m.d.sync += self.s_axil_bvalid.eq(0)
+        usable = Signal()
+        m.d.comb += [
+            usable.eq((self.s_axil_wstrb == 0xF) & (address[:2] == 0)),
+            registers.write.eq(taken & usable), registers.write_data.eq(wdata),
+            registers.write_index.eq(address[2:]),
+        ]
+        with m.If(taken):
+            m.d.sync += [self.s_axil_bvalid.eq(1), self.s_axil_bresp.eq(SLVERR)]
+            with m.If(usable):
+                m.d.sync += [self.descriptor_en.eq(registers.to_descriptors),
+                             self.weight_en.eq(registers.to_weights)]
+                with m.If(registers.to_register | registers.to_descriptors
+                          | registers.to_weights):
+                    m.d.sync += self.s_axil_bresp.eq(OKAY)
+
+        # Reads: the address is held until the data is there.
+        raddr = Signal(ADDRESS_BITS)
+        reading = Signal()
+        settled = Signal()
+        is_counter = Signal()
+        m.d.comb += [
+            self.s_axil_arready.eq(~reading & ~self.s_axil_rvalid),
+            registers.read_index.eq(raddr[2:]), is_counter.eq(registers.from_counters),
+            self.counter_addr.eq(raddr[2:COUNTER_WINDOW.bit_length() - 1]),
+        ]
+        with m.If(self.s_axil_arvalid & self.s_axil_arready):
+            m.d.sync += [raddr.eq(self.s_axil_araddr), reading.eq(1), settled.eq(0)]
+        # A register's value is taken one cycle before the answer; a counter's is added to it.
+        value, known = Signal(32), Signal()
+        m.d.sync += [value.eq(0), known.eq(is_counter)]
+        with m.If(registers.from_register & (raddr[:2] == 0)):
+            m.d.sync += [value.eq(registers.value), known.eq(1)]
+        with m.If(reading):
+            m.d.sync += settled.eq(~is_counter | ~self.counter_busy)
+        with m.If(reading & settled & ~(is_counter & self.counter_busy)):
+            m.d.sync += [
+                reading.eq(0), self.s_axil_rvalid.eq(1),
+                self.s_axil_rresp.eq(Mux(known, OKAY, SLVERR)),
+                self.s_axil_rdata.eq(value | Mux(is_counter, self.counter_data, 0)),
+            ]
+        with m.Elif(self.s_axil_rvalid & self.s_axil_rready):
+            m.d.sync += self.s_axil_rvalid.eq(0)
+        return m

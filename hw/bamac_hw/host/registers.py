@@ -1,0 +1,143 @@
+"""The host's registers, and what an address means, behind any port."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..abi.counters import COUNTER_SLOTS
+from ..abi.descriptors import DESCRIPTOR_WORDS, FORMAT_VERSION
+from ..abi.registers import (
+    ADDRESS_BITS,
+    COUNTER_WINDOW,
+    DESCRIPTOR_WINDOW,
+    ID_VALUE,
+    WEIGHT_WINDOW,
+    Register,
+)
+from ..geometry import Geometry
+
+__all__ = ["Registers"]
+
+INDEX_BITS = ADDRESS_BITS - 2
+
+
+class Registers(wiring.Component):
+    """Registers (see ``Register``), and the windows that an access falls in.
+
+    Addresses count 32-bit words. All outputs but ``run`` and ``irq`` follow the inputs in the same
+    cycle; a write of a register takes effect in the next one.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    autostart : bool
+        ``run`` is set after reset, for designs with the program in the memories' init.
+
+    Members
+    -------
+    write, write_index, write_data : write a register, if the index is one that can be written
+    to_register, to_descriptors, to_weights : the index of a write is a register that can be
+        written, or lies in a window that can be, now
+    read_index, value : a register's content, 0 if the index is none
+    from_register, from_counters : the index of a read is a register, or lies in the window
+    irq, run, clear_counters, running, waiting, score_pending, clip_done, errors : see ``HostPort``
+    """
+
+    @staticmethod
+    def inside():
+        """Members of the accelerator's side."""
+        return {
+            "irq": Out(1),
+            "run": Out(1),
+            "clear_counters": Out(1),
+            "running": In(1),
+            "waiting": In(1),
+            "score_pending": In(1),
+            "clip_done": In(1),
+            "errors": In(3),
+        }
+
+    def __init__(self, geometry: Geometry, *, autostart=False):
+        self._geometry, self._autostart = geometry, autostart
+        super().__init__(self.inside() | {
+            "write": In(1),
+            "write_index": In(INDEX_BITS),
+            "write_data": In(32),
+            "to_register": Out(1),
+            "to_descriptors": Out(1),
+            "to_weights": Out(1),
+            "read_index": In(INDEX_BITS),
+            "value": Out(32),
+            "from_register": Out(1),
+            "from_counters": Out(1),
+        })
+
+    def connections(self, port):
+        """Pairs (destination, source) that join the accelerator's side to a port's."""
+        return [(getattr(port, name), getattr(self, name)) if member.flow is Out else
+                (getattr(self, name), getattr(port, name))
+                for name, member in self.inside().items()]
+
+    def elaborate(self, platform):
+        g = self._geometry
+        m = Module()
+
+        run = Signal(init=int(self._autostart))
+        irq_enable = Signal()
+        interrupt = Signal()
+        error = Signal(3)
+        clips = Signal(16)
+        m.d.comb += [self.run.eq(run), self.irq.eq(irq_enable & interrupt)]
+        m.d.sync += [error.eq(error | self.errors), clips.eq(clips + self.clip_done)]
+        with m.If(self.clip_done):
+            m.d.sync += interrupt.eq(1)
+
+        def in_window(index, base, words):
+            """Whether an index is one of so many from a base, which has as many low zeros."""
+            bits = (words - 1).bit_length()
+            assert (base >> 2) % (1 << bits) == 0
+            whole = words == 1 << bits
+            return (index[bits:] == base >> bits + 2) & (whole or index[:bits] < words)
+
+        index, data = self.write_index, self.write_data
+        m.d.comb += [
+            self.to_descriptors.eq(~run & in_window(
+                index, DESCRIPTOR_WINDOW, (g.max_layers + 1) * DESCRIPTOR_WORDS)),
+            self.to_weights.eq(~run & in_window(index, WEIGHT_WINDOW, g.weight_bytes // 4)),
+        ]
+        with m.If(index[3:] == 0):
+            with m.Switch(index[:3]):
+                with m.Case(Register.CONTROL >> 2):
+                    m.d.comb += [self.to_register.eq(1),
+                                 self.clear_counters.eq(self.write & data[1])]
+                    with m.If(self.write):
+                        m.d.sync += [run.eq(data[0]), irq_enable.eq(data[2])]
+                with m.Case(Register.ERROR >> 2):
+                    m.d.comb += self.to_register.eq(1)
+                    with m.If(self.write):
+                        m.d.sync += error.eq((error & ~data[:3]) | self.errors)
+                with m.Case(Register.INTERRUPT >> 2):
+                    m.d.comb += self.to_register.eq(1)
+                    with m.If(self.write):
+                        m.d.sync += interrupt.eq((interrupt & ~data[0]) | self.clip_done)
+
+        index = self.read_index
+        m.d.comb += self.from_register.eq(index[3:] == 0)
+        if g.counters:
+            m.d.comb += self.from_counters.eq(
+                in_window(index, COUNTER_WINDOW, g.max_layers * COUNTER_SLOTS))
+        with m.If(self.from_register):
+            with m.Switch(index[:3]):
+                for register, content in {
+                    Register.ID: C(ID_VALUE, 32),
+                    Register.VERSION: C(FORMAT_VERSION, 32),
+                    Register.GEOMETRY: C(int(g.digest()[:8], 16), 32),
+                    Register.CONTROL: Cat(run, C(0, 1), irq_enable),
+                    Register.STATUS: Cat(self.running, self.waiting, self.score_pending),
+                    Register.ERROR: error,
+                    Register.CLIPS: clips,
+                    Register.INTERRUPT: interrupt,
+                }.items():
+                    with m.Case(register >> 2):
+                        m.d.comb += self.value.eq(content)
+        return m

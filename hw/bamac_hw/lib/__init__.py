@@ -1,0 +1,1 @@
+"""Small circuits that any other package may use."""

@@ -1,0 +1,1 @@
+"""The memories and what fills and reads them: frames, line buffers, weights."""

@@ -1,0 +1,137 @@
+"""The way of a frame from the stream into the input buffer."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..abi.descriptors import AHEAD_BITS, header_layout
+from ..geometry import Geometry
+
+__all__ = ["FrameWriter", "frame_beat_layout"]
+
+
+def frame_beat_layout():
+    """One value of a frame; ``last`` marks the frame's last value."""
+    return data.StructLayout({"value": 8, "last": 1})
+
+
+class FrameWriter(wiring.Component):
+    """Writes frames into the ring of the input buffer while there is room.
+
+    For the dense walk, values are stored as ``value + offset``, so that a signed input becomes
+    unsigned and its sign plane needs no subtraction; the compiler takes ``offset * sum(weights)``
+    out of the start value, and padding reads as ``offset``. For the event-driven walk, they are
+    stored as magnitude (8 bits) and sign (the highest bit): values near zero have few ones.
+
+    One value per cycle. A row begins when a ring row is free (*credit*): ``credit`` rows at the
+    start of a clip, and more as the first layer's jobs release them. Once the first layer is
+    through with a clip, the clip's remaining rows (if any) pass freely.
+
+    Members
+    -------
+    header : the program's header
+    enable : accept values; when low, what has arrived of a clip is forgotten
+    i : values of frames
+    release, released : the first layer has finished with this many rows
+    finish : the first layer has finished with the clip
+    missing : rows of the current clip that the first layer needs and that are not complete
+        (negative: there are more)
+    idle : the first layer has finished with the clip
+    write_en, write_addr, write_data : input buffer, a cycle behind the value's transfer
+    error_short, error_long, error_range : a frame ended early, or late; a value has too many bits
+    """
+
+    def __init__(self, geometry: Geometry):
+        g = self._geometry = geometry
+        super().__init__({
+            "header": In(header_layout(geometry)),
+            "enable": In(1),
+            "i": In(stream.Signature(frame_beat_layout())),
+            "release": In(1),
+            "released": In(4),
+            "finish": In(1),
+            "missing": Out(signed(AHEAD_BITS)),
+            "idle": Out(1),
+            "write_en": Out(g.pixels),
+            "write_addr": Out(g.address_bits),
+            "write_data": Out(g.input_word_bits),
+            "error_short": Out(1),
+            "error_long": Out(1),
+            "error_range": Out(1),
+        })
+
+    def elaborate(self, platform):
+        g = self._geometry
+        header = self.header
+        m = Module()
+
+        started = Signal()
+        finished = Signal()
+        rows = Signal(16)
+        col = Signal.like(header.cols_last)
+        slot = Signal(g.address_bits)
+        row_low = Signal(2)
+        group = Signal(g.address_bits)
+        col_low = Signal(2)
+        # Rows in the ring that are complete and not given back; meaningless once the first layer
+        # has finished.
+        held = Signal.like(header.credit)
+        complete = Signal()
+        last_col = Signal()
+        m.d.comb += [
+            last_col.eq(col == header.cols_last),
+            self.missing.eq(header.rows_needed - rows), self.idle.eq(finished),
+            self.i.ready.eq(started & ~complete & ((held != header.credit) | finished)),
+        ]
+
+        # The banks are far from each other, and read long after a row is complete.
+        value = Signal(8)
+        m.d.comb += value.eq(self.i.payload.value + header.offset)
+        m.d.sync += [self.write_addr.eq(slot + group), self.write_en.eq(0)]
+        if g.walk == "event":
+            given = self.i.payload.value
+            negative = Signal()
+            m.d.comb += negative.eq((header.offset != 0) & given[-1])
+            m.d.sync += self.write_data.eq(Cat(Mux(negative, -given, given)[:8], negative))
+        else:
+            m.d.sync += self.write_data.eq(value)
+
+        row_done = Signal()
+        with m.If(self.i.valid & self.i.ready):
+            bank = Signal(range(g.pixels))
+            m.d.comb += [
+                bank.eq(row_low * g.tile_cols + col_low),
+                self.error_short.eq(self.i.payload.last & ~last_col),
+                self.error_long.eq(last_col & ~self.i.payload.last),
+                self.error_range.eq((value & header.high_mask).any()),
+                row_done.eq(last_col),
+            ]
+            m.d.sync += [self.write_en.eq(1 << bank), col.eq(col + 1)]
+            with m.If(col_low == g.tile_cols - 1):
+                m.d.sync += [col_low.eq(0), group.eq(group + 1)]
+            with m.Else():
+                m.d.sync += col_low.eq(col_low + 1)
+            with m.If(last_col):
+                m.d.sync += [col.eq(0), col_low.eq(0), group.eq(0), rows.eq(rows + 1),
+                             complete.eq(rows == header.rows_last)]
+                with m.If(row_low == g.tile_rows - 1):
+                    m.d.sync += row_low.eq(0)
+                    m.d.sync += slot.eq(Mux(slot == header.ring_end, header.ring_base,
+                                            slot + header.pitch))
+                with m.Else():
+                    m.d.sync += row_low.eq(row_low + 1)
+        change = Signal(signed(5))
+        m.d.comb += change.eq(row_done - Mux(self.release, self.released, 0))
+        m.d.sync += held.eq(held + change)
+
+        with m.If(self.finish):
+            m.d.sync += finished.eq(1)
+        with m.If(~started | (finished & complete)):
+            m.d.sync += [
+                started.eq(self.enable), finished.eq(0), rows.eq(0), col.eq(0), group.eq(0),
+                col_low.eq(0), row_low.eq(0), complete.eq(0), slot.eq(header.ring_base),
+                held.eq(0),
+            ]
+        with m.If(~self.enable):
+            m.d.sync += started.eq(0)
+        return m

@@ -1,0 +1,110 @@
+"""Measure how well a model's scores agree with the labels of held-out clips."""
+
+import click
+
+from bamac.cli.main import emit, warn
+from bamac.cli.options import array_option, json_option
+
+
+def _table(runs, data, out, as_json):
+    """Write the accuracy table of all finished runs."""
+    from pathlib import Path
+
+    from bamac.data import build as data_build
+    from bamac.data import summary as data_summary
+    from bamac.data.sources import recipe_of
+    from bamac.evaluation.tables import collect
+    from bamac.report.accuracy import accuracy_report
+
+    rows = collect(runs)
+    config = rows[0].config
+    folder = Path(data) if data else data_build.set_folder(
+        data_build.DEFAULT_CACHE, config["data_seed"], config["speech_folder"],
+        recipe_of(config))
+    manifest = data_summary.manifest(folder, "test")[:rows[0].labels.size]
+    train = data_summary.manifest(folder, "train")[:config["clips"]]
+    for split, found, wanted in (("test", manifest, rows[0].labels.size),
+                                 ("train", train, config["clips"])):
+        if len(found) < wanted:
+            raise click.UsageError(f"{folder} holds {len(found)} {split} clips, not {wanted}; make "
+                                   f"the rest with `bamac data --data-recipe "
+                                   f"{recipe_of(config)}`")
+    mean = sum(e["pesq"] for e in train) / len(train)
+    path = accuracy_report(rows, manifest, mean, out)
+    if as_json:
+        emit({"report": str(path), "rows": [{"title": r.title, **r.summary()} for r in rows]})
+        return
+    for row in rows:
+        s = row.summary()
+        click.echo(f"{row.title:36} {s['seeds']} seed{'s' if s['seeds'] > 1 else ' '} "
+                   f"PCC {s['pcc']:.3f}  SRCC {s['srcc']:.3f}  RMSE {s['rmse']:.3f}")
+    click.echo(f"written: {path}")
+
+
+@click.command()
+@click.argument("clip", required=False)
+@click.option("--model", metavar="FILE.pt|NAME", default=None,
+              help="Checkpoint, or the name of a network that ships with bamac. "
+                   "[default: paper-bam-w8]")
+@click.option("--level", type=click.Choice(["float", "qat", "integer", "qonnx", "rtl"]),
+              default="integer", show_default=True,
+              help="Which level of the chain computes the scores.")
+@click.option("--data", metavar="FOLDER", default=None,
+              help="Data set; default: the cache that 'bamac train' built.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test",
+              show_default=True)
+@click.option("--clips", type=click.IntRange(min=1), default=None, help="Only the first clips.")
+@click.option("--table", "runs", metavar="RUNS", default=None,
+              type=click.Path(exists=True, file_okay=False),
+              help="Tabulate all finished runs of 'bamac train' in subfolders of RUNS instead.")
+@click.option("--curve", metavar="RUNS", multiple=True,
+              type=click.Path(exists=True, file_okay=False),
+              help="Agreement against training clips and epochs of the runs in subfolders of RUNS "
+                   "instead; may be given several times.")
+@click.option("--out", metavar="FOLDER", default="reports", show_default=True,
+              help="Where --table and --curve write their Markdown, JSON and plots.")
+@array_option
+@json_option
+def command(clip, model, level, data, split, clips, runs, curve, out, array, as_json):
+    """Evaluate a checkpoint at any level of the chain, on audio CLIP or on a data set.
+
+    With CLIP, print its score at that level; without, correlation and error against PESQ, per
+    family of voices. The array is that of level rtl.
+
+    \b
+    Example: bamac evaluate --model runs/paper/best.pt --level integer
+    Example: bamac evaluate speech.wav --level qonnx
+    Example: bamac evaluate --table runs --out reports
+    Example: bamac evaluate --curve runs --out reports
+    """
+    if runs is not None:
+        _table(runs, data, out, as_json)
+        return
+    if curve:
+        from bamac.report.learning_curve import learning_curve
+
+        path = learning_curve(curve, out)
+        if as_json:
+            emit({"report": str(path)})
+        else:
+            click.echo(f"written: {path}")
+        return
+    from bamac.evaluation.levels import evaluate_clip, evaluate_dataset
+    from bamac.nn.checkpoint import DEFAULT_MODEL
+
+    if clip is not None:
+        result = evaluate_clip(model or DEFAULT_MODEL, clip, level, array, warn)
+        if as_json:
+            emit(result)
+        else:
+            windows = len(result["scores"])
+            click.echo(f"{clip}  score {result['score']:.4f} at level {level}, "
+                       f"{windows} window{'' if windows == 1 else 's'}")
+        return
+    result = evaluate_dataset(model or DEFAULT_MODEL, level, data, split, clips, array)
+    if as_json:
+        emit(result)
+        return
+    from bamac.report.summary import print_agreement
+
+    print_agreement(result)

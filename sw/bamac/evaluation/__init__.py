@@ -1,0 +1,1 @@
+"""How well scores agree with labels, at every level of the chain."""

@@ -1,0 +1,1 @@
+"""Front ends: from audio to a network's integer frames."""

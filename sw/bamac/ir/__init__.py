@@ -1,0 +1,1 @@
+"""The integer network and everything that defines its meaning."""

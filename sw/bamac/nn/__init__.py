@@ -1,0 +1,1 @@
+"""PyTorch layers and networks with binary activation maps, and their integer form."""

@@ -1,0 +1,1 @@
+"""Exact models of the hardware's counters, and energy estimates from them."""

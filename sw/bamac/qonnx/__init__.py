@@ -1,0 +1,1 @@
+"""QONNX files in and out."""

@@ -1,0 +1,60 @@
+"""Run an exported file by the ``qonnx`` package's own executor: an oracle that is not ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bamac.ir.network import GraphError
+from bamac.ir.reference import check_frames
+
+from .exporter import OUTPUT_NAMES
+
+__all__ = ["OracleTrace", "run"]
+
+
+@dataclass(frozen=True, eq=False)
+class OracleTrace:
+    """What qonnx computed, named as in :class:`bamac.ir.reference.ReferenceTrace`.
+
+    ``bits`` and ``outputs`` are dicts by layer, of (channels, rows, cols) uint8 before pooling and
+    (features,) int64. ``raw`` are the integer scores, ``scores`` the real ones in float32.
+    """
+
+    bits: dict
+    outputs: dict
+    vector: np.ndarray
+    raw: np.ndarray
+    scores: np.ndarray
+
+
+def _integers(name, value):
+    rounded = np.rint(value)
+    if not np.array_equal(rounded, value):
+        raise GraphError(f"{name}: qonnx computed numbers that are not integers")
+    return rounded.astype(np.int64)
+
+
+def run(network, path, frames):
+    """Run the file at ``path``, exported from ``network``, on ``frames`` (rows, cols)."""
+    from onnx import load
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+
+    frames = check_frames(network.input, frames)
+    wrapped = ModelWrapper(load(Path(path)))
+    values = execute_onnx(wrapped, {"frames": frames[None, None].astype(np.float32)},
+                          return_full_exec_context=True)
+    bits, outputs = {}, {}
+    for conv in network.convs:
+        name = OUTPUT_NAMES["bits"].format(conv.name)
+        bits[conv.name] = _integers(name, values[name])[0].astype(np.uint8)
+    raw = _integers("raw", values[OUTPUT_NAMES["raw"]])[0]
+    for dense in network.denses[:-1]:
+        name = OUTPUT_NAMES["outputs"].format(dense.name)
+        outputs[dense.name] = _integers(name, values[name])[0]
+    outputs[network.denses[-1].name] = raw
+    return OracleTrace(bits, outputs, _integers("vector", values[OUTPUT_NAMES["vector"]])[0], raw,
+                       values[OUTPUT_NAMES["scores"]][0])
