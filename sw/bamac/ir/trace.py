@@ -114,7 +114,7 @@ def from_reference(network, frames, result):
     """The :class:`Trace` of a :class:`bamac.ir.reference.ReferenceTrace`."""
     layers = {}
     for name, layer in result.layers.items():
-        arrays = {"bits": layer.bits} if hasattr(layer, "bits") else {"outputs": layer.outputs}
+        arrays = dict(layer.arrays())
         if layer.acc is not None:
             arrays["acc"] = layer.acc
         layers[name] = arrays

@@ -1,0 +1,7 @@
+"""Errors that several parts of the package raise."""
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """An input cannot be used: wrong kind of file, shape, type or range."""
