@@ -16,6 +16,13 @@ from ..abi.descriptors import (
     layer_layout,
     word_layout,
 )
+from ..abi.layer_state import (
+    STATE_WORDS,
+    ahead_shape,
+    arrival_layout,
+    output_state_layout,
+    walk_state_layout,
+)
 from ..geometry import Geometry
 from ..pipeline import WRITE_STAGE
 
@@ -277,12 +284,13 @@ class Scheduler(wiring.Component):
         # Block memories: as many registers and LUTs in their place would cost more. They are
         # never written and read at once.
         block = {"no_rw_check": 1, "ram_style": "block"}
-        walk_layout, output_layout = _walk_layout(g), _output_layout(g)
-        m.submodules.walks = walks = Memory(shape=walk_layout, depth=16, init=[], attrs=block)
-        m.submodules.outputs = outputs = Memory(shape=output_layout, depth=16, init=[],
+        walk_layout, output_layout = walk_state_layout(g), output_state_layout(g)
+        m.submodules.walks = walks = Memory(shape=walk_layout, depth=STATE_WORDS, init=[],
+                                            attrs=block)
+        m.submodules.outputs = outputs = Memory(shape=output_layout, depth=STATE_WORDS, init=[],
                                                 attrs=block)
         # The same for the search, which goes on while the job needs its own place.
-        m.submodules.aheads = aheads = Memory(shape=signed(AHEAD_BITS), depth=16, init=[],
+        m.submodules.aheads = aheads = Memory(shape=ahead_shape(), depth=STATE_WORDS, init=[],
                                               attrs=block)
         walk_read, output_read, ahead_read = (each.read_port() for each in (walks, outputs, aheads))
         writes = [each.write_port() for each in (walks, outputs, aheads)]
@@ -347,9 +355,9 @@ class Scheduler(wiring.Component):
         """
         # Rows that are missing at the input of each layer but the first, for which the frame
         # writer counts them. ``none`` is set while nothing of a clip has arrived.
-        layout = data.StructLayout({"missing": signed(AHEAD_BITS), "none": 1})
+        layout = arrival_layout()
         m.submodules.arrivals = arrivals = Memory(
-            shape=layout, depth=16, init=[], attrs={"no_rw_check": 1, "ram_style": "block"})
+            shape=layout, depth=STATE_WORDS, init=[], attrs={"no_rw_check": 1, "ram_style": "block"})
         read, write = arrivals.read_port(), arrivals.write_port()
         closing = Signal()  # the running job is the last of the first layer's clip
         m.d.comb += [
@@ -397,24 +405,3 @@ class Scheduler(wiring.Component):
                     m.next = "LOOK"
         m.d.comb += self.state_reading.eq(fsm.ongoing("LOOK") | self.job_start)
         return searched, found
-
-
-def _walk_layout(geometry):
-    """Where a layer's next job looks, saved between its jobs.
-
-    ``ahead`` is how many rows of the input map lie behind those that the next job looks at, and
-    ``above`` how many rows of padding above the map it begins with. ``slot`` is the ring slot of
-    its first kernel row.
-    """
-    return data.StructLayout({
-        "ahead": signed(AHEAD_BITS), "above": 3, "slot": geometry.address_bits})
-
-
-def _output_layout(geometry):
-    """Where its output goes, saved beside it.
-
-    ``out_left`` counts the rows that are not yet put out, ``out_slot`` and ``out_low`` are the
-    place of the next one. ``first`` marks the first job of a clip.
-    """
-    return data.StructLayout({
-        "out_left": 16, "out_slot": geometry.address_bits, "out_low": 2, "first": 1})
