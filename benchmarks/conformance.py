@@ -74,7 +74,7 @@ def jobs_of(geometry, first_seed, count):
     seed = first_seed
     while count:
         case = random_networks.random_case(seed, acc_bits=min(geometry.acc_bits, 24), pools=pools,
-                                           values=geometry.int8_maps)
+                                           int8_maps=geometry.int8_maps)
         try:
             program = compile_network(case.network, geometry)
         except CompileError:

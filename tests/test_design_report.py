@@ -112,7 +112,7 @@ def test_a_difference_is_shown(full):
 
 
 def test_the_baseline_is_told_of_in_its_own_words(full):
-    network = paper_network(values=True).network
+    network = paper_network(int8_maps=True).network
     own = compile_network(network, Geometry.preset("small_int8"))
     rivals = [row | {"geometry": Geometry.preset(name)}
               for row, name in zip(full.rivals, ("small_int8", "small"), strict=True)]
@@ -141,7 +141,7 @@ def test_markdown_and_page_have_the_same_sections(full, tmp_path):
 
 def test_int8_lanes_run_the_twin_of_the_same_shape():
     network = paper_network().network
-    twin = paper_network(values=True).network
+    twin = paper_network(int8_maps=True).network
     int8 = Geometry.preset("small_int8")
     assert compiled(network, twin, int8).manifest["network"]["digest"] == twin.digest()
     gated = compiled(network, twin, Geometry.preset("small"))
@@ -156,7 +156,7 @@ def test_int8_lanes_run_the_twin_of_the_same_shape():
 
 
 def test_results_of_one_array_are_not_those_of_another():
-    twin = paper_network(values=True).network
+    twin = paper_network(int8_maps=True).network
     keys = {samples.program_key(compile_network(twin, Geometry.preset(name)))
             for name in ("small_int8", "small_dsp")}
     assert len(keys) == 2

@@ -62,7 +62,7 @@ def test_reference_equals_the_definition(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_qonnx_computes_the_same_and_is_read_back(seed, tmp_path):
-    case = random_case(seed, acc_bits=24, values=True)
+    case = random_case(seed, acc_bits=24, int8_maps=True)
     path = tmp_path / "net.onnx"
     qonnx_export.export(case.network, path)
     actual = qonnx_oracle.run(case.network, path, case.frames[0])
@@ -124,7 +124,7 @@ def test_trained_network_in_eight_bits_keeps_its_scores(tmp_path):
 
     module, _ = load_network(MODEL)
     network = pipeline.load_model(MODEL)
-    assert network.values and network.name == "paper-int8"
+    assert network.int8_maps and network.name == "paper-int8"
     path = tmp_path / "paper-int8.onnx"
     qonnx_export.export(network, path)
     assert qonnx_import.load(path).digest() == network.digest()
@@ -142,7 +142,7 @@ def test_trained_network_in_eight_bits_keeps_its_scores(tmp_path):
                          "array with gated or pair lanes, such as small"),
 ])
 def test_arrays_refuse_the_other_kind_of_map(values, array, message):
-    network = random_case(0, values=values, channels=(2,), pools=((1, 1),)).network
+    network = random_case(0, int8_maps=values, channels=(2,), pools=((1, 1),)).network
     with pytest.raises(CompileError) as error:
         compile_network(network, Geometry.preset(array))
     assert str(error.value) == f"conv1: its map holds {message}"

@@ -223,7 +223,8 @@ def _conv_sums(conv: Conv2d, activations: Array, reach: int) -> Array:
         acc = np.zeros((conv.out_channels, rows * cols), dtype)
         for weight, tap in zip(weights, taps, strict=True):
             acc += weight @ tap
-    return acc.reshape(conv.out_channels, rows, cols)
+    sums: Array = acc.reshape(conv.out_channels, rows, cols)
+    return sums
 
 
 def _at_least(sums: Array, thresholds: Array, reach: int) -> Array:
@@ -250,7 +251,8 @@ def conv_outputs(conv: Conv2d, acc: Array) -> Array:
     """The map (channels, rows, cols) uint8 that ``conv`` makes of its accumulators, not pooled."""
     if conv.bias is not None:
         shifted = (acc + conv.bias[:, np.newaxis, np.newaxis]) >> conv.shift
-        return np.clip(shifted, 0, VALUE_MAX).astype(np.uint8)
+        values: Array = np.clip(shifted, 0, VALUE_MAX).astype(np.uint8)
+        return values
     assert conv.thresholds is not None
     bits: Array = (acc >= conv.thresholds[:, np.newaxis, np.newaxis]).astype(np.uint8)
     return bits

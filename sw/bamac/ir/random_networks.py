@@ -171,15 +171,12 @@ def _try_random(rng: np.random.Generator, name: str, acc_bits: int, windows: int
     for i in range(n_convs):
         kernel = KERNELS[rng.integers(len(KERNELS))]
         last = i == n_convs - 1
-        if rng.random() < 0.5:
-            padding = (kernel[0] // 2, kernel[0] // 2, kernel[1] // 2, kernel[1] // 2)
-        else:
-            padding = tuple(int(rng.integers(0, k)) for k in
-                            (kernel[0], kernel[0], kernel[1], kernel[1]))
-        padding = tuple(min(p, k - 1) for p, k in
-                        zip(padding, (kernel[0], kernel[0], kernel[1], kernel[1]), strict=True))
+        sides = (kernel[0], kernel[0], kernel[1], kernel[1])
+        halves = rng.random() < 0.5
+        padding = tuple(min(size // 2 if halves else int(rng.integers(0, size)), size - 1)
+                        for size in sides)
         builder.conv(int(rng.choice(channels)), kernel, int(rng.integers(1, 3)), padding,
-                     pools[rng.integers(len(pools))],
+                     pools[int(rng.integers(len(pools)))],
                      ("max", "sum")[rng.integers(2)] if last else None)
     n_denses = int(rng.integers(1, 4))
     for i in range(n_denses):

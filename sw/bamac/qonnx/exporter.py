@@ -49,7 +49,7 @@ def _check_exact(network):
         weights = np.abs(layer.weights.reshape(layer.out_channels, -1))
         if isinstance(layer, Conv2d):
             reach = weights.sum(axis=1) * magnitude
-            if layer.values:
+            if layer.emits_int8:
                 reach = reach + np.abs(layer.bias)
                 magnitude = VALUE_MAX
             else:
@@ -126,7 +126,7 @@ def _conv(writer, layer, tensor, shape):
                          kernel_shape=[int(k) for k in layer.kernel],
                          strides=[layer.stride, layer.stride], pads=[top, left, bottom, right],
                          dilations=[1, 1], group=1)
-    if layer.values:
+    if layer.emits_int8:
         bias = writer.constant(f"{layer.name}/bias", layer.bias.reshape(1, -1, 1, 1))
         tensor = writer.node("Add", [tensor, bias], f"{layer.name}/biased", shape)
         tensor = writer.unsigned(tensor, OUTPUT_NAMES["bits"].format(layer.name), shape, 8,
@@ -149,7 +149,7 @@ def _conv(writer, layer, tensor, shape):
             axes = writer.constant("const/axes", [2, 3], np.int64)
             tensor = writer.node("ReduceSum", [tensor, axes], f"{layer.name}/global", pooled,
                                  keepdims=1)
-            if layer.values:
+            if layer.emits_int8:
                 tensor = writer.unsigned(tensor, f"{layer.name}/global_q", pooled, 8,
                                          layer.pool_shift, f"{layer.name}/global_floor")
         tensor = writer.node("Flatten", [tensor], OUTPUT_NAMES["vector"],
