@@ -40,8 +40,9 @@ import torch
 from bamac.data import build as data_build
 from bamac.data.sources import RECIPE, RECIPES, WITHOUT_PESQ
 from bamac.evaluation.metrics import agreement, agreement_lines, pcc
-from bamac.frontends.log_mel import CENTRE, LOW_BANDS, STEPS, fewer_bits
-from bamac.frontends.registry import PAPER_FRONT_ENDS
+from bamac.frontends.log_mel import CENTRE, LOG_MEL, LOW_BANDS, STEPS, fewer_bits
+from bamac.frontends.metadata import metadata_of
+from bamac.frontends.registry import with_bits
 from bamac.nn.checkpoint import (
     FORMAT,
     load_checkpoint,
@@ -548,8 +549,7 @@ def _write_text(path, text):
 
 
 def _metadata(config, run, epoch):
-    front_end = PAPER_FRONT_ENDS[config.input_bits].front_end
-    return {"front_end": front_end.kind, "offset": front_end.offset, "steps": front_end.steps,
+    return {**metadata_of(with_bits(LOG_MEL, config.input_bits).front_end),
             "label": "PESQ (wide band)", "network": config.network, "variant": config.variant,
             "training": config.decides(), "recipe": config.data_recipe, "epoch": epoch,
             "int8": run.network.int8}
