@@ -38,7 +38,7 @@ import numpy as np
 import torch
 
 from bamac.data import build as data_build
-from bamac.data.sources import RECIPE, RECIPES, WITHOUT_PESQ
+from bamac.data import recipes
 from bamac.evaluation.metrics import agreement, agreement_lines, pcc
 from bamac.frontends.log_mel import CENTRE, LOG_MEL, LOW_BANDS, STEPS, fewer_bits
 from bamac.frontends.metadata import metadata_of
@@ -141,7 +141,7 @@ class TrainConfig:
     twin_epochs: int = 0
     seed: int = 1
     data_seed: int = 1
-    data_recipe: int = RECIPE
+    data_recipe: int = recipes.DEFAULT.number
     threads: int = 1
     device: str = "cpu"
     workers: int = 2
@@ -170,10 +170,7 @@ class TrainConfig:
         if self.int8_first and not self.variant.endswith("w8"):
             raise TrainError(f"Variant must be 'w8' or 'bam-w8' for int8 weights in the first "
                              f"phase, not {self.variant!r}")
-        if self.data_recipe not in RECIPES:
-            raise ValueError(f"Data recipe must be one of {', '.join(map(str, RECIPES))}, "
-                             f"not {self.data_recipe!r}")
-        if self.data_recipe in WITHOUT_PESQ:
+        if not recipes.get(self.data_recipe).has_pesq:
             raise TrainError(f"Data recipe {self.data_recipe} has no PESQ to learn: give another, "
                              f"or learn DNSMOS P.808 with `bamac distil`")
         if not 32 <= self.crop <= 249:
