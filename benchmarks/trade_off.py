@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bamac.compiler import compile_network
-from bamac.data.sources import RECIPE, recipe_of
+from bamac.data.recipes import DEFAULT, number_of
 from bamac.evaluation.tables import row_title, short_title
 from bamac.files import write_text
 from bamac.nn.checkpoint import load_network
@@ -33,8 +33,9 @@ ARRAY = "small_event"
 def setting(config):
     """A run's configuration in words: what it shares with all runs here is left out."""
     title = row_title(config).replace("BAM + W8, ", "").replace("BAM + W8", "8-bit input")
-    recipe = recipe_of(config)
-    clips = f"{config['clips']:,} clips" + (f" of recipe {recipe}" if recipe != RECIPE else "")
+    recipe = number_of(config)
+    other = f" of recipe {recipe}" if recipe != DEFAULT.number else ""
+    clips = f"{config['clips']:,} clips{other}"
     return f"{title}, {clips}, {config['epochs']} + {config['fine_epochs']}"
 
 

@@ -1,5 +1,7 @@
 """Errors that several parts of the package raise."""
 
+from __future__ import annotations
+
 __all__ = ["InputError"]
 
 

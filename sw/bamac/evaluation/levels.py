@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -104,15 +105,22 @@ def clip_groups(manifest):
 
 
 def evaluate_features(network, features, labels, manifest, level=None, metadata=None,
-                      array="small"):
-    """PCC, SRCC and RMSE over all clips, and per group of at least ten (:func:`clip_groups`)."""
+                      array="small", metrics=MappingProxyType({})):
+    """PCC, SRCC and RMSE over all clips, and per group of at least ten (:func:`clip_groups`).
+
+    ``metrics`` are further measures by name: functions of scores and labels.
+    """
     if level is None:
         level = "qat" if network.int8 else "float"
     scores = scores_at(level, network, metadata or {}, features, array)
-    result = {"level": level, "all": agreement(scores, labels)}
+
+    def measured(rows):
+        return {**agreement(scores[rows], labels[rows]),
+                **{name: metric(scores[rows], labels[rows]) for name, metric in metrics.items()}}
+
+    result = {"level": level, "all": measured(slice(None))}
     for title, group in clip_groups(manifest).items():
-        result[title] = {name: agreement(scores[rows], labels[rows])
-                         for name, rows in group.items() if len(rows) >= 10}
+        result[title] = {name: measured(rows) for name, rows in group.items() if len(rows) >= 10}
     return result
 
 
@@ -124,23 +132,19 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
     default cache with the clips and the seed that the checkpoint was trained with. ``clips``
     limits the number of clips (the first ones).
     """
-    from bamac.data import build as data_build
-    from bamac.data.sources import recipe_of
+    from bamac import tasks
     from bamac.nn.checkpoint import load_network
 
     network, metadata = load_network(model_path)
-    training = metadata["training"]
+    task = tasks.of_metadata(metadata)
     if data_dir is None:
-        # Runs before data recipe 2 had one seed for both.
-        seed = training.get("data_seed", training["seed"])
-        data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, seed,
-                                         training["speech_folder"],
-                                         recipe_of(training))
-        clips = clips or data_build.split_sizes(training["clips"])[split]
-    label = "p808" if metadata.get("network") == "p808" else "pesq"
-    features, labels, manifest = data_build.load_split(Path(data_dir), split, clips, label)
-    result = evaluate_features(network, features, labels, manifest, level, metadata, array)
-    return {"model": str(model_path), "split": split, "label": label, **result}
+        training = metadata["training"]
+        data_dir = task.data.folder(training)
+        clips = clips or task.data.sizes(training["clips"])[split]
+    features, labels, manifest = task.data.load(data_dir, split, clips)
+    result = evaluate_features(network, features, labels, manifest, level, metadata, array,
+                               task.metrics)
+    return {"model": str(model_path), "split": split, "label": task.label.key, **result}
 
 
 def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac.data.labels import P808, PESQ
 from bamac.evaluation.metrics import pcc, rmse, srcc
 from bamac.evaluation.tables import bootstrap, memory_bytes, short_title, streaming_bytes
 from bamac.files import new_file, write_text
@@ -18,7 +19,7 @@ __all__ = ["accuracy_report", "references"]
 
 def references(manifest, labels, train_mean):
     """What needs no training on the same clips: the mean predictor, and the released DNSMOS."""
-    p808 = np.array([entry["p808"] for entry in manifest])
+    p808 = np.array([entry[P808.key] for entry in manifest])
     constant = np.full_like(labels, train_mean)
     # DNSMOS has another scale: its RMSE is stated after the best straight line.
     slope, offset = np.polyfit(p808, labels, 1)
@@ -87,9 +88,9 @@ def _scatter(row, path):
     with figure(path, width=6.2, height=5.4) as drawing:
         axis = drawing.subplots()
         scores = row.scores[0]
-        axis.plot([1, 4.7], [1, 4.7], color="#8a929c", linewidth=1)
+        axis.plot(PESQ.scale, PESQ.scale, color="#8a929c", linewidth=1)
         axis.plot(row.labels, scores, ".", markersize=4, alpha=0.45, color=COLOURS[0])
-        axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=(1, 4.7), ylim=(1, 4.7),
+        axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=PESQ.scale, ylim=PESQ.scale,
                  aspect="equal",
                  title=f"{row.title}\nPCC {pcc(scores, row.labels):.3f}, RMSE "
                        f"{rmse(scores, row.labels):.2f}, {row.labels.size:,} clips")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.data.sources import recipe_of
+from bamac.data.recipes import number_of
 from bamac.evaluation.tables import AccuracyError, row_title
 from bamac.files import new_file, write_text
 
@@ -40,7 +40,7 @@ def curve_points(folders):
         lines = [json.loads(line) for line in
                  (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         first = [line for line in lines if line["phase"] == "float"]
-        key = (row_title(config), recipe_of(config), config["clips"], config["epochs"],
+        key = (row_title(config), number_of(config), config["clips"], config["epochs"],
                config["fine_epochs"])
         groups.setdefault(key, []).append((
             (first[-1]["loss"], report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],

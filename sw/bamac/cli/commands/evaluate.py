@@ -10,17 +10,16 @@ def _table(runs, data, out, as_json):
     """Write the accuracy table of all finished runs."""
     from pathlib import Path
 
-    from bamac.data import build as data_build
+    from bamac import tasks
     from bamac.data import summary as data_summary
-    from bamac.data.sources import recipe_of
+    from bamac.data.recipes import number_of
     from bamac.evaluation.tables import collect
     from bamac.report.accuracy import accuracy_report
 
     rows = collect(runs)
     config = rows[0].config
-    folder = Path(data) if data else data_build.set_folder(
-        data_build.DEFAULT_CACHE, config["data_seed"], config["speech_folder"],
-        recipe_of(config))
+    task = tasks.of_metadata(config)
+    folder = Path(data) if data else task.data.folder(config)
     manifest = data_summary.manifest(folder, "test")[:rows[0].labels.size]
     train = data_summary.manifest(folder, "train")[:config["clips"]]
     for split, found, wanted in (("test", manifest, rows[0].labels.size),
@@ -28,8 +27,8 @@ def _table(runs, data, out, as_json):
         if len(found) < wanted:
             raise click.UsageError(f"{folder} holds {len(found)} {split} clips, not {wanted}; make "
                                    f"the rest with `bamac data --data-recipe "
-                                   f"{recipe_of(config)}`")
-    mean = sum(e["pesq"] for e in train) / len(train)
+                                   f"{number_of(config)}`")
+    mean = sum(e[task.label.key] for e in train) / len(train)
     path = accuracy_report(rows, manifest, mean, out)
     if as_json:
         emit({"report": str(path), "rows": [{"title": r.title, **r.summary()} for r in rows]})
