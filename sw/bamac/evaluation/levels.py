@@ -54,7 +54,7 @@ def scores_at(level, network, metadata, features, array="small"):
     if level not in LEVELS:
         raise ValueError(f"Level must be one of {', '.join(LEVELS)}, not {level!r}")
     if level in ("integer", "qonnx", "rtl"):
-        from bamac.pipeline import integer_network
+        from bamac.load import integer_network
 
         integer = integer_network(network, metadata)
         raw = _raw_outputs(level, integer, fewer_bits(features, integer.input.bits), array)
@@ -149,8 +149,8 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
 
 def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
     """Scores of an audio file at one level: each window's, and their mean."""
+    from bamac.load import frames_of_clip, integer_network
     from bamac.nn.checkpoint import load_network
-    from bamac.pipeline import frames_of_clip, integer_network
 
     network, metadata = load_network(model_path)
     integer = integer_network(network, metadata)
