@@ -121,7 +121,7 @@ class DatapathTraits:
     # --- cycles, of walks that do not depend on the input
 
     def job_cycles(self, walk, geometry) -> dict[str, int]:
-        """Cycles of one job by cause (``compute``, ``fetch``, ``tile``, ``collect``) behind loading.
+        """One job's cycles by cause (``compute``, ``fetch``, ``tile``, ``collect``) behind loading.
 
         ``walk`` has a layer's loop bounds, as a row of the program's layer table names them.
         """
