@@ -58,18 +58,18 @@ def load_model(path: str | Path | None = None) -> IntegerNetwork:
     GraphError, bamac.nn.checkpoint.CheckpointError
         If the file holds something else, or a network outside the exact layers.
     """
-    path = model_path(default_model() if path is None else path)
-    if path.is_dir():
-        raise InputError(f"Model must be an .onnx or .pt file, not the folder {path}")
-    if path.suffix == ".onnx":
+    file = model_path(default_model() if path is None else path)
+    if file.is_dir():
+        raise InputError(f"Model must be an .onnx or .pt file, not the folder {file}")
+    if file.suffix == ".onnx":
         from bamac.qonnx import importer
 
-        return importer.load(path)
-    if path.suffix == ".pt":
+        return importer.load(file)
+    if file.suffix == ".pt":
         from bamac.nn.checkpoint import load_network
 
-        return integer_network(*load_network(path))
-    raise InputError(f"Model must be an .onnx or .pt file, not {path}")
+        return integer_network(*load_network(file))
+    raise InputError(f"Model must be an .onnx or .pt file, not {file}")
 
 
 def integer_network(module: Network, metadata: Mapping[str, Any]) -> IntegerNetwork:
