@@ -7,7 +7,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..abi.descriptors import (
-    AHEAD_BITS,
     DESCRIPTOR_WORDS,
     HEADER,
     LAYER,
@@ -266,7 +265,7 @@ class Scheduler(wiring.Component):
 
         Returns how many rows lie behind those that the polled layer's next job reads.
         """
-        g, layer, count = self._geometry, self.layer, job.count
+        g, count = self._geometry, job.count
         # They are never written and read at once.
         state = self._memories.layer_state
         walks, outputs = state(g, walk_state_layout(g)), state(g, output_state_layout(g))

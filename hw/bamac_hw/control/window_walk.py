@@ -72,8 +72,8 @@ class WindowWalk(wiring.Component):
         m.d.sync += [groups.eq(layer.groups_last + 1),
                      stride_groups.eq(Mux(layer.stride2, groups << 1, groups))]
 
-        # Slots of the kernel row and of the two slots behind it in the ring. One adder computes them
-        # all; before the job it computes those of the first kernel row, where every tile begins.
+        # Slots of the kernel row and of the two slots behind it in the ring. One adder computes all
+        # of them; before the job, those of the first kernel row, where every tile begins.
         slots = [Signal(address, name=f"slot_{k}") for k in range(3)]
         job_slots = [self.place.slot, Signal(address, name="job_slot_1"),
                      Signal(address, name="job_slot_2")]

@@ -18,8 +18,8 @@ __all__ = ["Int8Collector"]
 class Int8Collector(wiring.Component):
     """Handles one channel at a time.
 
-    *Vector* (``pooled.load``): adds a channel's values in the tile to its sum in the vector memory, or
-    takes the maximum. The last tile of a clip leaves ``min(sum >> pool_shift, 255)``. A hidden
+    *Vector* (``pooled.load``): adds a channel's values in the tile to its sum in the vector memory,
+    or takes the maximum. The last tile of a clip leaves ``min(sum >> pool_shift, 255)``. A hidden
     dense layer is a tile of one pixel under a global maximum. One channel per cycle; its word is
     written five cycles later.
 
