@@ -3,17 +3,17 @@
 
 import pytest
 from amaranth import Shape
-from amaranth.lib.memory import Memory
 
 from bamac_hw.abi.layer_state import STATE_WORDS, layer_state_bits
 from bamac_hw.control.scheduler import Scheduler
 from bamac_hw.geometry import Geometry
+from bamac_hw.memory.dual_port_memory import DualPortMemory
 
 
 def memories(module):
     """The memories of an elaborated module, by name."""
     return {name: submodule for name, (submodule, _) in module._named_submodules.items()
-            if isinstance(submodule, Memory)}
+            if isinstance(submodule, DualPortMemory)}
 
 
 @pytest.mark.parametrize("name", Geometry.presets())
