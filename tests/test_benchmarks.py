@@ -1,16 +1,15 @@
 """What the benchmarks compare, without a simulator: they must notice what is wrong."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from measured import faultless
 
-from bamac.ir import reference
 from bamac.nn import fused
 from bamac.nn.checkpoint import DEFAULT_MODEL
-from bamac.perf.cycles import CAUSES, bounds, predict, predict_events
+from bamac.perf.cycles import CAUSES, bounds, predict
 from bamac.training.distillation import tensor
 from bamac.training.dnsmos_start import released_network
 from bamac.verify import compare
@@ -24,20 +23,7 @@ def run(request):
     """A case, its input and program, and a result as a faultless simulator gives it."""
     geometry = next(g for g in conformance.GEOMETRIES if g.name == request.param)
     _, case, _, frames, program = next(conformance.jobs_of(geometry, 4, 1))
-    predicted = predict(program, case.network, frames)
-    events = np.sum([predict_events(program, case.network, clip) for clip in frames], axis=0)
-    traces, outputs = [], []
-    for clip in frames:
-        expected = reference.run(case.network, clip)
-        traces.append({row["name"]: (
-            {"bits": expected.layers[row["name"]].bits[:, :row["tiled_rows"], :row["tiled_cols"]]}
-            if row["kind"] == "conv" else {"outputs": expected.layers[row["name"]].outputs})
-            for row in program.layers})
-        outputs.append(expected.outputs)
-    counters = [{**layer, "events": int(count)}
-                for layer, count in zip(predicted["layers"], events, strict=True)]
-    return case, frames, program, SimpleNamespace(
-        outputs=np.array(outputs), trace=traces, counters=counters, cycles=predicted["cycles"])
+    return case, frames, program, faultless(program, case.network, frames)
 
 
 def test_conformance_accepts_a_faultless_run(run):

@@ -23,6 +23,8 @@ def test_network_of_native_layers_is_left_alone():
 def test_lowered_network_computes_the_same_layer_by_layer():
     network, (window,) = toy_layer.network()
     native = lower_network(network)
+    assert network.memory_count() == native.memory_count()
+    assert network.describe()["macs"] == native.describe()["macs"]
     assert [type(layer) for layer in native.layers[:3]] == [Conv2d] * 3
     wanted, found = reference.run(network, window), reference.run(native, window)
     assert 0.1 < wanted.layers["mix"].bits.mean() < 0.9

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, is_dataclass
+from math import prod
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -172,12 +173,20 @@ class Layer(ABC):
         return int(self.weights.size) + self.out_channels
 
     def map_values(self, before: TensorSpec) -> int:
-        """Values of its whole map before any pool; 0 if it reads a vector."""
-        return 0
+        """Values of its whole map before any pool; 0 if it reads a vector.
+
+        Here: of the map that it hands on, for a layer that does not pool.
+        """
+        after = self.output(before)
+        return prod(after.shape) if after.is_map else 0
 
     def products(self, before: TensorSpec) -> int:
-        """Products of a weight and an activation, padding included."""
-        return int(self.weights.size)
+        """Products of a weight and an activation, padding included.
+
+        Here: every weight once for each position of the map that it hands on, or once.
+        """
+        after = self.output(before)
+        return int(self.weights.size) * (prod(after.shape[1:]) if after.is_map else 1)
 
     def describe(self, before: TensorSpec) -> dict[str, Any]:
         """Its sizes as plain values."""

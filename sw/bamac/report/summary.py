@@ -116,17 +116,19 @@ def print_network(about):
     console.print(f"{about['parameters']:,} parameters, {about['macs']:,} products per window")
     table = _table(None, "layer", "inputs", "outputs", "kernel", "map", "pool", "gives")
     for layer in about["layers"]:
-        if layer["kind"] == "conv":
-            maps = "values" if layer["values"] else "bits"
-            gives = maps if layer["global_pool"] is None else f"global {layer['global_pool']}"
-            table.add_row(layer["name"], str(layer["inputs"]), str(layer["outputs"]),
-                          "{} x {}".format(*layer["kernel"]), "{} x {}".format(*layer["map"]),
-                          "{} x {}".format(*layer["pool"]), gives)
-        else:
-            gives = f"{layer['bits']} bits" if "bits" in layer else layer["emit"]
-            table.add_row(layer["name"], str(layer["inputs"]), str(layer["outputs"]), "", "", "",
-                          gives)
+        sizes = (" x ".join(map(str, layer.get(name, ()))) for name in ("kernel", "map", "pool"))
+        table.add_row(layer["name"], str(layer["inputs"]), str(layer["outputs"]), *sizes,
+                      _gives(layer))
     console.print(table)
+
+
+def _gives(layer):
+    """What a layer hands on, from its description."""
+    if layer.get("global_pool") is not None:
+        return f"global {layer['global_pool']}"
+    if "values" in layer:
+        return "values" if layer["values"] else "bits"
+    return f"{layer['bits']} bits" if "bits" in layer else layer.get("emit", "")
 
 
 def print_agreement(result):
