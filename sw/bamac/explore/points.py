@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from itertools import product
+from typing import get_type_hints
 
 from bamac_hw.geometry import Geometry
 
@@ -87,7 +88,8 @@ def parse_tile(text):
 def parse_vary(text):
     """``(field, values)`` of a text such as ``acc_bits=20,24``."""
     name, separator, values = text.partition("=")
-    known = {f.name: f.type for f in fields(Geometry)
+    types = get_type_hints(Geometry)
+    known = {f.name: types[f.name] for f in fields(Geometry)
              if f.name not in ("name", "tile_rows", "tile_cols", "channels", "walk", "lane",
                                *MEMORIES)}
     if name not in known or not separator:
