@@ -103,6 +103,26 @@ def test_a_set_that_is_not_there_is_refused(packed):
         read_runs(folder, ["first"])
 
 
+def test_a_table_of_a_runs_file_needs_no_data_set_and_is_of_one_set(packed, tmp_path):
+    from click.testing import CliRunner
+
+    from bamac.cli.commands.evaluate import command
+
+    folder, path = packed
+    out = tmp_path / "out"
+    words = ["--table", str(path), "--data", str(tmp_path / "none"), "--out", str(out)]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    assert "| *mean of the training labels* | | | – | | – | 1.000 |" in (
+        out / "accuracy.md").read_text()
+    pack_runs.main([f"second={folder}", "-o", str(path)])
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 2
+    assert f"{path} holds the sets first, second; give one of them with --set" in (
+        " ".join(result.output.split()))
+    assert CliRunner().invoke(command, [*words, "--set", "first"]).exit_code == 0
+
+
 def test_runs_without_scores_or_log_are_refused(packed):
     folder, _ = packed
     (folder / "fp32" / "log.jsonl").unlink()

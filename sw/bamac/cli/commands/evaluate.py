@@ -33,10 +33,15 @@ def _references(rows, data):
 
 def _table(runs, sets, data, out, as_json):
     """Write the accuracy table of all finished runs."""
-    from bamac.evaluation.runs import read_runs
+    from pathlib import Path
+
+    from bamac.evaluation.runs import read_runs, read_sets
     from bamac.evaluation.tables import rows_of
     from bamac.report.accuracy import accuracy_report
 
+    if Path(runs).is_file() and len(sets) != 1 and len(read_sets(runs)) > 1:
+        raise click.UsageError(f"{runs} holds the sets {', '.join(read_sets(runs))}; give one of "
+                               f"them with --set")
     found = read_runs(runs, sets)
     rows = rows_of(found.runs)
     path = accuracy_report(rows, found.references or _references(rows, data), out)
@@ -88,6 +93,7 @@ def command(clip, model, level, data, split, clips, runs, curve, sets, out, arra
     Example: bamac evaluate speech.wav --level qonnx
     Example: bamac evaluate --table runs --out reports
     Example: bamac evaluate --curve runs --out reports
+    Example: bamac evaluate --table reports/runs.json --set recipe-7 --out table
     """
     if runs is not None:
         _table(runs, sets, data, out, as_json)
