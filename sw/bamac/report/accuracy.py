@@ -260,7 +260,8 @@ def _text(rows, memories, refs, shown, density_rows):
               f"`bamac train` on {config['clips']:,} training clips (unless a row says otherwise); "
               "every row's recipe is in `accuracy.json`. *Epochs*: on crops + on whole clips. "
               "Mean ± standard deviation over seeds; the interval is the 95 % bootstrap over test "
-              "clips. Memory by the paper's count: all parameters, and every convolution's map, "
+              "clips. Figures of groups of clips are means of what each run reports, which has four "
+              "decimals. Memory by the paper's count: all parameters, and every convolution's map, "
               "whole and before its pool; the input does not count. *Streamed*: the rows that are "
               "stored at a time when all layers stream, the input's included, as the compiler "
               "schedules them. *Smaller, streamed* compares them with fp32 and whole maps.", "",
