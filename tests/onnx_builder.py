@@ -178,4 +178,4 @@ def assert_refused(build, message, tmp_path):
     """The file of ``build()`` must be refused with its path and exactly ``message``."""
     with pytest.raises(GraphError) as error:
         build().load(tmp_path)
-    assert str(error.value) == f"{tmp_path / 'foreign.onnx'}: {message}"
+    assert str(error.value) == f"{tmp_path / 'foreign.onnx'}: {message}", str(error.value)

@@ -68,6 +68,22 @@ def _scaled_input():
     return b.head(2)
 
 
+def _reciprocal(b):
+    sums = b.tensor
+    b.node("Div", sums, source=b.constant(1.0), name="div")
+    b.tensor = b.nodes[-1].output[0]
+
+
+def _input_then_relu(quantised=False):
+    b = Builder()
+    if quantised:
+        b.quant()
+    b.node("Relu", name="r")
+    b.conv(2, 1)
+    b.step()
+    return b.head(2)
+
+
 REFUSALS = {
     "scaling before the quantiser": (_scaled_input,
         "Mul node mean: the input must be quantised first; scaling of features belongs to the "
@@ -90,6 +106,15 @@ REFUSALS = {
         before_step(lambda b: b.node("Add", b.constant(np.ones((1, 2, 7, 6))), name="add")),
         "Add node add: operand must be one number, or one per channel (2), not of shape "
         "(1, 2, 7, 6)"),
+    "division by the activations": (before_step(_reciprocal),
+        "Div node div: the activations must be the dividend"),
+    "ReLU before the quantiser": (_input_then_relu,
+        "Relu node r: the input must be quantised first"),
+    "ReLU on the input": (lambda: _input_then_relu(quantised=True),
+        "Relu node r: must not follow the signed input"),
+    "ReLU on bits with an offset": (
+        after_step(lambda b: (b.node("Sub", b.constant(0.5)), b.node("Relu", name="r"))),
+        "Relu node r: must stand before the quantiser"),
     "division by 0": (before_step(lambda b: b.node("Div", b.constant(0.0), name="div")),
         "Div node div: divisor must not be 0"),
     "gain per channel after the step": (

@@ -65,6 +65,14 @@ def _real_weights(value=0.3):
     return b.head(2)
 
 
+def _weights_of(shape, scale=1.0):
+    b = Builder()
+    b.quant()
+    b.node("Conv", b.weights(shape, scale), name="c")
+    b.step()
+    return b.head(2)
+
+
 def _bipolar():
     b = Builder()
     b.quant()
@@ -115,6 +123,38 @@ REFUSALS = {
         "Conv node c: weight must come from a Quant node or be integers"),
     "weight -128": (lambda: _real_weights(-128.0),
         "Conv node c: weight must be in -127..127, not -128..-128: use the narrow range"),
+    "weight of two axes": (lambda: _weights_of((2, 9)),
+        "Conv node c: weight must have 4 dimensions, not 2"),
+    "scales within a channel": (lambda: _weights_of((2, 1, 3, 3), np.arange(1, 4.0)),
+        "Conv node c: scale of the weights must be one number, or one per output channel"),
+    "empty weight": (lambda: _weights_of((2, 0, 3, 3)),
+        "Conv node c: weight must not be empty, not of shape (2, 0, 3, 3)"),
+    "bias of another size": (first_conv(bias=[1.0, 2.0, 3.0], name="c"),
+        "Conv node c: bias must be one per output channel (2), not 3"),
+    "kernel_shape": (first_conv(kernel_shape=[3, 1], name="c"),
+        "Conv node c: kernel_shape must be the weights' 3 x 3"),
+    "unknown padding": (first_conv(auto_pad="SAME", name="c"),
+        "Conv node c: auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not 'SAME'"),
+    "pads of one axis": (first_conv(pads=[1, 1], name="c"),
+        "Conv node c: pads must be four sizes, not [1, 1]"),
+    "convolution behind the pool": (
+        after_step(lambda b: (b.node("GlobalMaxPool"), b.conv(2, 2, kernel=(1, 1), name="c"))),
+        "Conv node c: convolutions must come before the global pool"),
+    "reflected padding": (
+        after_step(lambda b: b.node("Pad", b.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+                                    mode="reflect", name="pad")),
+        "Pad node pad: mode must be 'constant', not 'reflect'"),
+    "padding of a vector": (
+        after_step(lambda b: (b.node("GlobalMaxPool"), b.node("Flatten", axis=1),
+                              b.node("Pad", b.constant([0] * 8, np.int64), name="pad"))),
+        "Pad node pad: padding must be of a map"),
+    "dense on sums": (
+        after_step(lambda b: (b.head(2), b.node("MatMul", b.weights((1, 1)), name="d")),
+                   finish=False),
+        "MatMul node d: a dense layer's inputs must be integers: quantise the layer before it"),
+    "dense on a map": (after_step(lambda b: b.node("MatMul", b.weights((6, 1)), name="d")),
+        "MatMul node d: a dense layer must follow a global pool (max, sum or average) and a "
+        "Flatten: maps of a fixed size cannot be streamed"),
     "bipolar activations": (_bipolar,
         "Conv node c: activations must be 0 and 1 (or an input with zero point 0) where zeros are "
         "padded, not offset by -1"),

@@ -30,10 +30,22 @@ def _pooled_input():
     return b.head(2)
 
 
+def _pool_with_indices(b):
+    b.pool(name="p")
+    b.nodes[-1].output.append("indices")
+
+
 REFUSALS = {
     "overlapping pool": (after_step(lambda b: b.pool(3, 3, strides=[2, 2], name="p")),
         "MaxPool node p: stride must equal the pool's size [3, 3], not [2, 2]: windows must not "
         "overlap or leave gaps"),
+    "pool of one axis": (after_step(lambda b: b.pool(kernel_shape=[2], strides=[2], name="p")),
+        "MaxPool node p: kernel_shape must be two sizes, not [2]"),
+    "indices of a pool": (after_step(_pool_with_indices),
+        "MaxPool node p: indices cannot be given out"),
+    "pool of negative bits": (
+        after_step(lambda b: (b.node("Mul", b.constant(-2.0)), b.pool(name="p"))),
+        "MaxPool node p: activations must have a positive scale before a max pool, not -2"),
     "padded pool": (after_step(lambda b: b.pool(pads=[1, 0, 0, 0], name="p")),
         "MaxPool node p: padding and dilation of a pool are not supported"),
     "pool in ceil mode": (after_step(lambda b: b.pool(ceil_mode=1, name="p")),

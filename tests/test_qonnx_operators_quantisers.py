@@ -8,6 +8,7 @@ from onnx_builder import (
     Builder,
     after_step,
     assert_refused,
+    before_step,
     executed,
     hidden_of,
     input_of,
@@ -110,6 +111,14 @@ def _bipolar_after_relu():
     return b.head(2)
 
 
+def _bipolar_input():
+    b = Builder()
+    b.node("BipolarQuant", b.constant(1.0), domain=QUANT_DOMAIN, name="bp")
+    b.conv(2, 1)
+    b.step()
+    return b.head(2)
+
+
 REFUSALS = {
     "input zero point": (input_of(zero=3.0),
         "Quant node inp: zero point must be 0, not 3: quantise symmetrically"),
@@ -137,6 +146,17 @@ REFUSALS = {
         "Quant node again: activations are quantised twice"),
     "ReLU before a bipolar quantiser": (_bipolar_after_relu,
         "BipolarQuant node bp: after ReLU a bipolar quantiser is constant: remove the ReLU"),
+    "unsigned narrow input": (input_of(signed=0, narrow=1),
+        "Quant node inp: narrow range must be off for unsigned activations"),
+    "bipolar input": (_bipolar_input,
+        "BipolarQuant node bp: a bipolar quantiser must follow a convolution or a dense layer"),
+    "bipolar scale": (
+        before_step(lambda b: b.node("BipolarQuant", b.constant(-1.0), domain=QUANT_DOMAIN,
+                                     name="bp")),
+        "BipolarQuant node bp: scale of activations must be one positive number"),
+    "threshold beyond 62 bits": (
+        before_step(lambda b: b.node("Add", b.constant(-2.0 ** 62))),
+        "Quant node Quant_4: threshold or bias must fit 62 bits, not 4611686018427387905"),
     "hidden scale": (hidden_of(scale=1.5),
         "Quant node hidden: scale must be the accumulator's scale times a power of two (1 to "
         "2^31), not times 3: restrict the scales of this layer's weights and activations to "
