@@ -77,7 +77,7 @@ def model(network: IntegerNetwork) -> ModelProto:
         file.nodes, network.name, [info("frames", shape)], [info(scores, tensor.shape)],
         initializer=[numpy_helper.from_array(np.ascontiguousarray(array), name)
                      for name, array in file.constants.items()],
-        value_info=[info(*value) for value in file.values if value[0] != scores])
+        value_info=[info(*value) for value in file.shapes if value[0] != scores])
     proto = helper.make_model(graph, producer_name="bamac", ir_version=IR_VERSION, opset_imports=[
         helper.make_opsetid("", OPSET), helper.make_opsetid(QONNX_DOMAIN, 1)])
     helper.set_model_props(proto, {metadata.KEY: metadata.written(network)})

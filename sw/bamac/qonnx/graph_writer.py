@@ -56,7 +56,7 @@ class GraphWriter:
     ----------
     nodes : list of NodeProto
     constants : dict of name to array
-    values : list of (name, shape), one per node's output
+    shapes : list of (name of a node's output, its shape)
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class GraphWriter:
         self._make_node = helper.make_node
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {}
-        self.values: list[tuple[str, tuple[int, ...]]] = []
+        self.shapes: list[tuple[str, tuple[int, ...]]] = []
 
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
         """Add a constant, unless one of this name exists; return ``name``."""
@@ -74,11 +74,14 @@ class GraphWriter:
 
     def node(self, op: str, inputs: Sequence[str], output: str, shape: Sequence[int],
              name: str | None = None, **attributes: Any) -> str:
-        """Add a node of one output of ``shape``; return ``output``, after which it is named."""
+        """Add a node with one output of ``shape``; return ``output``.
+
+        The node is called ``name``, or like its output.
+        """
         domain = QONNX_DOMAIN if op == "Quant" else ""
         self.nodes.append(self._make_node(op, inputs, [output], name=name or output,
                                           domain=domain, **attributes))
-        self.values.append((output, tuple(int(size) for size in shape)))
+        self.shapes.append((output, tuple(int(size) for size in shape)))
         return output
 
     def quant(self, tensor: str, output: str, shape: Sequence[int], bits: int, signed: bool,
