@@ -93,7 +93,7 @@ def write_conv(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tensor:
                      strides=[layer.stride, layer.stride], pads=[top, left, bottom, right],
                      dilations=[1, 1], group=1)
     output = OUTPUT_NAMES["bits"].format(layer.name)
-    if layer.values:
+    if _emits_int8(layer):
         bias = file.constant(f"{layer.name}/bias", layer.bias.reshape(1, -1, 1, 1))
         name = file.node("Add", [name, bias], f"{layer.name}/biased", shape)
         name = file.unsigned(name, output, shape, 8, layer.shift, f"{layer.name}/floor")
@@ -106,15 +106,20 @@ def write_conv(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tensor:
         shape = (1, layer.out_channels, rows // layer.pool[0], cols // layer.pool[1])
         name = file.node("MaxPool", [name], f"{layer.name}/pooled", shape,
                          kernel_shape=list(layer.pool), strides=list(layer.pool))
-    tensor = Tensor(name, shape, VALUE_MAX if layer.values else 1)
+    tensor = Tensor(name, shape, VALUE_MAX if _emits_int8(layer) else 1)
     return tensor if layer.global_pool is None else _write_global_pool(file, layer, tensor)
+
+
+def _emits_int8(layer: Conv2d) -> bool:
+    """Whether the layer's map holds 8-bit integers, not bits: it has biases, no thresholds."""
+    return layer.bias is not None
 
 
 def _check_conv(layer: Conv2d, tensor: Tensor) -> None:
     """Check the thresholds and the sums; the kernel's reach is all of its weights together."""
     weights = np.abs(layer.weights.reshape(layer.out_channels, -1))
     reach = weights.sum(axis=1) * tensor.magnitude
-    if layer.values:
+    if _emits_int8(layer):
         reach = reach + np.abs(layer.bias)
     else:
         check_magnitude(layer.name, int(np.abs(layer.thresholds).max()), HALVES, "thresholds")
@@ -132,7 +137,7 @@ def _write_global_pool(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tens
         check_magnitude(layer.name, rows * cols * magnitude, INTEGERS, "the global sum")
         axes = file.constant("const/axes", [2, 3], np.int64)
         name = file.node("ReduceSum", [name, axes], f"{layer.name}/global", pooled, keepdims=1)
-        if layer.values:
+        if _emits_int8(layer):
             name = file.unsigned(name, f"{layer.name}/global_q", pooled, 8, layer.pool_shift,
                                  f"{layer.name}/global_floor")
         else:
