@@ -179,7 +179,7 @@ REPORTS = (
     Report("exactness", "exactness.md",
            "scores of the shipped binary networks at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
-           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx/*.py",
+           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx/**/*.py",
             "sw/bamac/nn/integerise.py", "benchmarks/exactness.py"), data=6, minutes=28),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",
