@@ -6,7 +6,7 @@ from bamac.cli.main import emit, warn
 from bamac.cli.options import array_option, json_option
 
 
-def _table(runs, data, out, as_json):
+def _table(runs: str, data: str | None, out: str, as_json: bool) -> None:
     """Write the accuracy table of all finished runs."""
     from pathlib import Path
 
@@ -64,7 +64,9 @@ def _table(runs, data, out, as_json):
               help="Where --table and --curve write their Markdown, JSON and plots.")
 @array_option
 @json_option
-def command(clip, model, level, data, split, clips, runs, curve, out, array, as_json):
+def command(clip: str | None, model: str | None, level: str, data: str | None, split: str,
+            clips: int | None, runs: str | None, curve: tuple[str, ...], out: str, array: str,
+            as_json: bool) -> None:
     """Evaluate a checkpoint at any level of the chain, on audio CLIP or on a data set.
 
     With CLIP, print its score at that level; without, correlation and error against PESQ, per
