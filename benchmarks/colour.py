@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
-from bamac.data import build as data_build
-from bamac.data import degrade, sources
-from bamac.data.sources import recipe_of
+from bamac import tasks
+from bamac.data import clips, degrade, sources
+from bamac.data.dataset import DEFAULT_CACHE
 from bamac.evaluation.metrics import agreement
 from bamac.files import write_text
 from bamac.frontends.log_mel import features_int8
@@ -49,10 +49,10 @@ def audio_clips(count, data_seed):
     """Test clips as audio: features without and with rumble, labels, and the change of PESQ."""
     import pesq
 
-    folder = sources.prepare(data_build.DEFAULT_CACHE, None, None)
+    folder = sources.prepare(DEFAULT_CACHE, None, None)
     plain, rumble, labels, change = [], [], [], []
     for pair in range(-(-count // 2)):
-        clean, versions = data_build.make_pair(folder, "test", pair, data_seed)
+        clean, versions = clips.make_pair(folder, "test", pair, data_seed)
         for degraded, entry in versions:
             samples = degraded / 32768.0
             noisy = rumbling(samples, np.random.default_rng([1, len(labels)]))
@@ -87,9 +87,8 @@ def main():
     for path in arguments.models:
         network, metadata = load_network(path)
         training = metadata["training"]
-        folder = data_build.set_folder(data_build.DEFAULT_CACHE, training["data_seed"],
-                                        recipe=recipe_of(training))
-        features, labels, _ = data_build.load_split(folder, "test")
+        data = tasks.of_metadata(metadata).data
+        features, labels, _ = data.load(data.folder(training), "test")
         cells = []
         for changed, truth in [*((coloured(features, c), labels) for c in COLOURS),
                                (plain, audio_labels), (rumble, audio_labels)]:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac import tasks
 from bamac.compiler import CompileError, compile_network
-from bamac.data import build as data_build
+from bamac.data.recipes import HELD_OUT
 from bamac.evaluation.levels import scores_at
 from bamac.evaluation.metrics import agreement
 from bamac.files import write_text
@@ -49,12 +50,10 @@ def array_of(path):
 def measure(path, rtl):
     """Rows (level, clips, PCC, SRCC, RMSE, largest difference to the level before)."""
     network, metadata = load_network(path)
-    training = metadata["training"]
-    label = "p808" if metadata["network"] == "p808" else "pesq"
-    # Test clips are the same for every recipe
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, training.get("data_seed", 1),
-                                   recipe=data_build.HELD_OUT_RECIPE)
-    features, labels, _ = data_build.load_split(folder, "test", label=label)
+    data = tasks.of_metadata(metadata).data
+    # Test clips are the same by every recipe
+    folder = data.folder({**metadata["training"], "data_recipe": HELD_OUT.number})
+    features, labels, _ = data.load(folder, "test")
     some = np.linspace(0, len(labels) - 1, rtl).astype(int)
     array = array_of(path)
     scores = {level: scores_at(level, network, metadata, features) for level in ("qat", "integer")}

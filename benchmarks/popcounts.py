@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from bamac.data import build as data_build
+from bamac import tasks
 from bamac.evaluation.metrics import pcc, rmse
 from bamac.files import write_text
 from bamac.nn.checkpoint import load_network
@@ -111,9 +111,10 @@ def main():
     parser.add_argument("--clips", type=int, default=6000, help="training clips of recipe 7")
     arguments = parser.parse_args()
     network = released_network()
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, recipe=7)
-    features, labels, _ = data_build.load_split(folder, "train", arguments.clips, label="p808")
-    others, other_labels, _ = data_build.load_split(folder, "val", label="p808")
+    data = tasks.get("p808").data
+    folder = data.folder({"data_seed": 1, "speech_folder": None, "data_recipe": 7})
+    features, labels, _ = data.load(folder, "train", arguments.clips)
+    others, other_labels, _ = data.load(folder, "val")
     limits = thresholds(network, features[::len(features) // 200])
     lines = ["# What popcounts say of a maximum", "",
              f"Made by `python -m benchmarks.popcounts --clips {arguments.clips}` on "
@@ -133,7 +134,7 @@ def main():
     for shift, agreement, apart in shifts(network, others):
         lines.append(f"| {shift} | {agreement:.3f} | {apart:.3f} |")
         print(lines[-1], flush=True)
-    test = data_build.load_split(folder, "test", label="p808")[0]
+    test = data.load(folder, "test")[0]
     shipped = load_network(model_path(SHIPPED, (".pt",)))[0]
     lines += ["", f"`{SHIPPED}` on the {len(test):,} test clips, windows that start 0 to 7 frames "
               "into the clip.", "", "| of the network with binary maps | PCC |", "|---|---|"]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bamac.data import build as data_build
+from bamac import tasks
 from bamac.files import write_text
 from bamac.nn.network import Network
 from bamac.training.distillation import DistilConfig, tensor
@@ -79,8 +79,9 @@ def report(found):
 
 
 def main():
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, recipe=7)
-    features, _, _ = data_build.load_split(folder, "train", 2000, label="p808")
+    data = tasks.get("p808").data
+    folder = data.folder({"data_seed": 1, "speech_folder": None, "data_recipe": 7})
+    features, _, _ = data.load(folder, "train", 2000)
     half = len(features) // 2
     train, others = batches(features[:half], FIT_CLIPS, 1), batches(features[half:], OTHERS, 2)
     twin = released_network()

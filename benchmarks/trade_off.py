@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bamac.compiler import compile_network
-from bamac.data.sources import RECIPE, recipe_of
+from bamac.data.recipes import DEFAULT, number_of
 from bamac.evaluation.runs import read_runs
 from bamac.evaluation.tables import row_title, short_title
 from bamac.files import write_text
@@ -36,8 +36,9 @@ TARGET = 320_000
 def setting(config):
     """A run's configuration in words, without what all runs here share."""
     title = row_title(config).replace("BAM + W8, ", "").replace("BAM + W8", "8-bit input")
-    recipe = recipe_of(config)
-    clips = f"{config['clips']:,} clips" + (f" of recipe {recipe}" if recipe != RECIPE else "")
+    recipe = number_of(config)
+    other = f" of recipe {recipe}" if recipe != DEFAULT.number else ""
+    clips = f"{config['clips']:,} clips{other}"
     return f"{title}, {clips}, {config['epochs']} + {config['fine_epochs']}"
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import bamac
 from bamac.cli.commands.distil import command
+from bamac.data import dnsmos
 from bamac.frontends.audio import load_audio
 from bamac.frontends.dnsmos import P808_FRONT_END, STEPS, features_p808, features_p808_int8
 from bamac.ir import reference
@@ -23,7 +24,7 @@ from bamac.nn.count_units import unit_weights
 from bamac.nn.integerise import integerise
 from bamac.nn.levels import add_levels, add_thresholds
 from bamac.nn.network import Network, make_config
-from bamac.training import distillation, dnsmos
+from bamac.training import distillation
 from bamac.training import feature_augmentation as augment_p808
 from bamac.training.distillation import Clips, DistilConfig, predict, student_layers, tensor
 from bamac.training.dnsmos_start import released_network

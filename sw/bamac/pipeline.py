@@ -15,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac.errors import InputError
+from bamac.frontends.metadata import front_end_of
+from bamac.frontends.registry import spec_for_input
 from bamac.ir.network import Conv2d, GraphError
 
 from .ir import reference, trace
@@ -24,10 +27,6 @@ __all__ = ["InputError", "default_model", "frames_of_clip", "frames_of_file",
            "integer_network", "load_model", "memory_count", "run", "simulate_program"]
 
 RESULT_SCHEMA = 1
-
-
-class InputError(ValueError):
-    """An input cannot be used: wrong kind of file, shape, type or range."""
 
 
 def default_model():
@@ -77,28 +76,11 @@ def integer_network(module, metadata):
         from bamac.nn.integerise import integerise
 
         return integerise(module, metadata)
-    from bamac.nn.post_training import calibration_frames, front_end_of, integerise_values
+    from bamac.nn.post_training import calibration_frames, integerise_values
 
     front_end = front_end_of(metadata)
-    source = _front_end(module.config.name, front_end, module.config.rows, module.config.cols)
+    source = spec_for_input(module.config.name, front_end, module.config.rows, module.config.cols)
     return integerise_values(module, calibration_frames(source, demo_clips()), front_end)
-
-
-def _front_end(name, front_end, rows, cols):
-    """The :class:`~bamac.frontends.registry.FrontEndSpec` for an input of ``rows`` x ``cols``."""
-    from bamac.frontends.registry import FRONT_ENDS
-
-    if front_end.kind is None:
-        raise InputError(f"Network {name} reads integer frames and names no front end for audio; "
-                         f"give it frames as an .npy file with 'bamac simulate'")
-    spec = FRONT_ENDS.get(front_end.kind)
-    if spec is None or front_end != spec.front_end:
-        known = " or ".join(str(spec.front_end) for spec in FRONT_ENDS.values())
-        raise InputError(f"Network {name} must have the front end {known}, not {front_end}")
-    if (rows, cols) != (spec.rows, spec.cols):
-        raise InputError(f"Network {name} must read windows of {spec.rows} x {spec.cols} for "
-                         f"audio, not {rows} x {cols}")
-    return spec
 
 
 def frames_of_clip(spec, name, front_end, path, warn=None):
@@ -109,7 +91,7 @@ def frames_of_clip(spec, name, front_end, path, warn=None):
     """
     import warnings
 
-    source = _front_end(name, front_end, spec.rows, spec.cols)
+    source = spec_for_input(name, front_end, spec.rows, spec.cols)
     from .frontends import audio
     from .frontends import log_mel as features
 
@@ -493,8 +475,8 @@ def describe(network, program, frames, simulated, *, clock_mhz, seconds=None, au
     work = sum(layer["binary_macs"] for layer in layers)
     time_s = simulated.cycles / (clock_mhz * 1e6)
     count = memory_count(network)
-    source = _front_end(network.name, network.front_end, network.input.rows,
-                        network.input.cols) if audio else None
+    source = spec_for_input(network.name, network.front_end, network.input.rows,
+                            network.input.cols) if audio else None
     result = {
         "schema": RESULT_SCHEMA,
         "network": network.name,

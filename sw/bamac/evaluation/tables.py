@@ -14,7 +14,7 @@ from statistics import mode
 
 import numpy as np
 
-from bamac.data.sources import recipe_of
+from bamac.data.recipes import number_of
 
 from .metrics import pcc, rmse, srcc
 from .runs import AccuracyError, read_runs
@@ -172,9 +172,9 @@ def rows_of(runs):
     usual = mode(row.config["clips"] for row in rows)
     rows = [replace(row, title=f"{row.title}, {row.config['clips']:,} clips")
             if row.config["clips"] != usual else row for row in rows]
-    usual = mode(recipe_of(row.config) for row in rows)
-    rows = [replace(row, title=f"{row.title}, data recipe {recipe_of(row.config)}")
-            if recipe_of(row.config) != usual else row for row in rows]
+    usual = mode(number_of(row.config) for row in rows)
+    rows = [replace(row, title=f"{row.title}, data recipe {number_of(row.config)}")
+            if number_of(row.config) != usual else row for row in rows]
     titles = [row.title for row in rows]
     rows = [replace(row, title=f"{row.title}, {row.config['epochs']} + "
                                f"{row.config['fine_epochs']} epochs")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bamac.frontends.log_mel import FRONT_END, OFFSET, STEPS
-from bamac.ir.network import Conv2d, Dense, FrontEnd, GraphError, InputSpec, IntegerNetwork
+from bamac.frontends.metadata import front_end_of
+from bamac.ir.network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
 
 from .network import ACC_BITS, HEAD_MAX, thresholds
 from .quantise import channel_scales, quantise_weights
@@ -105,7 +105,6 @@ def integerise(module, metadata=None, name=None):
     if not module.int8 or not config.binary:
         raise GraphError(f"{config.name}: network must have int8 weights (variant bam-w8, trained "
                          f"to its int8 phase), not variant {config.variant!r} in float")
-    metadata = metadata or {}
     layers = []
     spec = InputSpec(config.rows, config.cols, config.input_bits)
     low, high = spec.min, spec.max
@@ -118,7 +117,6 @@ def integerise(module, metadata=None, name=None):
     network = IntegerNetwork(
         name or config.name, spec, tuple(layers),
         score_scale=module.score_scale, score_offset=float(module.score_offset),
-        front_end=FrontEnd(metadata.get("front_end", FRONT_END), metadata.get("offset", OFFSET),
-                           metadata.get("steps", STEPS)))
+        front_end=front_end_of(metadata or {}))
     check_accumulators(network)
     return network

@@ -18,7 +18,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from bamac.frontends.log_mel import FRONT_END, OFFSET, STEPS
 from bamac.ir.network import (
     SHIFT_MAX,
     VALUE_MAX,
@@ -32,7 +31,7 @@ from bamac.ir.network import (
 )
 from bamac.ir.reference import conv_accumulators, conv_outputs, emit, global_pool, max_pool
 
-__all__ = ["ACC_BITS", "calibration_frames", "front_end_of", "integerise_values"]
+__all__ = ["ACC_BITS", "calibration_frames", "integerise_values"]
 
 ACC_BITS = 24   # of the array's accumulators
 HEADROOM = 2.0  # how far values may go beyond those of the calibration
@@ -153,12 +152,6 @@ def _pooled(conv, maps, input_max):
     """What the layer makes of integer maps, before its global pool."""
     return np.stack([max_pool(conv_outputs(conv, conv_accumulators(conv, m, input_max)), conv.pool)
                      for m in maps])
-
-
-def front_end_of(metadata):
-    """The front end that :func:`bamac.nn.checkpoint.load_network`'s metadata names."""
-    return FrontEnd(metadata.get("front_end", FRONT_END), metadata.get("offset", OFFSET),
-                    metadata.get("steps", STEPS))
 
 
 def integerise_values(module, frames, front_end=None, name=None):

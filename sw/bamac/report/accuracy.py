@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac.data.labels import P808, PESQ
 from bamac.evaluation.metrics import pcc, rmse, srcc
 from bamac.evaluation.tables import (
     bootstrap,
@@ -36,7 +37,7 @@ def references(manifest, labels, train_mean):
     dict
         ``{name: {"pcc", "srcc", "rmse"}}``; correlations with a constant are None.
     """
-    p808 = np.array([entry["p808"] for entry in manifest])
+    p808 = np.array([entry[P808.key] for entry in manifest])
     constant = np.full_like(labels, train_mean)
     # DNSMOS has another scale, so its RMSE is that after the best linear fit
     slope, offset = np.polyfit(p808, labels, 1)
@@ -101,9 +102,9 @@ def _scatter(row, path):
     with figure(path, width=6.2, height=5.4) as drawing:
         axis = drawing.subplots()
         scores = row.scores[0]
-        axis.plot([1, 4.7], [1, 4.7], color="#8a929c", linewidth=1)
+        axis.plot(PESQ.scale, PESQ.scale, color="#8a929c", linewidth=1)
         axis.plot(row.labels, scores, ".", markersize=4, alpha=0.45, color=COLOURS[0])
-        axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=(1, 4.7), ylim=(1, 4.7),
+        axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=PESQ.scale, ylim=PESQ.scale,
                  aspect="equal",
                  title=f"{row.title}\nPCC {pcc(scores, row.labels):.3f}, RMSE "
                        f"{rmse(scores, row.labels):.2f}, {row.labels.size:,} clips")
@@ -260,7 +261,7 @@ def _text(rows, memories, refs, shown, density_rows):
               f"`bamac train` on {config['clips']:,} training clips (unless a row says otherwise); "
               "every row's recipe is in `accuracy.json`. *Epochs*: on crops + on whole clips. "
               "Mean ± standard deviation over seeds; the interval is the 95 % bootstrap over test "
-              "clips. Figures of groups of clips are means of what each run reports, which has four "
+              "clips. Figures of groups of clips are means of what each run reports, with four "
               "decimals. Memory by the paper's count: all parameters, and every convolution's map, "
               "whole and before its pool; the input does not count. *Streamed*: the rows that are "
               "stored at a time when all layers stream, the input's included, as the compiler "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from bamac.data.sources import RECIPE, package_voices, recipe_of
+from bamac.data import recipes
+from bamac.data.sources import package_voices
 
 __all__ = ["card_metrics", "distilled_card", "model_card"]
 
@@ -45,14 +46,14 @@ def _metrics(report):
 def _licences(recipe):
     """The packages that a recipe's speech comes from, by licence."""
     packages = {}
-    for voice in package_voices(recipe):
+    for voice in package_voices(recipes.get(recipe).recordings):
         packages.setdefault(voice.licence, {})[voice.package] = None
     return "; ".join(f"{licence}: {', '.join(names)}" for licence, names in packages.items())
 
 
 def _speech(config):
     """Where the speech comes from, and its licences."""
-    recipe = recipe_of(config)
+    recipe = recipes.number_of(config)
     source = (f"Speech of the folder `{config['speech_folder']}`, under its own licence"
               if config.get("speech_folder") else
               f"Recorded speech from Debian packages ({_licences(recipe)}), mastered")
@@ -139,7 +140,7 @@ def distilled_card(name, report):
 
     config = {**report["data"], **report["configuration"]}
     default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None,
-               "data_recipe": RECIPE}
+               "data_recipe": recipes.DEFAULT.number}
     phases = [f"{config[f'{phase}_epochs']} on {what}" for phase, what in (
         ("crop", f"crops of {config['crop'] / 100:g} s"),
         ("whole", "crops of 5 s, which hold all of a clip"),

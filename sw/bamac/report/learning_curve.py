@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.data.sources import recipe_of
+from bamac.data.recipes import number_of
 from bamac.evaluation.runs import AccuracyError, read_runs
 from bamac.evaluation.tables import row_title
 from bamac.files import new_file, write_text
@@ -49,7 +49,7 @@ def curve_points(paths, sets=()):
         first = [line for line in run.log if line["phase"] == "float"]
         if not first:
             raise AccuracyError(f"{run.name} must have a log of its epochs in log.jsonl")
-        key = (row_title(config), recipe_of(config), config["clips"], config["epochs"],
+        key = (row_title(config), number_of(config), config["clips"], config["epochs"],
                config["fine_epochs"])
         groups.setdefault(key, []).append((
             (first[-1]["loss"], report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],

@@ -12,10 +12,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from bamac.data.dnsmos import released_weights
 from bamac.frontends.dnsmos import STEPS
 from bamac.nn.network import Network, make_config
-
-from .dnsmos import released_weights
 
 __all__ = ["released_network"]
 

@@ -38,10 +38,11 @@ import numpy as np
 import torch
 
 from bamac.data import build as data_build
-from bamac.data.sources import RECIPE, RECIPES, WITHOUT_PESQ
+from bamac.data import recipes
 from bamac.evaluation.metrics import agreement, agreement_lines, pcc
-from bamac.frontends.log_mel import CENTRE, LOW_BANDS, STEPS, fewer_bits
-from bamac.frontends.registry import PAPER_FRONT_ENDS
+from bamac.frontends.log_mel import CENTRE, LOG_MEL, LOW_BANDS, STEPS, fewer_bits
+from bamac.frontends.metadata import metadata_of
+from bamac.frontends.registry import with_bits
 from bamac.nn.checkpoint import (
     FORMAT,
     load_checkpoint,
@@ -140,7 +141,7 @@ class TrainConfig:
     twin_epochs: int = 0
     seed: int = 1
     data_seed: int = 1
-    data_recipe: int = RECIPE
+    data_recipe: int = recipes.DEFAULT.number
     threads: int = 1
     device: str = "cpu"
     workers: int = 2
@@ -169,10 +170,7 @@ class TrainConfig:
         if self.int8_first and not self.variant.endswith("w8"):
             raise TrainError(f"Variant must be 'w8' or 'bam-w8' for int8 weights in the first "
                              f"phase, not {self.variant!r}")
-        if self.data_recipe not in RECIPES:
-            raise ValueError(f"Data recipe must be one of {', '.join(map(str, RECIPES))}, "
-                             f"not {self.data_recipe!r}")
-        if self.data_recipe in WITHOUT_PESQ:
+        if not recipes.get(self.data_recipe).has_pesq:
             raise TrainError(f"Data recipe {self.data_recipe} has no PESQ to learn: give another, "
                              f"or learn DNSMOS P.808 with `bamac distil`")
         if not 32 <= self.crop <= 249:
@@ -548,8 +546,7 @@ def _write_text(path, text):
 
 
 def _metadata(config, run, epoch):
-    front_end = PAPER_FRONT_ENDS[config.input_bits].front_end
-    return {"front_end": front_end.kind, "offset": front_end.offset, "steps": front_end.steps,
+    return {**metadata_of(with_bits(LOG_MEL, config.input_bits).front_end),
             "label": "PESQ (wide band)", "network": config.network, "variant": config.variant,
             "training": config.decides(), "recipe": config.data_recipe, "epoch": epoch,
             "int8": run.network.int8}

@@ -91,17 +91,18 @@ def command(out, clips, data_seed, speech_folder, data_recipe, workers, cache, a
     \b
     Example: bamac distil --out runs/p808 --clips 10000
     """
-    from bamac.data import build as data_build
+    from bamac import tasks
     from bamac.report.progress import TrainingDisplay
     from bamac.training.distillation import Clips, DistilConfig, distil, report_text
 
     config = DistilConfig(**{k: v for k, v in values.items() if v is not None})
     with TrainingDisplay(quiet=as_json) as display:
-        folder = data_build.build(cache, clips=clips, seed=data_seed, workers=workers,
-                                  speech_folder=speech_folder, recipe=data_recipe,
-                                  progress=display.data)
-        splits = {split: Clips(*data_build.load_split(folder, split, count, label="p808"))
-                  for split, count in data_build.split_sizes(clips).items()}
+        data = tasks.get("p808").data
+        folder = data.build(cache, clips=clips, seed=data_seed, workers=workers,
+                            speech_folder=speech_folder, recipe=data_recipe,
+                            progress=display.data)
+        splits = {split: Clips(*data.load(folder, split, count))
+                  for split, count in data.sizes(clips).items()}
         report = distil(config, out, splits, progress=display,
                         data={"clips": clips, "data_seed": data_seed,
                               "speech_folder": speech_folder, "data_recipe": data_recipe})

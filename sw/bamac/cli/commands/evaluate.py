@@ -6,19 +6,18 @@ from bamac.cli.main import emit, warn
 from bamac.cli.options import array_option, json_option
 
 
-def _references(rows, data):
+def _references(rows, data: str | None) -> dict:
     """Agreement of what needs no training, from the manifests of the runs' data set."""
     from pathlib import Path
 
-    from bamac.data import build as data_build
+    from bamac import tasks
     from bamac.data import summary as data_summary
-    from bamac.data.sources import recipe_of
+    from bamac.data.recipes import number_of
     from bamac.report.accuracy import references
 
     config = rows[0].config
-    folder = Path(data) if data else data_build.set_folder(
-        data_build.DEFAULT_CACHE, config["data_seed"], config["speech_folder"],
-        recipe_of(config))
+    task = tasks.of_metadata(config)
+    folder = Path(data) if data else task.data.folder(config)
     manifest = data_summary.manifest(folder, "test")[:rows[0].labels.size]
     train = data_summary.manifest(folder, "train")[:config["clips"]]
     for split, found, wanted in (("test", manifest, rows[0].labels.size),
@@ -26,12 +25,12 @@ def _references(rows, data):
         if len(found) < wanted:
             raise click.UsageError(f"{folder} holds {len(found)} {split} clips, not {wanted}; make "
                                    f"the rest with `bamac data --data-recipe "
-                                   f"{recipe_of(config)}`")
-    mean = sum(e["pesq"] for e in train) / len(train)
+                                    f"{number_of(config)}`")
+    mean = sum(e[task.label.key] for e in train) / len(train)
     return references(manifest, rows[0].labels, mean)
 
 
-def _table(runs, sets, data, out, as_json):
+def _table(runs: str, sets: tuple[str, ...], data: str | None, out: str, as_json: bool) -> None:
     """Write the accuracy table of all finished runs."""
     from pathlib import Path
 
@@ -82,7 +81,9 @@ def _table(runs, sets, data, out, as_json):
               help="Where --table and --curve write their Markdown, JSON and plots.")
 @array_option
 @json_option
-def command(clip, model, level, data, split, clips, runs, curve, sets, out, array, as_json):
+def command(clip: str | None, model: str | None, level: str, data: str | None, split: str,
+            clips: int | None, runs: str | None, curve: tuple[str, ...], sets: tuple[str, ...],
+            out: str, array: str, as_json: bool) -> None:
     """Evaluate a checkpoint at any level of the chain, on audio CLIP or on a data set.
 
     With CLIP, print its score at that level; without, correlation and error against PESQ, per

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import bamac
+from bamac.data import dnsmos
 from bamac.frontends.dnsmos import (
     CLIP_SAMPLES,
     P808_FRONT_END,
@@ -14,7 +15,6 @@ from bamac.frontends.dnsmos import (
     features_p808_int8,
     quantise,
 )
-from bamac.training import dnsmos
 
 CLIPS = sorted((Path(bamac.__file__).parent / "assets" / "clips").glob("*.wav"))
 

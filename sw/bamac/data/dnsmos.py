@@ -1,4 +1,4 @@
-"""DNSMOS P.808, Microsoft's network that predicts opinion scores: the teacher of distillation.
+"""DNSMOS P.808, Microsoft's network that predicts opinion scores: its scores and its weights.
 
 The released ONNX file comes with the PyPI package ``speechmos`` (MIT licence). Only its file is
 used: the package's code would import more than is needed, and never sets the number of threads.
@@ -17,7 +17,7 @@ import numpy as np
 
 from bamac.frontends.dnsmos import CLIP_SAMPLES, FRAMES, MELS, SAMPLE_RATE, features_p808
 
-__all__ = ["DnsmosError", "P808Teacher", "model_path", "released_weights"]
+__all__ = ["DnsmosError", "P808Teacher", "model_path", "released_weights", "segments"]
 
 _SEGMENT = CLIP_SAMPLES + 160
 """DNSMOS cuts segments of 9.01 s and drops the last 10 ms of each before P.808."""
@@ -27,7 +27,7 @@ class DnsmosError(RuntimeError):
     """The released model cannot be found or is not the one this module knows."""
 
 
-def model_path():
+def model_path() -> Path:
     """Path of the released ``model_v8.onnx``.
 
     Raises
@@ -45,7 +45,7 @@ def model_path():
     return path
 
 
-def segments(samples):
+def segments(samples: np.ndarray) -> np.ndarray:
     """The windows (n, 144000) that DNSMOS averages over, as ``speechmos`` cuts them.
 
     A short clip is doubled until it lasts 9.01 s; segments start every second.
@@ -63,7 +63,7 @@ def segments(samples):
 class P808Teacher:
     """The released DNSMOS P.808 network on one thread of onnxruntime."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -73,7 +73,7 @@ class P808Teacher:
             str(model_path()), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
-    def score_features(self, batch):
+    def score_features(self, batch: np.ndarray) -> np.ndarray | float:
         """Scores (n,) float64 of float features (n, 900, 120), or one score of (900, 120)."""
         batch = np.asarray(batch, np.float32)
         if batch.ndim not in (2, 3) or batch.shape[-2:] != (FRAMES, MELS):
@@ -84,14 +84,14 @@ class P808Teacher:
                   for part in np.array_split(batch, max(1, -(-len(batch) // 16)))]
         return np.concatenate(scores).astype(np.float64)
 
-    def score(self, samples):
+    def score(self, samples: np.ndarray) -> float:
         """The score of samples at 16 kHz, equal to what ``speechmos`` calls ``p808_mos``."""
         windows = np.stack([features_p808(window) for window in segments(samples)])
         return float(self.score_features(windows).mean())
 
 
 @functools.cache
-def released_weights():
+def released_weights() -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Weights of the released network: ``{"convs": [(w, b), ...], "dense": [(w, b), ...]}``.
 
     Float32 arrays: convolutions (out, in, 3, 3), dense layers (out, in), in the order in which
