@@ -20,15 +20,15 @@ def test_random_traffic_against_lists():
         for _ in range(200):
             write_en, read_en = rng.randrange(1 << banks), rng.randrange(1 << banks)
             write_addr = rng.randrange(depth)
-            ctx.set(dut.write_en, write_en)
-            ctx.set(dut.write_addr, write_addr)
-            ctx.set(dut.read_en, read_en)
+            ctx.set(dut.write.en, write_en)
+            ctx.set(dut.write.addr, write_addr)
+            ctx.set(dut.read.en, read_en)
             new = list(seen)
             writes = []
             for bank in range(banks):
                 value, address = rng.randrange(1 << width), rng.randrange(depth)
-                ctx.set(dut.write_data[bank], value)
-                ctx.set(dut.read_addr[bank], address)
+                ctx.set(dut.write.data[bank], value)
+                ctx.set(dut.read.addr[bank], address)
                 if read_en >> bank & 1:
                     new[bank] = contents[bank][address]  # the old word on a collision
                 if write_en >> bank & 1:
@@ -38,7 +38,7 @@ def test_random_traffic_against_lists():
             await ctx.tick()
             seen = new
             for bank in range(banks):
-                assert ctx.get(dut.read_data[bank]) == seen[bank], bank
+                assert ctx.get(dut.read.data[bank]) == seen[bank], bank
                 compared[0] += 1
 
     simulator = Simulator(dut)

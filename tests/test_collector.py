@@ -21,8 +21,8 @@ def simulate(testbench, family=None):
     m.submodules.memory = memory = Memory(shape=16, depth=64, init=[999] * 64)
     read, write = memory.read_port(), memory.write_port()
     m.d.comb += [
-        read.en.eq(dut.read_en), read.addr.eq(dut.read_addr), dut.read_data.eq(read.data),
-        write.en.eq(dut.write_en), write.addr.eq(dut.write_addr), write.data.eq(dut.write_data),
+        read.en.eq(dut.read.en), read.addr.eq(dut.read.addr), dut.read.data.eq(read.data),
+        write.en.eq(dut.write.en), write.addr.eq(dut.write.addr), write.data.eq(dut.write.data),
     ]
     simulator = Simulator(m)
     simulator.add_clock(1e-6)
@@ -40,7 +40,7 @@ def simulate(testbench, family=None):
 async def until_free(ctx, dut):
     """Cycles until the collector is free, counted from the current one."""
     cycles = 0
-    while ctx.get(dut.busy):
+    while ctx.get(dut.collect.busy):
         assert cycles < 100
         await ctx.tick()
         cycles += 1
@@ -61,21 +61,21 @@ def test_global_pool(emit, channels):
         for clip in range(2):
             for number in range(2):
                 for tile in range(5):
-                    ctx.set(dut.reserve, 1)
+                    ctx.set(dut.collect.capture, 1)
                     await ctx.tick()
-                    ctx.set(dut.reserve, 0)
-                    assert ctx.get(dut.busy), "busy from the cycle after the reservation"
+                    ctx.set(dut.collect.capture, 0)
+                    assert ctx.get(dut.collect.busy), "busy from the cycle after the reservation"
                     await ctx.tick().repeat(3)
-                    assert ctx.get(dut.busy)
-                    ctx.set(dut.load, 1)
-                    ctx.set(dut.first, int(tile == 0))
-                    ctx.set(dut.pass_, number)
-                    ctx.set(dut.mask, int(masks[clip, tile]))
-                    for port, bits in zip(dut.data, tiles[clip, tile, number].tolist(),
+                    assert ctx.get(dut.collect.busy)
+                    ctx.set(dut.pooled.load, 1)
+                    ctx.set(dut.pooled.first, int(tile == 0))
+                    ctx.set(dut.pooled.pass_, number)
+                    ctx.set(dut.pooled.mask, int(masks[clip, tile]))
+                    for port, bits in zip(dut.pooled.data, tiles[clip, tile, number].tolist(),
                                           strict=True):
                         ctx.set(port, bits)
                     await ctx.tick()
-                    ctx.set(dut.load, 0)
+                    ctx.set(dut.pooled.load, 0)
                     count = 4 if number == 0 else channels - 4
                     assert await until_free(ctx, dut) == count + 3
             pixel_on = masks[clip][:, None] >> np.arange(4) & 1         # tile, pixel
@@ -113,15 +113,15 @@ def test_dense_outputs_go_to_the_vector_memory(emit, shift, bits, family):
             words = []
             for number in range(3):
                 chosen = corners[4 * number:4 * number + 4]
-                for port, acc in zip(dut.acc, chosen, strict=False):
+                for port, acc in zip(dut.head.acc, chosen, strict=False):
                     ctx.set(port, acc)
-                ctx.set(dut.start, 1)
+                ctx.set(dut.collect.start, 1)
                 await ctx.tick()
-                ctx.set(dut.start, 0)
+                ctx.set(dut.collect.start, 0)
                 cycles = 0
-                while ctx.get(dut.busy):
-                    if ctx.get(dut.word_valid):
-                        words.append((ctx.get(dut.word_index), ctx.get(dut.word_value)))
+                while ctx.get(dut.collect.busy):
+                    if ctx.get(dut.record.valid):
+                        words.append((ctx.get(dut.record.index), ctx.get(dut.record.value)))
                     assert not ctx.get(dut.scores.valid)
                     await ctx.tick()
                     cycles += 1
@@ -143,15 +143,15 @@ def test_raw_scores_wait_to_be_taken(stall, family):
             taken = []
             for number in range(2):
                 chosen = accs[4 * number:4 * number + 4]
-                for port, acc in zip(dut.acc, chosen, strict=False):
+                for port, acc in zip(dut.head.acc, chosen, strict=False):
                     ctx.set(port, acc)
-                ctx.set(dut.start, 1)
+                ctx.set(dut.collect.start, 1)
                 await ctx.tick()
-                ctx.set(dut.start, 0)
+                ctx.set(dut.collect.start, 0)
                 cycles = 0
                 waited = 0
                 held = None
-                while ctx.get(dut.busy):
+                while ctx.get(dut.collect.busy):
                     assert cycles < 100
                     valid = ctx.get(dut.scores.valid)
                     ready = int(not valid or waited == stall)

@@ -55,11 +55,11 @@ async def read_all(ctx, dut):
     for layer in range(LAYERS):
         table.append([])
         for index in range(len(NAMES)):
-            while ctx.get(dut.busy):
+            while ctx.get(dut.host.busy):
                 await ctx.tick()
-            ctx.set(dut.read_addr, 32 * layer + index)
+            ctx.set(dut.host.addr, 32 * layer + index)
             await ctx.tick()
-            table[-1].append(ctx.get(dut.read_data))
+            table[-1].append(ctx.get(dut.host.data))
     return table
 
 
@@ -125,7 +125,7 @@ def test_jobs_are_booked_to_their_layers(family, streams):
         for port in dut.add:
             ctx.set(port, 0)
         cycles = 0
-        while ctx.get(dut.busy):
+        while ctx.get(dut.host.busy):
             await ctx.tick()
             cycles += 1
         assert cycles < 24, "at most a round, without the host's cycles"

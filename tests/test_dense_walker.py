@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bamac_hw.abi.descriptors import Emit, Source
-from bamac_hw.control.dense_walker import DenseWalker
+from bamac_hw.datapath import variant_of
 from bamac_hw.geometry import Geometry
 
 START_BYTES = 3  # 20-bit accumulators
@@ -23,34 +23,35 @@ def run(tile, layer, *, slot=0, above=0, ahead=0, busy=lambda cycle: 0, planes=N
 
     The planes of loads go to the list ``planes``.
     """
-    dut = DenseWalker(geometry(tile, **values))
+    array = geometry(tile, **values)
+    dut = variant_of(array).walker(array)
     cycles = []
 
     async def testbench(ctx):
         ctx.set(dut.layer, layer)
-        ctx.set(dut.slot, slot)
-        ctx.set(dut.above, above)
-        ctx.set(dut.ahead, ahead)
-        ctx.set(dut.prepare, 1)
+        ctx.set(dut.job.place.slot, slot)
+        ctx.set(dut.job.place.above, above)
+        ctx.set(dut.job.place.ahead, ahead)
+        ctx.set(dut.job.place.prepare, 1)
         await ctx.tick()
-        ctx.set(dut.prepare, 0)
+        ctx.set(dut.job.place.prepare, 0)
         await ctx.tick().repeat(3)
-        ctx.set(dut.start, 1)
+        ctx.set(dut.job.start, 1)
         await ctx.tick()
-        ctx.set(dut.start, 0)
+        ctx.set(dut.job.start, 0)
         for cycle in range(5000):
-            ctx.set(dut.collector_busy, busy(cycle))
-            step = ctx.get(dut.step)
-            window = ctx.get(dut.window)
+            ctx.set(dut.collect.busy, busy(cycle))
+            step = ctx.get(dut.work.step)
+            window = ctx.get(dut.fetch.window)
             names = {name for name in ("byte", "start", "pass_", "load", "shift", "compute",
                                        "row", "clear", "capture", "double")
                      if getattr(step, name)}
             if planes is not None and step.load:
                 planes.append(step.plane)
             causes = [name for name in ("fetching", "tiling", "collecting", "loading")
-                      if ctx.get(getattr(dut, name))]
+                      if ctx.get(getattr(dut.causes, name))]
             assert len(causes) + ("compute" in names) == 1, "every cycle has one cause"
-            done = ctx.get(dut.done)
+            done = ctx.get(dut.job.done)
             # With stride 2 every other row and column is of no interest.
             rows_in, cols_in = (mask & (0b0101 if layer.get("stride2") and size > 1 else -1)
                                 for mask, size in zip((window.rows_in, window.cols_in), tile,
@@ -58,8 +59,8 @@ def run(tile, layer, *, slot=0, above=0, ahead=0, busy=lambda cycle: 0, planes=N
             place = (rows_in, cols_in, window.slot_low, window.slot_high,
                      window.group_low, window.group_high)
             cycles.append((names, place if "load" in names else None,
-                           causes[0] if causes else "compute", ctx.get(dut.collector_start),
-                           ctx.get(dut.next_slot)))
+                           causes[0] if causes else "compute", ctx.get(dut.collect.start),
+                           ctx.get(dut.job.place.next_slot)))
             await ctx.tick()
             if done:
                 break

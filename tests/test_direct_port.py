@@ -12,7 +12,6 @@ from bamac_hw.host.host_port import HostPort
 GEOMETRY = Geometry("four", channels=4, weight_rows=17, max_layers=3)
 INDICES = [*range(12), 0x3FF, *range(0x400, 0x404), 0x43F, 0x440, 0x7FF, 0x800, 0x805, 0x85F,
            0x860, 0x1FFFF, 0x20000, 0x20010, 0x20011, 0x3FFFF]
-EFFECTS = ("run", "irq")
 
 
 async def direct(ctx, dut, write, index, data):
@@ -25,8 +24,9 @@ async def direct(ctx, dut, write, index, data):
         cycles += 1
         assert cycles < 50
     refused, word = ctx.get(dut.host_refused), ctx.get(dut.host_word)
-    enables = [ctx.get(dut.descriptor_en), ctx.get(dut.weight_en), ctx.get(dut.clear_counters)]
-    at = ctx.get(dut.write_addr), ctx.get(dut.write_data)
+    enables = [ctx.get(dut.load.descriptors), ctx.get(dut.load.weights),
+               ctx.get(dut.control.clear_counters)]
+    at = ctx.get(dut.load.addr), ctx.get(dut.load.data)
     await ctx.tick()
     ctx.set(dut.host_write, 0)
     ctx.set(dut.host_read, 0)
@@ -42,7 +42,7 @@ async def axi(ctx, dut, write, index, data):
         ctx.set(dut.s_axil_bready, 1)
         ctx.set(dut.s_axil_awvalid, 1)
         ctx.set(dut.s_axil_wvalid, 1)
-        clear = ctx.get(dut.clear_counters)
+        clear = ctx.get(dut.control.clear_counters)
         await ctx.tick()
         ctx.set(dut.s_axil_awvalid, 0)
         ctx.set(dut.s_axil_wvalid, 0)
@@ -56,8 +56,8 @@ async def axi(ctx, dut, write, index, data):
         while not ctx.get(dut.s_axil_rvalid):
             await ctx.tick()
         refused, word = ctx.get(dut.s_axil_rresp) >> 1, ctx.get(dut.s_axil_rdata)
-    enables = [ctx.get(dut.descriptor_en), ctx.get(dut.weight_en), clear]
-    at = ctx.get(dut.write_addr), ctx.get(dut.write_data)
+    enables = [ctx.get(dut.load.descriptors), ctx.get(dut.load.weights), clear]
+    at = ctx.get(dut.load.addr), ctx.get(dut.load.data)
     await ctx.tick()
     return refused, word, enables, at, 0
 
@@ -75,18 +75,18 @@ def test_every_access_is_answered_as_over_axi():
         simulator.add_clock(1e-6)
 
         async def testbench(ctx, dut=dut, log=log, access=access):
-            ctx.set(dut.counter_data, 0x12345678)
+            ctx.set(dut.counters.data, 0x12345678)
             for (write, index, data), event in zip(accesses, events, strict=True):
-                ctx.set(dut.clip_done, event)
-                ctx.set(dut.errors, 5 if event else 0)
+                ctx.set(dut.control.clip_done, event)
+                ctx.set(dut.control.errors, 5 if event else 0)
                 await ctx.tick()
-                ctx.set(dut.clip_done, 0)
-                ctx.set(dut.errors, 0)
+                ctx.set(dut.control.clip_done, 0)
+                ctx.set(dut.control.errors, 0)
                 refused, word, enables, at, _ = await access(ctx, dut, write, index, data)
                 log.append((write, index, refused, word if not write else None, enables,
                             at if any(enables[:2]) else None,
-                            ctx.get(dut.counter_addr) if not write else None,
-                            *(ctx.get(getattr(dut, name)) for name in EFFECTS)))
+                            ctx.get(dut.counters.addr) if not write else None,
+                            ctx.get(dut.control.run), ctx.get(dut.irq)))
 
         simulator.add_testbench(testbench)
         simulator.run()
@@ -105,20 +105,20 @@ def test_counter_reads_wait_for_the_booking():
     simulator.add_clock(1e-6)
 
     async def testbench(ctx):
-        ctx.set(dut.counter_data, 77)
+        ctx.set(dut.counters.data, 77)
         assert (await direct(ctx, dut, 0, 0x825, 0))[:2] == (0, 77)
         assert (await direct(ctx, dut, 0, 0x825, 0))[4] == 2
         assert (await direct(ctx, dut, 0, 0, 0))[4] == 1
-        ctx.set(dut.counter_busy, 1)
+        ctx.set(dut.counters.busy, 1)
         ctx.set(dut.host_index, 0x801)
         ctx.set(dut.host_read, 1)
         for _ in range(20):
             assert not ctx.get(dut.host_done)
             await ctx.tick()
-        ctx.set(dut.counter_busy, 0)
+        ctx.set(dut.counters.busy, 0)
         assert not ctx.get(dut.host_done), "the address was not the memory's in the last cycle"
         await ctx.tick()
-        ctx.set(dut.counter_data, 78)
+        ctx.set(dut.counters.data, 78)
         assert ctx.get(dut.host_done) and ctx.get(dut.host_word) == 78
 
     simulator.add_testbench(testbench)

@@ -39,36 +39,36 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
     async def testbench(ctx):
         ctx.set(dut.layer, layer)
         await ctx.tick().repeat(3)
-        ctx.set(dut.prepare, 1)
+        ctx.set(dut.job.place.prepare, 1)
         await ctx.tick()
-        ctx.set(dut.prepare, 0)
+        ctx.set(dut.job.place.prepare, 0)
         await ctx.tick().repeat(3)
-        ctx.set(dut.start, 1)
+        ctx.set(dut.job.start, 1)
         await ctx.tick()
-        ctx.set(dut.start, 0)
+        ctx.set(dut.job.start, 0)
         # Run on behind the end, for what is still in the pipeline.
         tail = None
         for cycle in range(1, limit):
-            ctx.set(dut.collector_busy, busy(cycle))
+            ctx.set(dut.collect.busy, busy(cycle))
             # The memories' words are there in their cycle only.
             words = due.pop(cycle, None) or noise.integers(0, 256, geometry.pixels).tolist()
-            for port, word in zip(dut.words, words, strict=True):
+            for port, word in zip(dut.fetch.words, words, strict=True):
                 ctx.set(port, word)
-            now = [ctx.get(step) for step in (dut.step, *dut.more_steps)]
+            now = [ctx.get(step) for step in (dut.work.step, *dut.work.additions)]
             computes = any(step.compute for step in now)
-            weight_rows.append([ctx.get(port) for port in (dut.weight_row, *dut.more_weight_row)])
-            bits.append([ctx.get(dut.bits) >> stream * geometry.pixels // streams & part
+            weight_rows.append([ctx.get(port) for port in dut.work.rows])
+            bits.append([ctx.get(dut.work.bits) >> stream * geometry.pixels // streams & part
                          for stream in range(streams)])
             if tail is None:
                 steps.append(now)
-                names = [name for name in CAUSES if ctx.get(getattr(dut, name))]
+                names = [name for name in CAUSES if ctx.get(getattr(dut.causes, name))]
                 names += ["compute"] * computes
                 assert len(names) == 1, f"every cycle has one cause, not {names}"
                 causes.extend(names)
-                reads_out.extend([cycle] * ctx.get(dut.collector_start))
-                if ctx.get(dut.load):
+                reads_out.extend([cycle] * ctx.get(dut.collect.start))
+                if ctx.get(dut.fetch.load):
                     t, tap_row, tap_col, number = places[len(loads) % len(places)]
-                    window = ctx.get(dut.window)
+                    window = ctx.get(dut.fetch.window)
                     words = [0] * geometry.pixels
                     for i, j in product(range(tile[0]), range(tile[1])):
                         bank = ((window.row_low + i) % tile[0] * tile[1]
@@ -76,10 +76,10 @@ def run(layer, word_of, *, tile=(2, 2), channels=4, row=0, busy=lambda cycle: 0,
                         words[bank] = word_of(row + tap_row + i, t * tile[1] + tap_col + j, number)
                     due[cycle + WORD_STAGE] = words
                     loads.append(cycle)
-                if ctx.get(dut.done):
+                if ctx.get(dut.job.done):
                     tail = 0
             else:
-                assert not ctx.get(dut.load) and not computes
+                assert not ctx.get(dut.fetch.load) and not computes
                 tail += 1
                 if tail > WORD_STAGE:
                     return

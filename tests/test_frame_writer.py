@@ -17,7 +17,7 @@ def simulate(testbench, tile=(2, 2), walk="dense", **header):
     finished = []
 
     async def run(ctx):
-        ctx.set(dut.header, header)
+        ctx.set(dut.control.header, header)
         await testbench(ctx, dut)
         finished.append(True)
 
@@ -34,16 +34,16 @@ async def send(ctx, dut, value, *, last):
     errors = ctx.get(dut.error_short), ctx.get(dut.error_long), ctx.get(dut.error_range)
     await ctx.tick()
     ctx.set(dut.i.valid, 0)
-    return ctx.get(dut.write_en), ctx.get(dut.write_addr), ctx.get(dut.write_data), errors
+    return ctx.get(dut.write.en), ctx.get(dut.write.addr), ctx.get(dut.write.data[0]), errors
 
 
 async def release(ctx, dut, rows, finish=0):
-    ctx.set(dut.released, rows)
-    ctx.set(dut.release, 1)
-    ctx.set(dut.finish, finish)
+    ctx.set(dut.control.released, rows)
+    ctx.set(dut.control.release, 1)
+    ctx.set(dut.control.finish, finish)
     await ctx.tick()
-    ctx.set(dut.release, 0)
-    ctx.set(dut.finish, 0)
+    ctx.set(dut.control.release, 0)
+    ctx.set(dut.control.finish, 0)
 
 
 @pytest.mark.parametrize("tile", [(2, 2), (1, 1), (4, 2), (2, 4)])
@@ -56,10 +56,10 @@ def test_values_go_round_the_ring(tile, cols):
 
     async def testbench(ctx, dut):
         assert not ctx.get(dut.i.ready)
-        ctx.set(dut.enable, 1)
+        ctx.set(dut.control.enable, 1)
         await ctx.tick()
         for row in range(rows):
-            assert ctx.get(dut.missing) == rows - 2 - row
+            assert ctx.get(dut.control.missing) == rows - 2 - row
             for col in range(cols):
                 mask, address, data, errors = await send(
                     ctx, dut, frames[row][col], last=col == cols - 1)
@@ -69,10 +69,10 @@ def test_values_go_round_the_ring(tile, cols):
                 assert address == base + slot * pitch + col // tile_cols, (row, col)
                 assert data == frames[row][col] + 128
                 assert errors == (0, 0, 0)
-        assert ctx.get(dut.missing) == -2
+        assert ctx.get(dut.control.missing) == -2
         assert not ctx.get(dut.i.ready), "the clip is complete"
         await ctx.tick()
-        assert ctx.get(dut.write_en) == 0
+        assert ctx.get(dut.write.en) == 0
     simulate(testbench, tile, rows_last=rows - 1, rows_needed=rows - 2,
              cols_last=cols - 1, ring_base=base, ring_end=base + (slots - 1) * pitch,
              pitch=pitch, credit=100, offset=128)
@@ -84,7 +84,7 @@ def test_the_event_driven_walk_gets_magnitude_and_sign(bits, signed):
     values = list(range(low, high + 1))
 
     async def testbench(ctx, dut):
-        ctx.set(dut.enable, 1)
+        ctx.set(dut.control.enable, 1)
         await ctx.tick()
         for value in values:
             _, _, data, errors = await send(ctx, dut, value, last=value == high)
@@ -100,7 +100,7 @@ def test_a_row_begins_when_there_is_credit():
             for col in range(3):
                 await send(ctx, dut, 1, last=col == 2)
 
-        ctx.set(dut.enable, 1)
+        ctx.set(dut.control.enable, 1)
         await ctx.tick()
         await row()
         await row()
@@ -112,34 +112,34 @@ def test_a_row_begins_when_there_is_credit():
         # A release in the cycle that ends a row is not lost.
         await send(ctx, dut, 1, last=False)
         await send(ctx, dut, 1, last=False)
-        ctx.set(dut.release, 1)
-        ctx.set(dut.released, 1)
+        ctx.set(dut.control.release, 1)
+        ctx.set(dut.control.released, 1)
         await send(ctx, dut, 1, last=True)
-        ctx.set(dut.release, 0)
+        ctx.set(dut.control.release, 0)
         await row()
         assert not ctx.get(dut.i.ready)
-        assert ctx.get(dut.missing) == 10 - 5
+        assert ctx.get(dut.control.missing) == 10 - 5
     simulate(testbench, rows_last=9, rows_needed=10, cols_last=2, ring_base=0, ring_end=2, pitch=2,
              credit=2)
 
 
 def test_the_rest_of_a_finished_clip_passes_and_the_next_begins():
     async def testbench(ctx, dut):
-        ctx.set(dut.enable, 1)
+        ctx.set(dut.control.enable, 1)
         await ctx.tick()
         for clip in range(2):
             for row in range(2):
-                assert (ctx.get(dut.missing), ctx.get(dut.idle)) == (2 - row, 0)
+                assert (ctx.get(dut.control.missing), ctx.get(dut.control.idle)) == (2 - row, 0)
                 for col in range(2):
                     address = (await send(ctx, dut, 0, last=col == 1))[1]
                     assert address == 4 + (row // 2), f"clip {clip} starts at the ring's base"
             assert not ctx.get(dut.i.ready)
             await release(ctx, dut, 2, finish=1)
-            assert ctx.get(dut.idle), "what passes now is for nobody"
+            assert ctx.get(dut.control.idle), "what passes now is for nobody"
             for _ in range(3):
                 for col in range(2):
                     await send(ctx, dut, 0, last=col == 1)
-                assert ctx.get(dut.idle)
+                assert ctx.get(dut.control.idle)
             assert not ctx.get(dut.i.ready)
             await ctx.tick()
             assert ctx.get(dut.i.ready)
@@ -149,17 +149,17 @@ def test_the_rest_of_a_finished_clip_passes_and_the_next_begins():
 
 def test_disabling_forgets_the_clip():
     async def testbench(ctx, dut):
-        ctx.set(dut.enable, 1)
+        ctx.set(dut.control.enable, 1)
         await ctx.tick()
         for col in (0, 1, 2, 0):
             await send(ctx, dut, 5, last=col == 2)
-        assert ctx.get(dut.missing) == 4 - 1
-        ctx.set(dut.enable, 0)
+        assert ctx.get(dut.control.missing) == 4 - 1
+        ctx.set(dut.control.enable, 0)
         await ctx.tick().repeat(2)
         assert not ctx.get(dut.i.ready)
-        ctx.set(dut.enable, 1)
+        ctx.set(dut.control.enable, 1)
         await ctx.tick()
-        assert ctx.get(dut.missing) == 4
+        assert ctx.get(dut.control.missing) == 4
         for col in range(3):
             mask, address, _, errors = await send(ctx, dut, 5, last=col == 2)
             assert (mask, address, errors) == (1 << col % 2, col // 2, (0, 0, 0))
@@ -169,7 +169,7 @@ def test_disabling_forgets_the_clip():
 
 def test_errors_are_told():
     async def testbench(ctx, dut):
-        ctx.set(dut.enable, 1)
+        ctx.set(dut.control.enable, 1)
         await ctx.tick()
         # 4-bit signed values, two to a frame.
         for value, last, errors in ((0, False, (0, 0, 0)), (0, False, (0, 1, 0)),

@@ -40,9 +40,9 @@ async def write(ctx, dut, address, data, *, strobes=0xF, wait=0):
     ctx.set(dut.s_axil_awvalid, 0)
     ctx.set(dut.s_axil_wvalid, 0)
     assert ctx.get(dut.s_axil_bvalid), "the answer comes one cycle after the transfer"
-    pulses = (ctx.get(dut.descriptor_en), ctx.get(dut.weight_en))
-    addr = ctx.get(dut.write_addr)
-    at = addr & 0x3FF if ctx.get(dut.descriptor_en) else addr, ctx.get(dut.write_data)
+    pulses = (ctx.get(dut.load.descriptors), ctx.get(dut.load.weights))
+    addr = ctx.get(dut.load.addr)
+    at = addr & 0x3FF if ctx.get(dut.load.descriptors) else addr, ctx.get(dut.load.data)
     response = ctx.get(dut.s_axil_bresp)
     for _ in range(wait):
         await ctx.tick()
@@ -51,7 +51,7 @@ async def write(ctx, dut, address, data, *, strobes=0xF, wait=0):
     await ctx.tick()
     ctx.set(dut.s_axil_bready, 0)
     assert not ctx.get(dut.s_axil_bvalid)
-    assert not ctx.get(dut.descriptor_en) and not ctx.get(dut.weight_en)
+    assert not ctx.get(dut.load.descriptors) and not ctx.get(dut.load.weights)
     return response, pulses, at
 
 
@@ -107,7 +107,7 @@ def test_refused_writes_change_nothing(address, strobes):
     async def testbench(ctx, dut):
         response, pulses, _ = await write(ctx, dut, address, 0xFFFFFFFF, strobes=strobes, wait=2)
         assert (response, pulses) == (SLVERR, (0, 0))
-        assert not ctx.get(dut.run) and not ctx.get(dut.irq)
+        assert not ctx.get(dut.control.run) and not ctx.get(dut.irq)
         assert (await read(ctx, dut, CONTROL))[:2] == (OKAY, 0)
     simulate(testbench)
 
@@ -120,7 +120,7 @@ def test_program_windows_are_open_while_not_running():
             data = 0x12340000 + address
             assert await write(ctx, dut, address, data, wait=1) == (OKAY, pulses, (word, data))
         assert (await write(ctx, dut, CONTROL, 1))[0] == OKAY
-        assert ctx.get(dut.run)
+        assert ctx.get(dut.control.run)
         for address in (0x01000, 0x80000):
             assert (await write(ctx, dut, address, 1))[:2] == (SLVERR, (0, 0))
         await write(ctx, dut, CONTROL, 0)
@@ -131,19 +131,20 @@ def test_program_windows_are_open_while_not_running():
 def test_errors_stick_until_their_bit_is_cleared():
     async def testbench(ctx, dut):
         for bits in (0b001, 0b100):
-            ctx.set(dut.errors, bits)
+            ctx.set(dut.control.errors, bits)
             await ctx.tick()
-        ctx.set(dut.errors, 0)
+        ctx.set(dut.control.errors, 0)
         assert (await read(ctx, dut, ERROR))[1] == 0b101
         await write(ctx, dut, ERROR, 0b001)
         assert (await read(ctx, dut, ERROR))[1] == 0b100
         # An error in the cycle of the clearing is not lost.
         for port, value in ((dut.s_axil_awaddr, ERROR), (dut.s_axil_wdata, 0b111),
                             (dut.s_axil_wstrb, 0xF), (dut.s_axil_awvalid, 1),
-                            (dut.s_axil_wvalid, 1), (dut.errors, 0b010), (dut.s_axil_bready, 1)):
+                            (dut.s_axil_wvalid, 1), (dut.control.errors, 0b010),
+                            (dut.s_axil_bready, 1)):
             ctx.set(port, value)
         await ctx.tick()
-        for port in (dut.s_axil_awvalid, dut.s_axil_wvalid, dut.errors):
+        for port in (dut.s_axil_awvalid, dut.s_axil_wvalid, dut.control.errors):
             ctx.set(port, 0)
         await ctx.tick()
         assert (await read(ctx, dut, ERROR))[1] == 0b010
@@ -153,9 +154,9 @@ def test_errors_stick_until_their_bit_is_cleared():
 def test_clips_interrupt_and_status():
     async def testbench(ctx, dut):
         async def clip():
-            ctx.set(dut.clip_done, 1)
+            ctx.set(dut.control.clip_done, 1)
             await ctx.tick()
-            ctx.set(dut.clip_done, 0)
+            ctx.set(dut.control.clip_done, 0)
 
         await clip()
         assert not ctx.get(dut.irq), "not enabled"
@@ -169,7 +170,8 @@ def test_clips_interrupt_and_status():
         await clip()
         assert ctx.get(dut.irq)
         assert (await read(ctx, dut, CLIPS))[1] == 2
-        for port, bit in ((dut.running, 1), (dut.waiting, 2), (dut.score_pending, 4)):
+        for port, bit in ((dut.control.running, 1), (dut.control.waiting, 2),
+                          (dut.control.score_pending, 4)):
             ctx.set(port, 1)
             assert (await read(ctx, dut, STATUS))[1] == bit
             ctx.set(port, 0)
@@ -181,14 +183,14 @@ def test_counters_are_cleared_for_one_cycle():
         ctx.set(dut.s_axil_awaddr, CONTROL)
         ctx.set(dut.s_axil_wdata, 0b010)
         ctx.set(dut.s_axil_wstrb, 0xF)
-        assert not ctx.get(dut.clear_counters)
+        assert not ctx.get(dut.control.clear_counters)
         ctx.set(dut.s_axil_awvalid, 1)
         ctx.set(dut.s_axil_wvalid, 1)
-        assert ctx.get(dut.clear_counters)
+        assert ctx.get(dut.control.clear_counters)
         await ctx.tick()
         ctx.set(dut.s_axil_awvalid, 0)
         ctx.set(dut.s_axil_wvalid, 0)
-        assert not ctx.get(dut.clear_counters)
+        assert not ctx.get(dut.control.clear_counters)
         ctx.set(dut.s_axil_bready, 1)
         await ctx.tick()
         assert (await read(ctx, dut, CONTROL))[1] == 0
@@ -197,12 +199,12 @@ def test_counters_are_cleared_for_one_cycle():
 
 def test_counter_reads_wait_for_the_booking():
     async def testbench(ctx, dut):
-        ctx.set(dut.counter_data, 77)
+        ctx.set(dut.counters.data, 77)
         assert await read(ctx, dut, 0x02000 + 128 + 4 * 5) == (OKAY, 77, 3)
-        assert ctx.get(dut.counter_addr) == 37
+        assert ctx.get(dut.counters.addr) == 37
         assert (await read(ctx, dut, 0x02000 + 128 + 4 * 5 + 3))[:2] == (OKAY, 77)
-        assert ctx.get(dut.counter_addr) == 37, "the low address bits are ignored"
-        ctx.set(dut.counter_busy, 1)
+        assert ctx.get(dut.counters.addr) == 37, "the low address bits are ignored"
+        ctx.set(dut.counters.busy, 1)
         ctx.set(dut.s_axil_araddr, 0x02004)
         ctx.set(dut.s_axil_arvalid, 1)
         await ctx.tick()
@@ -210,9 +212,9 @@ def test_counter_reads_wait_for_the_booking():
         for _ in range(20):
             await ctx.tick()
             assert not ctx.get(dut.s_axil_rvalid)
-        ctx.set(dut.counter_busy, 0)
+        ctx.set(dut.counters.busy, 0)
         await ctx.tick()
-        ctx.set(dut.counter_data, 78)   # arrives one cycle after the memory was free
+        ctx.set(dut.counters.data, 78)   # arrives one cycle after the memory was free
         await ctx.tick()
         assert ctx.get(dut.s_axil_rvalid) and ctx.get(dut.s_axil_rdata) == 78
     simulate(testbench)
@@ -229,8 +231,8 @@ def test_writes_back_to_back_take_a_cycle_each():
             ctx.set(dut.s_axil_wdata, 1000 + word)
             assert ctx.get(dut.s_axil_awready)
             await ctx.tick()
-            assert ctx.get(dut.weight_en) and ctx.get(dut.s_axil_bvalid)
-            assert (ctx.get(dut.write_addr), ctx.get(dut.write_data)) == (word, 1000 + word)
+            assert ctx.get(dut.load.weights) and ctx.get(dut.s_axil_bvalid)
+            assert (ctx.get(dut.load.addr), ctx.get(dut.load.data)) == (word, 1000 + word)
         # A manager that does not take the answer holds the next write back.
         ctx.set(dut.s_axil_bready, 0)
         assert not ctx.get(dut.s_axil_awready) and not ctx.get(dut.s_axil_wready)
@@ -250,7 +252,7 @@ def test_address_waits_for_data_and_data_for_address():
                 assert not ctx.get(dut.s_axil_bvalid)
             ctx.set(late, 1)
             await ctx.tick()
-            assert ctx.get(dut.s_axil_bvalid) and ctx.get(dut.weight_en)
+            assert ctx.get(dut.s_axil_bvalid) and ctx.get(dut.load.weights)
             ctx.set(early, 0)
             ctx.set(late, 0)
             await ctx.tick()
@@ -260,5 +262,5 @@ def test_address_waits_for_data_and_data_for_address():
 
 def test_autostart_runs_after_reset():
     async def testbench(ctx, dut):
-        assert ctx.get(dut.run)
+        assert ctx.get(dut.control.run)
     simulate(testbench, autostart=True)

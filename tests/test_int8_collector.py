@@ -35,27 +35,27 @@ def test_values_are_pooled_over_the_tiles_of_a_clip(emit, shift):
         ctx.set(dut.layer, {"emit": emit, "pool_shift": shift, "out_base": base})
 
         async def tick():
-            wanted = ctx.get(dut.read_addr) if ctx.get(dut.read_en) else None
-            if ctx.get(dut.write_en):
-                memory[ctx.get(dut.write_addr)] = ctx.get(dut.write_data)
+            wanted = ctx.get(dut.read.addr) if ctx.get(dut.read.en) else None
+            if ctx.get(dut.write.en):
+                memory[ctx.get(dut.write.addr)] = ctx.get(dut.write.data)
             await ctx.tick()
-            ctx.set(dut.read_data, memory.get(wanted, 0x155))
+            ctx.set(dut.read.data, memory.get(wanted, 0x155))
 
         for clip in range(2):
             for tile in range(tiles):
-                ctx.set(dut.first, tile == 0)
-                ctx.set(dut.final, tile == tiles - 1)
-                ctx.set(dut.mask, int(masks[clip, tile]))
+                ctx.set(dut.pooled.first, tile == 0)
+                ctx.set(dut.pooled.final, tile == tiles - 1)
+                ctx.set(dut.pooled.mask, int(masks[clip, tile]))
                 for channel in range(channels):
                     word = channel // AT_ONCE * AT_ONCE
-                    ctx.set(dut.load, 1)
-                    ctx.set(dut.pass_, channel // 16)
-                    ctx.set(dut.index, channel % 16)
-                    for bank, port in enumerate(dut.data):
+                    ctx.set(dut.pooled.load, 1)
+                    ctx.set(dut.pooled.pass_, channel // 16)
+                    ctx.set(dut.pooled.index, channel % 16)
+                    for bank, port in enumerate(dut.pooled.data):
                         ctx.set(port, sum(int(values[clip, tile, bank, word + k]) << 8 * k
                                           for k in range(AT_ONCE)))
                     await tick()
-                ctx.set(dut.load, 0)
+                ctx.set(dut.pooled.load, 0)
             for _ in range(8):
                 await tick()
             results.append([memory[base + channel] for channel in range(channels)])
@@ -80,11 +80,11 @@ def test_scores_leave_in_order_and_wait_until_they_are_taken():
                             "end_channels_last": 2})
         chosen = 0
         for _ in range(2):  # passes
-            ctx.set(dut.start, 1)
+            ctx.set(dut.collect.start, 1)
             await ctx.tick()
-            ctx.set(dut.start, 0)
-            while ctx.get(dut.busy):
-                for k, port in enumerate(dut.sums):
+            ctx.set(dut.collect.start, 0)
+            while ctx.get(dut.collect.busy):
+                for k, port in enumerate(dut.head.sums):
                     ctx.set(port, sums[chosen // AT_ONCE * AT_ONCE + k])
                 ready = int(rng.random() < 0.6)
                 ctx.set(dut.scores.ready, ready)
@@ -94,7 +94,7 @@ def test_scores_leave_in_order_and_wait_until_they_are_taken():
                     if ready:
                         payload = ctx.get(dut.scores.payload)
                         taken.append((payload["value"], payload["last"]))
-                chosen = ctx.get(dut.chosen)
+                chosen = ctx.get(dut.head.chosen)
                 await ctx.tick()
 
     dut = Int8Collector(GEOMETRY)

@@ -45,10 +45,11 @@ def test_tiles_one_after_the_other(channels):
             for cycle in range(1 + Int8ReadOut.cycles(g, one_by_one=one_by_one) + 3):
                 ctx.set(dut.start, cycle == 0)
                 ctx.set(dut.last, last)
-                assert ctx.get(dut.valid) == (cycle >= 4)
+                assert ctx.get(dut.words.valid) == (cycle >= 4)
                 if cycle >= 4:
-                    seen.append((ctx.get(dut.channel), ctx.get(dut.end), ctx.get(dut.end_of_pass),
-                                 [ctx.get(value) for value in dut.values]))
+                    seen.append((ctx.get(dut.words.channel), ctx.get(dut.words.end),
+                                 ctx.get(dut.words.end_of_pass),
+                                 [ctx.get(value) for value in dut.words.values]))
                 await ctx.tick()
 
     simulator = Simulator(dut)

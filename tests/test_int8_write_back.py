@@ -34,41 +34,41 @@ def test_pooled_values_land_in_their_banks(tile, pool):
             "out_cols": out_cols})
 
         def collect():
-            if not ctx.get(dut.exists):
-                return
             for bank in range(g.pixels):
-                if ctx.get(dut.write_mask) >> bank & 1:
-                    key = bank, ctx.get(dut.write_addr)
+                if ctx.get(dut.line.en) >> bank & 1:
+                    key = bank, ctx.get(dut.line.addr)
                     assert key not in memory, "each word is written once"
-                    memory[key] = ctx.get(dut.write_data[bank])
+                    memory[key] = ctx.get(dut.line.data[bank])
 
         for job in range(jobs):
             out_row = job * block_rows
-            ctx.set(dut.out_left, out_rows - out_row)
-            ctx.set(dut.out_low, out_row % tile_rows)
-            ctx.set(dut.out_slot, base + out_row // tile_rows * pitch)
-            ctx.set(dut.job_start, 1)
+            ctx.set(dut.job.left, out_rows - out_row)
+            ctx.set(dut.job.low, out_row % tile_rows)
+            ctx.set(dut.job.slot, base + out_row // tile_rows * pitch)
+            ctx.set(dut.job.first, 1)
+            ctx.set(dut.job.start, 1)
             await ctx.tick()
-            ctx.set(dut.job_start, 0)
+            ctx.set(dut.job.start, 0)
             for number in range(2):
                 for t in range(tiles):
                     for channel in range(0, 16, at_once):
                         part = values[job * tile_rows:(job + 1) * tile_rows,
                                       t * tile_cols:(t + 1) * tile_cols,
                                       16 * number + channel:16 * number + channel + at_once]
-                        for port, value in zip(dut.values, part.reshape(-1).tolist(), strict=True):
+                        for port, value in zip(dut.results.values, part.reshape(-1).tolist(),
+                                               strict=True):
                             ctx.set(port, value)
                         end = channel == 14
-                        ctx.set(dut.word, 1)
-                        ctx.set(dut.channel, channel)
-                        ctx.set(dut.end, end)
-                        ctx.set(dut.end_of_pass, end and t == tiles - 1)
+                        ctx.set(dut.results.valid, 1)
+                        ctx.set(dut.results.channel, channel)
+                        ctx.set(dut.results.end, end)
+                        ctx.set(dut.results.end_of_pass, end and t == tiles - 1)
                         await ctx.tick()
                         collect()
-                        assert ctx.get(dut.first) == (t == 0)
-                        assert ctx.get(dut.last_tile) == (t == tiles - 1)
-            ctx.set(dut.word, 0)
-            ctx.set(dut.end, 0)
+                        assert ctx.get(dut.pooled.first) == (t == 0)
+                        assert ctx.get(dut.pooled.final) == (t == tiles - 1 and job == jobs - 1)
+            ctx.set(dut.results.valid, 0)
+            ctx.set(dut.results.end, 0)
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)

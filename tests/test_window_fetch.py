@@ -6,8 +6,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from bamac_hw.abi.descriptors import Source
+from bamac_hw.datapath import variant_of
 from bamac_hw.geometry import Geometry
-from bamac_hw.memory.window_fetch import WindowFetch
 
 CHANNELS = 4
 SHAPES = [(1, 1), (2, 2), (2, 4), (4, 2), (1, 4)]
@@ -16,8 +16,9 @@ SHAPES = [(1, 1), (2, 2), (2, 4), (4, 2), (1, 4)]
 def build(tile, source, rows, cols, stride, pad, lane, walk="dense", family=None):
     """A map of random words in banks, and what a tile at (row, col) must see."""
     tile_rows, tile_cols = tile
-    dut = WindowFetch(Geometry("g", tile_rows=tile_rows, tile_cols=tile_cols, channels=CHANNELS,
-                               weight_rows=16, lane=lane, walk=walk), family=family)
+    geometry = Geometry("g", tile_rows=tile_rows, tile_cols=tile_cols, channels=CHANNELS,
+                        weight_rows=16, lane=lane, walk=walk)
+    dut = variant_of(geometry).fetch(geometry, family=family)
     bits = 8 if source == Source.INPUT else CHANNELS
     words = np.random.default_rng(rows * cols + stride).integers(0, 1 << bits, (rows, cols))
     pitch = -(-cols // tile_cols)
@@ -50,7 +51,7 @@ def build(tile, source, rows, cols, stride, pad, lane, walk="dense", family=None
 
 async def tick(ctx, dut, banks, data, enables, unread):
     """A cycle in which the memories answer; a bank that is not read shows ``unread``."""
-    words = [bank[ctx.get(dut.addr[b])] if enables >> b & 1 else unread
+    words = [bank[ctx.get(dut.line.addr[b])] if enables >> b & 1 else unread
              for b, bank in enumerate(banks)]
     await ctx.tick()
     for port, word in zip(data, words, strict=True):
@@ -86,25 +87,22 @@ def test_bits_of_every_position(tile, source, pad, stride, lane, family):
 
     async def testbench(ctx):
         ctx.set(dut.layer, {"source": source, "stride2": stride - 1, "pad": pad})
-        data = dut.input_data if source == Source.INPUT else dut.line_data
-        enable = dut.input_en if source == Source.INPUT else dut.line_en
+        data = dut.input.data if source == Source.INPUT else dut.line.data
+        enable = dut.input.en if source == Source.INPUT else dut.line.en
         idle = {"load": 0}
         for cycle in range(len(steps) + 5):
             if cycle >= 5 and steps[cycle - 5][2]:  # stage 5: the bits are there
                 row, col, bit = steps[cycle - 5][2]
                 wanted = (expected(row, col) >> bit & 2 ** at_once - 1).tolist()
-                actual = [ctx.get(dut.bits) >> at_once * k & 2 ** at_once - 1
+                actual = [ctx.get(dut.request.bits) >> at_once * k & 2 ** at_once - 1
                           for k in range(len(banks))]
                 assert actual == wanted, (row, col, bit)
                 compared[0] += 1
-            for port, stage in ((dut.step_0, 0), (dut.step_1, 1), (dut.step_3, 3),
-                                (dut.step_4, 4)):
-                at = cycle - stage
-                ctx.set(port, steps[at][0] if 0 <= at < len(steps) else idle)
+            ctx.set(dut.request.step, steps[cycle][0] if cycle < len(steps) else idle)
             if cycle < len(steps):
-                ctx.set(dut.window, steps[cycle][1])
+                ctx.set(dut.request.window, steps[cycle][1])
             enables = ctx.get(enable)
-            others = [ctx.get(dut.input_en), ctx.get(dut.line_en), ctx.get(dut.vector_en)]
+            others = [ctx.get(dut.input.en), ctx.get(dut.line.en), ctx.get(dut.vector.en)]
             port_reads[:] = [a + b.bit_count() for a, b in zip(port_reads, others, strict=True)]
             await tick(ctx, dut, banks, data, enables, unread=0x5A & 2 ** bits - 1)
 
@@ -142,21 +140,19 @@ def test_words_of_the_event_driven_walk(tile, source, stride):
 
     async def testbench(ctx):
         ctx.set(dut.layer, {"source": source, "stride2": stride - 1})
-        data = dut.input_data if source == Source.INPUT else dut.line_data
-        enable = dut.input_en if source == Source.INPUT else dut.line_en
+        data = dut.input.data if source == Source.INPUT else dut.line.data
+        enable = dut.input.en if source == Source.INPUT else dut.line.en
         for cycle in range(len(steps) + 5):
             if cycle >= 5 and steps[cycle - 5][1]:
                 row, col = steps[cycle - 5][1]
-                found = [ctx.get(dut.words[register(row, i, tile[0]) * tile[1]
+                found = [ctx.get(dut.request.words[register(row, i, tile[0]) * tile[1]
                                            + register(col, j, tile[1])])
                          for i in range(tile[0]) for j in range(tile[1])]
                 assert found == expected(row, col).tolist(), (row, col)
                 compared.append(found)
-            for port, stage in ((dut.step_0, 0), (dut.step_1, 1), (dut.step_3, 3),
-                                (dut.step_4, 4)):
-                ctx.set(port, {"load": int(0 <= cycle - stage < len(steps))})
+            ctx.set(dut.request.load, int(cycle < len(steps)))
             if cycle < len(steps):
-                ctx.set(dut.window, steps[cycle][0])
+                ctx.set(dut.request.window, steps[cycle][0])
             await tick(ctx, dut, banks, data, ctx.get(enable), unread=0x5)
 
     simulator = Simulator(dut)
@@ -168,25 +164,26 @@ def test_words_of_the_event_driven_walk(tile, source, stride):
 
 @pytest.mark.parametrize("family", [None, "ice40"])
 def test_vector_words_go_to_every_pixel_bit_by_bit(family):
-    dut = WindowFetch(Geometry("g", channels=CHANNELS, weight_rows=16), family=family)
+    geometry = Geometry("g", channels=CHANNELS, weight_rows=16)
+    dut = variant_of(geometry).fetch(geometry, family=family)
     seen = []
 
     async def testbench(ctx):
         ctx.set(dut.layer, {"source": Source.VECTOR})
-        ctx.set(dut.line_data[0], (1 << CHANNELS) - 1)  # of the memories that are not read
-        ctx.set(dut.input_data[0], 0xFF)
+        ctx.set(dut.line.data[0], (1 << CHANNELS) - 1)  # of the memories that are not read
+        ctx.set(dut.input.data[0], 0xFF)
         for cycle in range(5 + 16):
-            ctx.set(dut.window, {"slot_low": 0, "group_low": 37, "rows_in": 1, "cols_in": 1})
-            ctx.set(dut.step_1, {"load": int(cycle == 1)})
-            ctx.set(dut.step_4, {"load": int(cycle == 4), "shift": int(cycle > 4)})
-            reading = ctx.get(dut.vector_en)
+            ctx.set(dut.request.window,
+                    {"slot_low": 0, "group_low": 37, "rows_in": 1, "cols_in": 1})
+            ctx.set(dut.request.step, {"load": int(cycle == 0), "shift": int(cycle > 0)})
+            reading = ctx.get(dut.vector.en)
             assert reading == (cycle == 2)
             if reading:
-                assert ctx.get(dut.addr[0]) == 37
+                assert ctx.get(dut.vector.addr) == 37
             if cycle >= 5:
-                seen.append(ctx.get(dut.bits) & 1)
+                seen.append(ctx.get(dut.request.bits) & 1)
             await ctx.tick()
-            ctx.set(dut.vector_data, 0xB00D if reading else 0xFFFF)
+            ctx.set(dut.vector.data, 0xB00D if reading else 0xFFFF)
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)

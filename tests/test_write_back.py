@@ -19,6 +19,12 @@ def cases():
                     yield tile, (rows, cols)
 
 
+def set_signs(ctx, dut, positive):
+    """Accumulators that are 0 where a lane's bit is set, and -1 elsewhere."""
+    for lane, acc in enumerate(dut.results.acc):
+        ctx.set(acc, (positive >> lane & 1) - 1)
+
+
 @pytest.mark.parametrize("tile, pool", list(cases()))
 @pytest.mark.parametrize("out_cols", [3, 4])
 @pytest.mark.parametrize("family", [None, "ice40"])
@@ -44,24 +50,26 @@ def test_pooled_map_lands_in_its_banks(tile, pool, out_cols, family):
             "out_cols": out_cols})
 
         def collect():
-            if not ctx.get(dut.valid):
+            if not ctx.get(dut.record.valid):
                 return
-            assert ctx.get(dut.first) == (ctx.get(dut.tile) == 0)
-            order.append((ctx.get(dut.pass_), ctx.get(dut.tile), ctx.get(dut.signs)))
+            assert ctx.get(dut.pooled.first) == (ctx.get(dut.record.tile) == 0)
+            order.append((ctx.get(dut.record.pass_), ctx.get(dut.record.tile),
+                          ctx.get(dut.record.bits)))
             for bank in range(tile_rows * tile_cols):
-                if ctx.get(dut.write_mask) >> bank & 1:
-                    key = bank, ctx.get(dut.write_addr)
+                if ctx.get(dut.line.en) >> bank & 1:
+                    key = bank, ctx.get(dut.line.addr)
                     assert key not in memory, "each word is written once"
-                    memory[key] = ctx.get(dut.write_data[bank])
+                    memory[key] = ctx.get(dut.line.data[bank])
 
         for job in range(jobs):
             out_row = job * block_rows
-            ctx.set(dut.out_left, out_rows - out_row)
-            ctx.set(dut.out_low, out_row % tile_rows)
-            ctx.set(dut.out_slot, base + out_row // tile_rows * pitch)
-            ctx.set(dut.job_start, 1)
+            ctx.set(dut.job.left, out_rows - out_row)
+            ctx.set(dut.job.low, out_row % tile_rows)
+            ctx.set(dut.job.slot, base + out_row // tile_rows * pitch)
+            ctx.set(dut.job.first, 1)
+            ctx.set(dut.job.start, 1)
             await ctx.tick()
-            ctx.set(dut.job_start, 0)
+            ctx.set(dut.job.start, 0)
             first = len(order)
             expected = []
             for number in range(passes):
@@ -69,13 +77,14 @@ def test_pooled_map_lands_in_its_banks(tile, pool, out_cols, family):
                     chosen = bits[number, job * tile_rows:(job + 1) * tile_rows,
                                   tile_index * tile_cols:(tile_index + 1) * tile_cols]
                     packed = sum(int(b) << k for k, b in enumerate(chosen.reshape(-1)))
-                    ctx.set(dut.positive, packed)
-                    ctx.set(dut.step_6, {"capture": 1, "pass_": tile_index == tiles - 1})
+                    set_signs(ctx, dut, packed)
+                    ctx.set(dut.results.capture, 1)
+                    ctx.set(dut.results.last, tile_index == tiles - 1)
                     expected.append((number, tile_index, packed))
                     await ctx.tick()
                     collect()
-            ctx.set(dut.step_6, {"capture": 0})
-            ctx.set(dut.positive, 0)
+            ctx.set(dut.results.capture, 0)
+            set_signs(ctx, dut, 0)
             # A capture is at the output two cycles later, so one is left; then none.
             assert len(order) - first == passes * tiles - 1
             await ctx.tick()

@@ -1,10 +1,14 @@
 """Every size of the hardware, in one frozen, validated place."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from .traits import INPUT_BITS, VECTOR_BITS, DatapathTraits, lanes, traits_of, walks
 
@@ -15,14 +19,14 @@ class GeometryError(ValueError):
     """A hardware geometry that cannot be built."""
 
 
-def _check_int(name, value, low, high):
+def _check_int(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise GeometryError(f"{name} must be an integer, not {value!r}")
     if not low <= value <= high:
         raise GeometryError(f"{name} must be in {low}..{high}, not {value!r}")
 
 
-def _check_choice(name, value, choices):
+def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
     if isinstance(value, bool) or value not in choices:
         raise GeometryError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
@@ -53,11 +57,11 @@ class Geometry:
         Layers that the descriptor memory can hold.
     counters : bool
         Whether the performance counters are built. They never change the timing.
-    walk : "dense" or "event"
+    walk : "dense", "event" or a registered one
         ``dense`` offers every weight row to the lanes; ``event`` only those for which any pixel of
         the tile has a 1 (see :mod:`bamac_hw.control.event_walker`). Results and programs are alike,
         cycles and weight reads are not.
-    lane : "gated", "pair", "int8" or "int8_dsp"
+    lane : "gated", "pair", "int8", "int8_dsp" or a registered one
         What a lane does with activation bits: ``gated`` adds one weight or not; ``pair`` takes two
         bits and two weights per cycle (see :mod:`bamac_hw.datapath.pair_lane_array`; dense walk
         only). ``int8`` and ``int8_dsp`` multiply a weight by an activation of 8 bits per cycle, by
@@ -88,7 +92,7 @@ class Geometry:
     VECTOR_BITS = VECTOR_BITS
     PADDING_MOST = 7  # rows or columns on a side: less than the largest kernel
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise GeometryError(f"name must be a word of letters and digits, not {self.name!r}")
         _check_choice("tile_rows", self.tile_rows, (1, 2, 4))
@@ -129,56 +133,58 @@ class Geometry:
     @property
     def traits(self) -> DatapathTraits:
         """What the datapath of this lane and walk is, see :mod:`bamac_hw.traits`."""
-        return traits_of(self.lane, self.walk)
+        traits = traits_of(self.lane, self.walk)
+        assert traits is not None, "checked when the geometry was made"
+        return traits
 
     @property
-    def pixels(self):
+    def pixels(self) -> int:
         """Pixels of a tile, and banks of each activation memory."""
         return self.tile_rows * self.tile_cols
 
     @property
-    def stream_pixels(self):
+    def stream_pixels(self) -> int:
         """Pixels of a stream's part of a tile."""
         return self.pixels // self.streams
 
     @property
-    def lanes(self):
+    def lanes(self) -> int:
         """Accumulators."""
         return self.pixels * self.channels
 
     @property
-    def int8_maps(self):
+    def int8_maps(self) -> bool:
         """Whether maps hold values of 8 bits, not bits."""
         return self.traits.int8_maps
 
     @property
-    def word_channels(self):
+    def word_channels(self) -> int:
         """Channels of a map in a word of the line buffers, which has ``channels`` bits."""
         return self.traits.word_channels(self.channels)
 
     @property
-    def step_bits(self):
+    def step_bits(self) -> int:
         """Activation bits of a pixel that one step of the walk offers."""
         return self.traits.step_bits
 
     @property
-    def macs_per_lane(self):
+    def macs_per_lane(self) -> int:
         """Additions of a weight under an activation bit, or products, per lane and cycle at most.
         """
         return self.traits.macs_per_lane
 
     @property
-    def macs_per_cycle(self):
+    def macs_per_cycle(self) -> int:
         """The same for all lanes."""
         return self.lanes * self.macs_per_lane
 
     @property
-    def input_word_bits(self):
+    def input_word_bits(self) -> int:
         """Bits of a stored input value: the event-driven walk keeps a sign beside its magnitude."""
         return self.traits.input_word_bits
 
     @property
-    def word_bits(self):
+    def word_bits(self) -> int:
         """Bits of the widest activation word: channels of a map, or planes of a value.
 
         In the event-driven walk an input value has planes of either sign. With int8 lanes: values
@@ -187,58 +193,61 @@ class Geometry:
         return self.traits.activation_word_bits(self.channels)
 
     @property
-    def vector_bits(self):
+    def vector_bits(self) -> int:
         """Bits of a word of the vector memory."""
         return self.traits.vector_bits
 
     @property
-    def address_bits(self):
+    def address_bits(self) -> int:
         """Bits of an address in any of the activation memories."""
         return (max(self.input_words, self.line_words, self.vector_words) - 1).bit_length()
 
     @property
-    def row_bits(self):
+    def row_bits(self) -> int:
         """Bits of the number of a row of the weight store."""
         return (self.weight_rows - 1).bit_length()
 
     @property
-    def column_bits(self):
+    def column_bits(self) -> int:
         """Bits of a number of columns: what one slot of a ring can hold, and padding."""
         most = self.tile_cols * max(self.input_words, self.line_words) + 2 * self.PADDING_MOST
         return min(16, most.bit_length())
 
     @property
-    def start_bytes(self):
+    def start_bytes(self) -> int:
         """Bytes of a start value."""
         return -(-self.acc_bits // 8)
 
     @property
-    def store_rows(self):
+    def store_rows(self) -> int:
         """Rows in a word of the weight store: what is read in one cycle."""
         return self.traits.macs_per_lane
 
     @property
-    def start_reads(self):
+    def start_reads(self) -> int:
         """Words of the weight store that hold one start value per output channel."""
         return -(-self.start_bytes // self.store_rows)
 
     @property
-    def acc_min(self):
+    def acc_min(self) -> int:
+        """Smallest value of an accumulator."""
         return -(1 << (self.acc_bits - 1))
 
     @property
-    def acc_max(self):
+    def acc_max(self) -> int:
+        """Largest value of an accumulator."""
         return (1 << (self.acc_bits - 1)) - 1
 
     @property
-    def weight_bytes(self):
+    def weight_bytes(self) -> int:
+        """Bytes of the weight store."""
         return self.weight_rows * self.channels
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Every field, as plain values."""
         return asdict(self)
 
-    def digest(self):
+    def digest(self) -> str:
         """SHA-256 over every field but the name: equal digests run the same programs.
 
         A single stream is left out, so that arrays from before there were several keep theirs.
@@ -248,7 +257,7 @@ class Geometry:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
         """Build from a mapping of field names, refusing unknown or missing ones."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
@@ -260,7 +269,7 @@ class Geometry:
         return cls(**values)
 
     @classmethod
-    def from_file(cls, path):
+    def from_file(cls, path: str | Path) -> Geometry:
         """Read a TOML file whose top level holds the fields; a missing name is the file's stem."""
         path = Path(path)
         try:
@@ -275,7 +284,7 @@ class Geometry:
         return cls.from_dict({"name": path.stem.replace("-", "_"), **values})
 
     @classmethod
-    def preset(cls, name):
+    def preset(cls, name: str) -> Geometry:
         """One of the named presets, see :meth:`presets`."""
         presets = cls.presets()
         if name not in presets:
@@ -285,7 +294,7 @@ class Geometry:
         return presets[name]
 
     @classmethod
-    def presets(cls):
+    def presets(cls) -> dict[str, Geometry]:
         """The named presets, smallest first.
 
         ``tiny`` has the memories of an iCE40UP5K (weights in its 4 SPRAMs of 16384 x 16 bit),
@@ -308,7 +317,7 @@ class Geometry:
         }
 
     @classmethod
-    def named(cls, text):
+    def named(cls, text: str | Path) -> Geometry:
         """A preset's name or the path of a ``.toml`` file, as the command line takes them."""
         text = str(text)
         if text.endswith(".toml"):

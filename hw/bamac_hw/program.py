@@ -1,5 +1,7 @@
 """A compiled network: what the compiler hands to the hardware, as a folder of files."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -7,8 +9,10 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .abi.descriptors import DESCRIPTOR_WORDS, FORMAT_VERSION, HEADER, LAYER, unpack_descriptor
 from .geometry import Geometry, GeometryError
@@ -38,28 +42,29 @@ class Program:
     """
 
     geometry: Geometry
-    weights: np.ndarray
-    descriptors: np.ndarray
-    manifest: dict
+    weights: npt.NDArray[np.int8]
+    descriptors: npt.NDArray[np.uint32]
+    manifest: dict[str, Any]
 
-    def weight_words(self):
+    def weight_words(self) -> list[int]:
         """Words of the weight store as integers, for the memory's init."""
         raw = self.weights.astype(np.int8).tobytes()
         step = self.geometry.channels * self.geometry.store_rows
         return [int.from_bytes(raw[k:k + step], "little") for k in range(0, len(raw), step)]
 
     @property
-    def layers(self):
+    def layers(self) -> list[dict[str, Any]]:
         """The manifest's layer table."""
-        return self.manifest["layers"]
+        layers: list[dict[str, Any]] = self.manifest["layers"]
+        return layers
 
-    def _images(self):
+    def _images(self) -> dict[str, bytes]:
         return {
             "weights.bin": self.weights.astype(np.int8).tobytes(),
             "descriptors.bin": self.descriptors.astype("<u4").tobytes(),
         }
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> Path:
         """Write the folder, whole or not at all; an existing program there is replaced.
 
         Raises
@@ -96,7 +101,7 @@ class Program:
         return folder
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | Path) -> Program:
         """Read a folder written by :meth:`save`.
 
         Raises
@@ -145,7 +150,7 @@ class Program:
         descriptors = np.frombuffer(raw["descriptors.bin"], "<u4").astype(np.uint32)
         return cls(geometry, weights, descriptors, manifest)
 
-    def listing(self):
+    def listing(self) -> str:
         """Readable text: header, and every field of every layer's descriptor."""
         lines = [f"; network {self.manifest['network']['name']} on {self.geometry.name}, "
                  f"{len(self.weights)} weight rows of {self.geometry.channels} bytes"]
@@ -158,7 +163,7 @@ class Program:
         return "\n".join(lines)
 
 
-def _columns(values, per_line=4):
+def _columns(values: dict[str, int], per_line: int = 4) -> list[str]:
     cells = [f"{name} = {value}".ljust(26) for name, value in values.items()]
     return ["  " + "".join(cells[k:k + per_line]).rstrip()
             for k in range(0, len(cells), per_line)]

@@ -5,36 +5,37 @@ from operator import or_
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..abi.counters import COUNTER_SLOTS, COUNTERS
 from ..geometry import Geometry
+from ..host.inside import CounterReadSignature
 from ..lib.small_count import one_more
+from ..memory.memories import COUNT_BITS, Memories
 
 __all__ = ["Counters"]
 
-COUNT_BITS = 32  # counts wrap modulo 2**32, which differences of two readings survive
+# Counts of COUNT_BITS bits wrap, which differences of two readings survive.
 
 NAMES = list(COUNTERS)
 # Grow by up to one for each bank or pixel in a cycle; all others but weight_reads by one.
 BY_PIXEL = {"events", "input_reads", "line_reads", "line_writes"}
 
-# Counters in the order in which a round passes them. One is passed as many cycles behind a flush as
-# is its place here and one. It must have counted all of the job before by then, whose last bits are
-# written seven cycles behind the flush, and nothing yet of the next: its descriptor is read from
-# the cycle of the flush on, its weights 11 cycles later, its outputs come still later.
+# Counters in the order in which a round visits them: the counter at position ``n`` is read out
+# ``n + 1`` cycles after the flush. By then it must have counted all of the job before, whose last
+# bits are written seven cycles after the flush, and nothing yet of the next: that job's descriptor
+# is read from the cycle of the flush on, its weights 11 cycles later, its outputs later still.
 ORDER = ("cycles_wait_input", "cycles_load", "descriptor_reads", "state_reads", "input_reads",
          "line_reads", "cycles_tile", "cycles_compute", "cycles_fetch", "vector_reads",
          "weight_reads", "cycles_collect", "cycles_schedule", "events", "scores",
          "cycles_wait_output", "line_writes", "state_writes", "vector_writes", "input_writes")
-# For that, some are counted a few cycles late.
+# To keep to that, the inputs of some are delayed by so many cycles.
 LATE = {"cycles_wait_input": 1, "cycles_load": 2, "descriptor_reads": 3, "cycles_collect": 1,
         "cycles_schedule": 1}
 FIRST_LAYER = ("cycles_wait_input", "input_writes")  # booked to it, whichever layer runs
 IDLE_SLOTS = 4  # of a round: for the host
 
-# A counter is passed at least once in two rounds, as a flush may begin a new one.
+# A counter is visited at least once in two rounds, as a flush may begin a new one.
 ROUND_CYCLES = len(ORDER) + IDLE_SLOTS
 BETWEEN_PASSES = 2 * ROUND_CYCLES
 
@@ -42,33 +43,36 @@ BETWEEN_PASSES = 2 * ROUND_CYCLES
 class Counters(wiring.Component):
     """Adds up what happens during a job, and books it to the job's layer.
 
-    A counter has only its low bits in a register. A round passes one counter per cycle; what has
-    gathered there is added to the running job's layer in the counter memory, and the register
-    begins anew. At ``flush`` a round begins, for the job that has ended; it passes each counter
-    before the next job makes it grow, so counting costs no time.
+    A counter has only its low bits in a register. A round visits one counter per cycle: the
+    register's content is added to the running job's layer in the counter memory, and the register
+    starts again from zero. At ``flush`` a round begins for the job that has ended. It visits each
+    counter before the next job makes it grow, so counting costs no time.
 
-    Waiting for input is booked behind the next job, as behind the last clip there may be no end of
-    it. It may take forever, so that count is kept whole.
+    Cycles that wait for input are booked after the next job, because behind the last clip the wait
+    may never end. It may be of any length, so that counter is kept whole.
 
     Parameters
     ----------
     geometry : Geometry
     family : str or None
         On ``"ice40"`` a count is picked, added and written without registers in between.
+    memories : Memories, optional
+        What the memory is built from.
 
     Members
     -------
     add : how much each counter grows in this cycle, in the order of ``COUNTERS``: at most
         ``pixels * macs_per_lane`` for ``events``, ``pixels`` for the reads and writes of the banked
         memories, ``streams`` for ``weight_reads``, 1 for the others
-    flush, layer : end of a job of this layer; there are as many cycles between two as counters
+    flush, layer : a job of this layer ends; two flushes are at least ``len(COUNTERS)`` cycles apart
     clear : set all counters to zero; takes ``max_layers * 32`` cycles (``clearing``)
-    read_addr, read_data : the counter window; one cycle, if not ``busy`` at its begin
+    host : ``In(CounterReadSignature)``, the counter window
     """
 
-    def __init__(self, geometry: Geometry, *, family=None):
+    def __init__(self, geometry: Geometry, *, family: str | None = None,
+                 memories: Memories | None = None):
         g = self._geometry = geometry
-        self._family = family
+        self._family, self._memories = family, memories or Memories()
         self._words = g.max_layers * COUNTER_SLOTS
         super().__init__({
             "add": In(range(g.pixels * g.macs_per_lane + 1)).array(len(COUNTERS)),
@@ -76,9 +80,7 @@ class Counters(wiring.Component):
             "layer": In(4),
             "clear": In(1),
             "clearing": Out(1),
-            "busy": Out(1),
-            "read_addr": In(range(self._words)),
-            "read_data": Out(32),
+            "host": In(CounterReadSignature(geometry)),
         })
 
     def elaborate(self, platform):
@@ -87,9 +89,8 @@ class Counters(wiring.Component):
 
         # A word is read, and written one cycle later (with registers on the way: three); no other
         # access of it is in between.
-        m.submodules.memory = memory = Memory(shape=COUNT_BITS, depth=self._words, init=[],
-                                              attrs={"no_rw_check": 1})
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.memory = memory = self._memories.counters(g)
+        read, write = memory.read, memory.write
 
         # The round: ``turn`` is high for the counter that is passed, ``rest`` low.
         slots = ROUND_CYCLES
@@ -173,12 +174,12 @@ class Counters(wiring.Component):
             name_index.append(index)
 
         # Add and write, with zero for both operands while clearing.
-        read_addr = Signal.like(self.read_addr)
+        read_addr = Signal.like(self.host.addr)
         clear_addr = Signal(range(self._words + 1), init=0)
         m.d.comb += [
             read_addr.eq(layer * COUNTER_SLOTS + Array(name_index)[slot]),
-            read.addr.eq(Mux(passing, read_addr, self.read_addr)), read.en.eq(1),
-            self.read_data.eq(read.data),
+            read.addr.eq(Mux(passing, read_addr, self.host.addr)), read.en.eq(1),
+            self.host.data.eq(read.data),
             self.clearing.eq(clear_addr != self._words),
         ]
         with m.If(self.clear):
@@ -215,7 +216,7 @@ class Counters(wiring.Component):
                 m.d.sync += [old.eq(read.data), addend.eq(picked)]
             total = old + addend
         m.d.comb += [
-            self.busy.eq(reduce(or_, adding, booking | passing)),
+            self.host.busy.eq(reduce(or_, adding, booking | passing)),
             write.en.eq(adding[-1] | clear_now),
             write.addr.eq(Mux(clear_now, clear_at, address)),
             write.data.eq(total),

@@ -5,16 +5,18 @@ from operator import and_, or_
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..abi.descriptors import AHEAD_BITS, Emit, Source, layer_layout
+from ..abi.descriptors import Emit, Source, layer_layout
 from ..geometry import Geometry
 from ..lib.delay import delayed
-from ..memory.window_fetch import register_places, window_layout
-from ..pipeline import LANE_STAGE, READ_STAGE, WORD_STAGE, Addition, Step
+from ..memory.window import WordFetchSignature, register_places
+from ..pipeline import LANE_STAGE, READ_STAGE, WORD_STAGE
 from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
 from .event_scan import event_scan
+from .jobs import WalkJobSignature
 from .window_walk import WindowWalk
+from .work import CauseSignature, CollectSignature, EventWorkSignature
 
 __all__ = ["FETCH_LATENCY", "QUEUE_DEPTH", "EventWalker"]
 
@@ -69,51 +71,29 @@ class EventWalker(wiring.Component):
 
     :mod:`bamac.perf.events` computes the same.
 
+    Parameters
+    ----------
+    geometry : Geometry
+
     Members
     -------
-    prepare : comes four cycles before ``start``, or earlier, see ``WindowWalk``
-    start : begin a job; ``slot``, ``above``, ``ahead`` and the first four descriptor words'
-        ``layer`` must be stable from two cycles before it until ``done``, the other words of the
-        walk (``WALK_WORDS``) from ``start``, the rest from five cycles behind it
-    slot, above, ahead : place of the job's first kernel row, see ``WindowWalk``
-    next_slot : ring slot of the next job
-    done : in the last cycle of the walk
-    window, load : a window to be fetched
-    words : the activation words, ``WORD_STAGE`` cycles after their last window, in the order of
-        :func:`~bamac_hw.memory.window_fetch.register_places`
-    step : what enters the pipeline in this cycle; of the events, those of the first stream
-    bits : one activation bit per pixel, ``WORD_STAGE`` cycles after the step
-    weight_row : address in the weight store, ``READ_STAGE`` cycles after the step
-    more_steps, more_weight_row : those of further streams
-    collector_busy : a collection is under way; collector_start : begin one (dense layers)
-    fetching, tiling, collecting, loading : the cause of a cycle in which no step has ``compute``
+    layer : the running layer's descriptor
+    job : ``In(WalkJobSignature)``, from the scheduler
+    fetch : ``Out(WordFetchSignature)``, to the window fetch
+    work : ``Out(EventWorkSignature)``, to the datapath
+    collect : ``Out(CollectSignature)``, to the collector
+    causes : ``Out(CauseSignature)``, to the counters
     """
 
     def __init__(self, geometry: Geometry):
-        g = self._geometry = geometry
+        self._geometry = geometry
         super().__init__({
             "layer": In(layer_layout(geometry)),
-            "prepare": In(1),
-            "start": In(1),
-            "slot": In(geometry.address_bits),
-            "above": In(3),
-            "ahead": In(signed(AHEAD_BITS)),
-            "next_slot": Out(geometry.address_bits),
-            "done": Out(1),
-            "window": Out(window_layout(geometry)),
-            "load": Out(1),
-            "words": In(g.word_bits).array(g.pixels),
-            "step": Out(Step),
-            "more_steps": Out(Addition).array(g.streams - 1),
-            "bits": Out(g.pixels),
-            "weight_row": Out(g.row_bits),
-            "more_weight_row": Out(g.row_bits).array(g.streams - 1),
-            "collector_busy": In(1),
-            "collector_start": Out(1),
-            "fetching": Out(1),
-            "tiling": Out(1),
-            "collecting": Out(1),
-            "loading": Out(1),
+            "job": In(WalkJobSignature(geometry)),
+            "fetch": Out(WordFetchSignature(geometry)),
+            "work": Out(EventWorkSignature(geometry)),
+            "collect": Out(CollectSignature(geometry)),
+            "causes": Out(CauseSignature(geometry)),
         })
 
     def elaborate(self, platform):
@@ -142,15 +122,13 @@ class EventWalker(wiring.Component):
             m.d.comb += free.eq(queue.pop | Mux(complete, room != 1, room != 0))
             m.d.sync += room.eq(room - complete + queue.pop)
             frees.append(free)
-        m.d.sync += [active.eq(self.start | goes_on),
-                     load.eq(self.start | reduce(and_, frees, goes_on))]
+        m.d.sync += [active.eq(self.job.start | goes_on),
+                     load.eq(self.job.start | reduce(and_, frees, goes_on))]
+        connect(m, flipped(self.job.place), windows.place)
         m.d.comb += [
-            windows.layer.eq(layer), windows.slot.eq(self.slot),
-            windows.above.eq(self.above), windows.ahead.eq(self.ahead),
-            windows.prepare.eq(self.prepare),
-            windows.begin.eq(self.start), windows.advance.eq(self.load),
-            self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
-            self.load.eq(load), complete.eq(load & windows.last_phase),
+            windows.layer.eq(layer), windows.begin.eq(self.job.start), windows.advance.eq(load),
+            self.fetch.window.eq(windows.window), self.fetch.load.eq(load),
+            complete.eq(load & windows.last_phase),
             goes_on.eq(active & ~(complete & tag.tile_end & tag.pass_end & tag.job_end)),
         ]
 
@@ -170,7 +148,7 @@ class EventWalker(wiring.Component):
             tag.pass_end.eq(windows.last_tile),
             tag.job_end.eq(windows.last_pass),
         ]
-        with m.If(self.start):
+        with m.If(self.job.start):
             m.d.sync += [row.eq(first_row), pass_row.eq(first_row)]
         with m.Elif(complete):
             m.d.sync += row.eq(next_row)
@@ -191,7 +169,7 @@ class EventWalker(wiring.Component):
             m.d.comb += [queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE])]
         # An input value has its sign above its magnitude, and nothing above that.
         planes, sign = g.INPUT_BITS, g.INPUT_BITS
-        words = (list(self.words) if g.streams == 1 else
+        words = (list(self.fetch.words) if g.streams == 1 else
                  self._words_of_rows(tags[WORD_STAGE].row_low))
         for to, word in zip((to for queue in queues for to in queue.words), words, strict=True):
             m.d.comb += to.eq(word)
@@ -202,7 +180,7 @@ class EventWalker(wiring.Component):
     def _words_of_rows(self, row_low):
         """The words by pixel rows, in the places that they have within a row."""
         g = self._geometry
-        columns = [Cat(self.words[row * g.tile_cols + col] for row in range(g.tile_rows))
+        columns = [Cat(self.fetch.words[row * g.tile_cols + col] for row in range(g.tile_rows))
                    for col in range(g.tile_cols)]
         return [column.word_select(row, g.word_bits)
                 for row in register_places(row_low, g.tile_rows, self.layer.stride2)
@@ -215,8 +193,8 @@ class EventWalker(wiring.Component):
 
     def _scan(self, m, queues):
         """Take words out of the queues and offer their events, one of each queue per cycle."""
-        g, layer, step = self._geometry, self.layer, self.step
-        steps = [step, *self.more_steps]
+        g, layer, step = self._geometry, self.layer, self.work.step
+        steps = [step, *self.work.additions]
         # The states SCAN and COLLECT, and a tile's last cycle in either: registers, and few levels
         # of logic behind them, as the word that is next taken out of a queue hangs on these.
         scanning, reads_out, closes = Signal(), Signal(), Signal()
@@ -235,8 +213,8 @@ class EventWalker(wiring.Component):
             some.eq(reduce(or_, (scan.some for scan in scans))),
             lacking.eq(reduce(or_, (~scan.held for scan in scans))),
             closes.eq((scanning | reads_out) & ~some & ~lacking & ~Mux(
-                reads_out, self.collector_busy,
-                scans[0].is_vector | (is_global & self.collector_busy))),
+                reads_out, self.collect.busy,
+                scans[0].is_vector | (is_global & self.collect.busy))),
         ]
 
         def next_tile():
@@ -247,25 +225,25 @@ class EventWalker(wiring.Component):
                     tag.row + 1 + self._last_row(layer.end_bits_last))]
                 m.next = "BYTES"
                 with m.If(tag.job_end):
-                    m.d.comb += self.done.eq(1)
+                    m.d.comb += self.job.done.eq(1)
                     m.next = "IDLE"
 
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [count.eq(0), start_row.eq(layer.weight_base)]
-                with m.If(self.start):
+                with m.If(self.job.start):
                     m.next = "BYTES"
 
             with m.State("BYTES"):
                 # Words are fetched and shifted elsewhere, nothing is cleared: no step ever asks.
                 m.d.comb += [step.byte.eq(1), step.load.eq(0), step.shift.eq(0),
-                             step.clear.eq(0), step.double.eq(0), self.loading.eq(1)]
+                             step.clear.eq(0), step.double.eq(0), self.causes.loading.eq(1)]
                 m.d.sync += count.eq(count + 1)
                 with m.If(count == g.start_bytes - 1):
                     m.next = "START"
 
             with m.State("START"):
-                m.d.comb += [step.start.eq(1), self.tiling.eq(1)]
+                m.d.comb += [step.start.eq(1), self.causes.tiling.eq(1)]
                 m.d.sync += [count.eq(0), scanning.eq(1)]
                 m.next = "SCAN"
 
@@ -273,29 +251,31 @@ class EventWalker(wiring.Component):
                 with m.If(closes):
                     # The sums are read while the next tile's start values take their place.
                     m.d.comb += [step.capture.eq(1), step.start.eq(~tag.pass_end),
-                                 step.pass_.eq(tag.pass_end), self.tiling.eq(1)]
+                                 step.pass_.eq(tag.pass_end), self.causes.tiling.eq(1)]
                     next_tile()
                 with m.Elif(~some & lacking):
-                    m.d.comb += self.fetching.eq(1)
+                    m.d.comb += self.causes.fetching.eq(1)
                 with m.Elif(~some):
                     # For the lanes and to be read out, or for the collector.
-                    m.d.comb += self.collecting.eq(1)
+                    m.d.comb += self.causes.collecting.eq(1)
                 with m.If(~some & ~lacking & scans[0].is_vector):
                     m.d.sync += count.eq(count + 1)
                     with m.If(count == LANE_STAGE - 1):
-                        m.d.comb += self.collector_start.eq(1)
+                        m.d.comb += self.collect.start.eq(1)
                         m.d.sync += [scanning.eq(0), reads_out.eq(1)]
                         m.next = "COLLECT"
 
             with m.State("COLLECT"):
-                m.d.comb += [self.collecting.eq(~closes), self.tiling.eq(closes)]
+                m.d.comb += [self.causes.collecting.eq(~closes), self.causes.tiling.eq(closes)]
                 with m.If(closes):
                     next_tile()
 
-        self._send(m, scans[0], self.weight_row, start=(step.byte, start_row, count))
-        for scan, row in zip(scans[1:], self.more_weight_row, strict=True):
+        first_row, *other_rows = self.work.rows
+        self._send(m, scans[0], first_row, start=(step.byte, start_row, count))
+        for scan, row in zip(scans[1:], other_rows, strict=True):
             self._send(m, scan, row)
-        m.d.comb += self.bits.eq(Cat(self._pixel_bits(m, scan) for scan in scans))
+        m.d.comb += self.collect.capture.eq(step.capture)
+        m.d.comb += self.work.bits.eq(Cat(self._pixel_bits(m, scan) for scan in scans))
 
     def _send(self, m, scan, weight_row, *, start=None):
         """The weight row travels beside the step until it is read."""

@@ -1,13 +1,14 @@
-"""The order in which a job looks at its input, and where each look falls in the rings."""
+"""The order in which a job reads its input windows, and where each of them lies in the rings."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..abi.descriptors import AHEAD_BITS, layer_layout
+from ..abi.descriptors import layer_layout
 from ..geometry import Geometry
 from ..lib.small_count import one_less, one_more
-from ..memory.window_fetch import window_layout
+from ..memory.window import window_layout
+from .jobs import JobPlaceSignature
 
 __all__ = ["WindowWalk"]
 
@@ -22,22 +23,19 @@ class WindowWalk(wiring.Component):
                 for each kernel row, kernel column, word:
                     for each phase (a strided tile needs up to four windows for a word)
 
-    Latency: one cycle from ``begin`` or ``advance`` to the new ``window``. ``above``, ``ahead`` and
-    the first four descriptor words' ``layer`` must be stable from two cycles before ``begin``, the
-    other words of the walk from ``begin``, ``slot`` from ``prepare`` and the
-    layer's input ring from the cycle behind it; behind the job's last window, the walk stands at
-    its first tile again.
+    Latency: one cycle from ``begin`` or ``advance`` to the new ``window``. ``place.above``,
+    ``place.ahead`` and the first four descriptor words' ``layer`` must be stable from two cycles
+    before ``begin``, the other words of the walk from ``begin`` on, ``place.slot`` from
+    ``place.prepare`` on and the layer's input ring from the cycle behind it. Behind the job's last
+    window, the walk returns to the job's first tile.
 
     Members
     -------
     layer : the running layer's descriptor
-    slot : ring slot of the job's first kernel row
-    above, ahead : rows of padding above it; rows of the map behind the ``span`` of the job
-    prepare : find the slots of the job's kernel rows; four cycles before ``begin``, or earlier
-    begin : stand at the job's first window
+    place : ``In(JobPlaceSignature)``; ``prepare`` comes four cycles before ``begin``, or earlier
+    begin : go to the job's first window
     advance : go on to the next window
-    again : with ``advance``, behind a tile's last window: stand at its first again
-    next_slot : ring slot of the next job's first kernel row; from four cycles behind ``prepare``
+    again : with ``advance``, behind a tile's last window: go back to the tile's first one
     window : the current one
     last_phase, last_word, last_tap : the window is the last of its word; the word is the last of
         its kernel tap; the tap is the tile's last
@@ -49,14 +47,10 @@ class WindowWalk(wiring.Component):
         g = self._geometry = geometry
         super().__init__({
             "layer": In(layer_layout(geometry)),
-            "slot": In(g.address_bits),
-            "above": In(3),
-            "ahead": In(signed(AHEAD_BITS)),
-            "prepare": In(1),
+            "place": In(JobPlaceSignature(g)),
             "begin": In(1),
             "advance": In(1),
             "again": In(1),
-            "next_slot": Out(g.address_bits),
             "window": Out(window_layout(geometry)),
             "last_phase": Out(1),
             "last_word": Out(1),
@@ -78,10 +72,10 @@ class WindowWalk(wiring.Component):
         m.d.sync += [groups.eq(layer.groups_last + 1),
                      stride_groups.eq(Mux(layer.stride2, groups << 1, groups))]
 
-        # Slots of the kernel row and of the two slots behind it in the ring. One adder finds them
-        # all: before the job, those of its first kernel row, which every tile begins with.
+        # Slots of the kernel row and of the two slots behind it in the ring. One adder computes all
+        # of them; before the job, those of the first kernel row, where every tile begins.
         slots = [Signal(address, name=f"slot_{k}") for k in range(3)]
-        job_slots = [self.slot, Signal(address, name="job_slot_1"),
+        job_slots = [self.place.slot, Signal(address, name="job_slot_1"),
                      Signal(address, name="job_slot_2")]
         prepared = [Signal(name=f"prepared_{k}") for k in range(3)]
         next_slots = [
@@ -89,12 +83,12 @@ class WindowWalk(wiring.Component):
             slots[2].eq(Mux(slots[2] == layer.ring_end, layer.ring_base,
                             (slots[2] + layer.pitch)[:address])),
         ]
-        m.d.sync += Cat(prepared).eq(Cat(self.prepare, prepared[:-1]))
-        m.d.comb += self.next_slot.eq(Mux(layer.stride2, job_slots[2], job_slots[1]))
+        m.d.sync += Cat(prepared).eq(Cat(self.place.prepare, prepared[:-1]))
+        m.d.comb += self.place.next_slot.eq(Mux(layer.stride2, job_slots[2], job_slots[1]))
         with m.If(prepared[2]):
             m.d.sync += [to.eq(slot) for to, slot in zip(job_slots[1:], slots[1:], strict=True)]
 
-        # Each counter is one ahead of what it counts, so that "the last" can be a register.
+        # Each counter holds the next index, so that "this is the last" can be a register.
         def counted(name, last):
             """``(begin, step, is_last)`` of a loop that ends at this index, in registers."""
             ahead = Signal(len(last), name=f"{name}_ahead")
@@ -148,7 +142,7 @@ class WindowWalk(wiring.Component):
         end_phase, end_word, end_tap, end_row, end_tile, leave, restart = (
             Signal(name=name) for name in ("end_phase", "end_word", "end_tap", "end_row",
                                            "end_tile", "leave", "restart"))
-        # ``advance`` comes late: it only says when, and what comes next is known before.
+        # ``advance`` comes late in the cycle, so it only enables what has been worked out before.
         row_over, tile_over, tile_left, to_first = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             row_over.eq(last_word & last_col), tile_over.eq(row_over & last_row),
@@ -184,8 +178,8 @@ class WindowWalk(wiring.Component):
                 m.d.sync += [row_low.eq(0), *next_slots]
         with m.If(prepared[0] | prepared[1]):
             m.d.sync += next_slots
-        with m.If(self.prepare):
-            m.d.sync += slots[2].eq(self.slot)
+        with m.If(self.place.prepare):
+            m.d.sync += slots[2].eq(self.place.slot)
         with m.If(restart):
             m.d.sync += [*begin_row, row_low.eq(layer.row_low)]
         with m.If(end_tile):
@@ -219,25 +213,25 @@ class WindowWalk(wiring.Component):
         return m
 
     # Which rows and columns of the window lie in the map. A window is at most 15 rows and columns
-    # away from the first one of its tile (kernel 7, second phase, tile 4), so of that one's
-    # distances to the map's edges little is needed.
+    # away from the first one of its tile (kernel 7, second phase, tile 4), so a few bits of that
+    # window's distances to the map's edges are enough.
 
     def _find_rows(self, m, phase, *, begin, step):
         """Rows, from two counters that stop at zero.
 
-        They say how many rows of padding begin at the tap's place, and how many rows are left from
-        there to the map's end.
+        One counts the rows of padding from the tap's row down, the other the rows from there to the
+        map's end.
         """
         g, layer, window = self._geometry, self.layer, self.window
         padding, left = Signal(3, name="rows_of_padding"), Signal(4, name="rows_left")
         job_left = Signal(4, name="job_rows_left")
         all_left = Signal(signed(6))
-        m.d.comb += all_left.eq(layer.span + self.ahead[:5].as_signed())
-        m.d.sync += job_left.eq(Mux(self.ahead[-1], Mux(all_left[-1], 0, all_left[:4]), 15))
+        m.d.comb += all_left.eq(layer.span + self.place.ahead[:5].as_signed())
+        m.d.sync += job_left.eq(Mux(self.place.ahead[-1], Mux(all_left[-1], 0, all_left[:4]), 15))
         with m.If(step):
             m.d.sync += [padding.eq(one_less(padding)), left.eq(one_less(left))]
         with m.If(begin):
-            m.d.sync += [padding.eq(self.above), left.eq(job_left)]
+            m.d.sync += [padding.eq(self.place.above), left.eq(job_left)]
 
         def more(value, least):
             return value.matches(*range(least, 1 << len(value)))

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .carry_chain import carry_chain, check_family
 
-__all__ = ["Int8LaneArray", "lane_latency"]
+__all__ = ["Int8LaneArray"]
 
 _ROWS = 8          # bits of a value
 _SUM_BITS = 9      # of one row's addition
@@ -16,11 +16,6 @@ _REGISTERED = (2, 4, 6)  # rows behind which the partial product is registered
 _ROW_LUT = 0x5AAA
 # The first two rows, of A and C (weight) and B and D (bits of the value): (A & B) ^ (C & D).
 _FIRST_LUT = 0x7888
-
-
-def lane_latency(multiplier):
-    """Cycles from a value to the sum that holds it."""
-    return 2 + (len(_REGISTERED) if multiplier == "shift-add" else 1)
 
 
 class Int8LaneArray(wiring.Component):
@@ -71,9 +66,9 @@ class Int8LaneArray(wiring.Component):
         })
 
     @property
-    def latency(self):
+    def latency(self) -> int:
         """Cycles from a value to the sum that holds it."""
-        return lane_latency(self._multiplier)
+        return 2 + (len(_REGISTERED) if self._multiplier == "shift-add" else 1)
 
     def elaborate(self, platform):
         m = Module()

@@ -5,34 +5,20 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..geometry import Geometry
-from ..pipeline import LANE_STAGE
+from ..output.results import HeadReadSignature, WordsSignature
 from ..traits import VALUE_BITS
-from .int8_lane_array import lane_latency
 
-__all__ = ["Int8ReadOut", "multiplier_of", "read_out_wait", "sums_wait"]
-
-_BEHIND = 4  # cycles that the collector takes longer than the write-back
+__all__ = ["Int8ReadOut", "read_out_wait", "sums_wait"]
 
 
-def multiplier_of(geometry):
-    """The multiplier of the geometry's int8 lanes."""
-    return "dsp" if geometry.lane == "int8_dsp" else "shift-add"
+def sums_wait(geometry: Geometry) -> int:
+    """As of the geometry's traits."""
+    return geometry.traits.sums_wait
 
 
-def sums_wait(geometry):
-    """Cycles from a walk's last step until all sums of the tile are there."""
-    return LANE_STAGE - 1 + lane_latency(multiplier_of(geometry))
-
-
-def read_out_wait(geometry, *, one_by_one, last):
-    """Cycles in which the walk stands still behind the end of a tile.
-
-    The next tile's first step clears the sums when they have been read. Behind the last tile of a
-    pass, the start values change, or another job begins: until the vector memory or line buffer is
-    written.
-    """
-    cycles = Int8ReadOut.cycles(geometry, one_by_one=one_by_one)
-    return cycles + (lane_latency(multiplier_of(geometry)) + _BEHIND if last else -2)
+def read_out_wait(geometry: Geometry, *, one_by_one: bool, last: bool) -> int:
+    """As of the geometry's traits."""
+    return geometry.traits.read_out_wait(geometry, one_by_one=one_by_one, last=last)
 
 
 class Int8ReadOut(wiring.Component):
@@ -43,7 +29,7 @@ class Int8ReadOut(wiring.Component):
     constant is part of the start value. The lanes must hold their sums, and the start values must
     stay, for ``cycles`` from the cycle behind ``start`` on.
 
-    Latency: what is read in a cycle is at ``values`` three cycles later, with ``valid``.
+    Latency: what is read in a cycle is at ``words.values`` three cycles later, with ``valid``.
 
     Members
     -------
@@ -53,11 +39,9 @@ class Int8ReadOut(wiring.Component):
     shift : of the layer
     acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
     bias : ``signed(acc_bits)`` per channel, the start values
-    choose, chosen : read this channel, whatever the tile's turn is; without ``valid``
-    sums : of pixel 0, ``acc + start`` for each channel of the word, one cycle after it is chosen
-    valid, channel, end, end_of_pass : a word is at ``values``; its first channel (one by one: the
-        channel whose turn it is); it is the tile's last; and the pass's
-    values : 8 bits per pixel and channel of the word, ``pixel * word_channels + channel``
+    choose : read the channel ``head.chosen``, whatever the tile's turn is; without ``words.valid``
+    words : ``Out(WordsSignature)``
+    head : ``Out(HeadReadSignature)``
     """
 
     def __init__(self, geometry: Geometry):
@@ -70,19 +54,14 @@ class Int8ReadOut(wiring.Component):
             "acc": In(signed(g.acc_bits)).array(g.lanes),
             "bias": In(signed(g.acc_bits)).array(g.channels),
             "choose": In(1),
-            "chosen": In(range(g.channels)),
-            "sums": Out(signed(g.acc_bits + 1)).array(g.word_channels),
-            "valid": Out(1),
-            "channel": Out(range(g.channels)),
-            "end": Out(1),
-            "end_of_pass": Out(1),
-            "values": Out(VALUE_BITS).array(g.pixels * g.word_channels),
+            "words": Out(WordsSignature(g)),
+            "head": Out(HeadReadSignature(g)),
         })
 
     @staticmethod
-    def cycles(geometry, *, one_by_one):
+    def cycles(geometry: Geometry, *, one_by_one: bool) -> int:
         """Cycles in which a tile is read."""
-        return geometry.channels // (1 if one_by_one else geometry.word_channels)
+        return geometry.traits.read_out_cycles(geometry, one_by_one=one_by_one)
 
     def elaborate(self, platform):
         g = self._geometry
@@ -91,7 +70,7 @@ class Int8ReadOut(wiring.Component):
         m = Module()
 
         reading, last = Signal(), Signal()
-        channel = Signal.like(self.channel)
+        channel = Signal.like(self.words.channel)
         end = Signal()
         m.d.comb += end.eq(channel[low:].all() & (channel[:low].all() | ~self.one_by_one))
         with m.If(self.start):
@@ -101,7 +80,7 @@ class Int8ReadOut(wiring.Component):
                          channel.eq(channel + Mux(self.one_by_one, 1, at_once))]
 
         state = (reading, channel, reading & end, reading & end & last)
-        outputs = (self.valid, self.channel, self.end, self.end_of_pass)
+        outputs = (self.words.valid, self.words.channel, self.words.end, self.words.end_of_pass)
         for stage in range(2):
             following = tuple(Signal.like(output, name=f"{output.name}_{stage}")
                               for output in outputs)
@@ -109,7 +88,7 @@ class Int8ReadOut(wiring.Component):
             state = following
         m.d.sync += [to.eq(value) for to, value in zip(outputs, state, strict=True)]
 
-        word = Mux(self.choose, self.chosen, channel)[low:]
+        word = Mux(self.choose, self.head.chosen, channel)[low:]
         words = g.channels // at_once
         for k in range(at_once):
             bias = Signal(signed(g.acc_bits), name=f"bias_{k}")
@@ -125,11 +104,11 @@ class Int8ReadOut(wiring.Component):
                 m.d.sync += [
                     biased.eq(choices[word] + bias),
                     shifted.eq(kept), over.eq(lost), negative.eq(biased[-1]),
-                    self.values[pixel * at_once + k].eq(
+                    self.words.values[pixel * at_once + k].eq(
                         Mux(negative, 0, shifted | over.replicate(VALUE_BITS))),
                 ]
                 if pixel == 0:
-                    m.d.comb += self.sums[k].eq(biased)
+                    m.d.comb += self.head.sums[k].eq(biased)
         return m
 
 

@@ -1,12 +1,12 @@
 """Port names of the AXI interfaces, as users of other tools expect them."""
 
 from amaranth import *
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Flow, In, Member, Out
 
 __all__ = ["axi_lite_ports", "axi_stream_ports"]
 
 
-def axi_lite_ports(prefix, *, address_bits):
+def axi_lite_ports(prefix: str, *, address_bits: int) -> dict[str, Member]:
     """Members of an AXI4-Lite subordinate with 32-bit data (Arm IHI 0022, part B)."""
     ports = {
         "awaddr": In(address_bits), "awprot": In(3), "awvalid": In(1), "awready": Out(1),
@@ -18,7 +18,7 @@ def axi_lite_ports(prefix, *, address_bits):
     return {f"{prefix}_{name}": member for name, member in ports.items()}
 
 
-def axi_stream_ports(prefix, *, bits, flow):
+def axi_stream_ports(prefix: str, *, bits: int, flow: Flow) -> dict[str, Member]:
     """Members of an AXI4-Stream of ``bits``-bit beats (Arm IHI 0051); ``flow`` is its direction."""
     back = Out if flow is In else In
     return {

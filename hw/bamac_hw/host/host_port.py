@@ -2,11 +2,12 @@
 
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Member, connect, flipped
 
 from ..abi.registers import ADDRESS_BITS, COUNTER_WINDOW
 from ..geometry import Geometry
 from .axi import axi_lite_ports
+from .inside import inside
 from .registers import Registers
 
 __all__ = ["HostPort"]
@@ -33,41 +34,24 @@ class HostPort(wiring.Component):
     Members
     -------
     s_axil_* : the bus
-    irq : a clip was scored and the interrupt is enabled
-    run, clear_counters : control
-    running, waiting, score_pending, clip_done : status
-    errors : set bits of the error register
-    descriptor_en, weight_en, write_addr, write_data : program load; addresses count 32-bit words,
-        and of a descriptor's only the bits within the window mean something
-    counter_addr, counter_data, counter_busy : counter window
+    irq, control, load, counters : the accelerator's side, see :mod:`bamac_hw.host.inside`; a word
+        is loaded in the cycle behind its write's transfer
     """
 
     @staticmethod
-    def bus():
+    def bus() -> dict[str, Member]:
         """Members of the host's side."""
         return axi_lite_ports("s_axil", address_bits=ADDRESS_BITS)
 
-    @staticmethod
-    def inside():
-        """Members of the accelerator's side."""
-        return Registers.inside() | {
-            "descriptor_en": Out(1),
-            "weight_en": Out(1),
-            "write_addr": Out(ADDRESS_BITS - 2),
-            "write_data": Out(32),
-            "counter_addr": Out(16),
-            "counter_data": In(32),
-            "counter_busy": In(1),
-        }
-
-    def __init__(self, geometry: Geometry, *, autostart=False):
+    def __init__(self, geometry: Geometry, *, autostart: bool = False):
         self._geometry, self._autostart = geometry, autostart
-        super().__init__(self.bus() | self.inside())
+        super().__init__(self.bus() | inside(geometry))
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.registers = registers = Registers(self._geometry, autostart=self._autostart)
-        m.d.comb += [to.eq(value) for to, value in registers.connections(self)]
+        connect(m, flipped(self.control), registers.control)
+        m.d.comb += self.irq.eq(registers.irq)
 
         # Writes: address and data are taken together, while no answer is pending.
         address, wdata = self.s_axil_awaddr, self.s_axil_wdata
@@ -79,8 +63,8 @@ class HostPort(wiring.Component):
         ]
         # The memories are written a cycle later, from registers.
         m.d.sync += [
-            self.descriptor_en.eq(0), self.weight_en.eq(0), self.write_data.eq(wdata),
-            self.write_addr.eq(address[2:-1]),  # behind the bases of both windows
+            self.load.descriptors.eq(0), self.load.weights.eq(0), self.load.data.eq(wdata),
+            self.load.addr.eq(address[2:-1]),  # behind the bases of both windows
         ]
         with m.If(self.s_axil_bready):
             m.d.sync += self.s_axil_bvalid.eq(0)
@@ -93,8 +77,8 @@ class HostPort(wiring.Component):
         with m.If(taken):
             m.d.sync += [self.s_axil_bvalid.eq(1), self.s_axil_bresp.eq(SLVERR)]
             with m.If(usable):
-                m.d.sync += [self.descriptor_en.eq(registers.to_descriptors),
-                             self.weight_en.eq(registers.to_weights)]
+                m.d.sync += [self.load.descriptors.eq(registers.to_descriptors),
+                             self.load.weights.eq(registers.to_weights)]
                 with m.If(registers.to_register | registers.to_descriptors
                           | registers.to_weights):
                     m.d.sync += self.s_axil_bresp.eq(OKAY)
@@ -107,7 +91,7 @@ class HostPort(wiring.Component):
         m.d.comb += [
             self.s_axil_arready.eq(~reading & ~self.s_axil_rvalid),
             registers.read_index.eq(raddr[2:]), is_counter.eq(registers.from_counters),
-            self.counter_addr.eq(raddr[2:COUNTER_WINDOW.bit_length() - 1]),
+            self.counters.addr.eq(raddr[2:COUNTER_WINDOW.bit_length() - 1]),
         ]
         with m.If(self.s_axil_arvalid & self.s_axil_arready):
             m.d.sync += [raddr.eq(self.s_axil_araddr), reading.eq(1), settled.eq(0)]
@@ -117,12 +101,12 @@ class HostPort(wiring.Component):
         with m.If(registers.from_register & (raddr[:2] == 0)):
             m.d.sync += [value.eq(registers.value), known.eq(1)]
         with m.If(reading):
-            m.d.sync += settled.eq(~is_counter | ~self.counter_busy)
-        with m.If(reading & settled & ~(is_counter & self.counter_busy)):
+            m.d.sync += settled.eq(~is_counter | ~self.counters.busy)
+        with m.If(reading & settled & ~(is_counter & self.counters.busy)):
             m.d.sync += [
                 reading.eq(0), self.s_axil_rvalid.eq(1),
                 self.s_axil_rresp.eq(Mux(known, OKAY, SLVERR)),
-                self.s_axil_rdata.eq(value | Mux(is_counter, self.counter_data, 0)),
+                self.s_axil_rdata.eq(value | Mux(is_counter, self.counters.data, 0)),
             ]
         with m.Elif(self.s_axil_rvalid & self.s_axil_rready):
             m.d.sync += self.s_axil_rvalid.eq(0)

@@ -15,6 +15,7 @@ from ..abi.registers import (
     Register,
 )
 from ..geometry import Geometry
+from .inside import ControlSignature
 
 __all__ = ["Registers"]
 
@@ -40,26 +41,15 @@ class Registers(wiring.Component):
         written, or lies in a window that can be, now
     read_index, value : a register's content, 0 if the index is none
     from_register, from_counters : the index of a read is a register, or lies in the window
-    irq, run, clear_counters, running, waiting, score_pending, clip_done, errors : see ``HostPort``
+    irq : a clip was scored and the interrupt is enabled
+    control : see :class:`~bamac_hw.host.inside.ControlSignature`
     """
 
-    @staticmethod
-    def inside():
-        """Members of the accelerator's side."""
-        return {
-            "irq": Out(1),
-            "run": Out(1),
-            "clear_counters": Out(1),
-            "running": In(1),
-            "waiting": In(1),
-            "score_pending": In(1),
-            "clip_done": In(1),
-            "errors": In(3),
-        }
-
-    def __init__(self, geometry: Geometry, *, autostart=False):
+    def __init__(self, geometry: Geometry, *, autostart: bool = False):
         self._geometry, self._autostart = geometry, autostart
-        super().__init__(self.inside() | {
+        super().__init__({
+            "irq": Out(1),
+            "control": Out(ControlSignature(geometry)),
             "write": In(1),
             "write_index": In(INDEX_BITS),
             "write_data": In(32),
@@ -72,14 +62,8 @@ class Registers(wiring.Component):
             "from_counters": Out(1),
         })
 
-    def connections(self, port):
-        """Pairs (destination, source) that join the accelerator's side to a port's."""
-        return [(getattr(port, name), getattr(self, name)) if member.flow is Out else
-                (getattr(self, name), getattr(port, name))
-                for name, member in self.inside().items()]
-
     def elaborate(self, platform):
-        g = self._geometry
+        g, control = self._geometry, self.control
         m = Module()
 
         run = Signal(init=int(self._autostart))
@@ -87,9 +71,9 @@ class Registers(wiring.Component):
         interrupt = Signal()
         error = Signal(3)
         clips = Signal(16)
-        m.d.comb += [self.run.eq(run), self.irq.eq(irq_enable & interrupt)]
-        m.d.sync += [error.eq(error | self.errors), clips.eq(clips + self.clip_done)]
-        with m.If(self.clip_done):
+        m.d.comb += [control.run.eq(run), self.irq.eq(irq_enable & interrupt)]
+        m.d.sync += [error.eq(error | control.errors), clips.eq(clips + control.clip_done)]
+        with m.If(control.clip_done):
             m.d.sync += interrupt.eq(1)
 
         def in_window(index, base, words):
@@ -109,17 +93,17 @@ class Registers(wiring.Component):
             with m.Switch(index[:3]):
                 with m.Case(Register.CONTROL >> 2):
                     m.d.comb += [self.to_register.eq(1),
-                                 self.clear_counters.eq(self.write & data[1])]
+                                 control.clear_counters.eq(self.write & data[1])]
                     with m.If(self.write):
                         m.d.sync += [run.eq(data[0]), irq_enable.eq(data[2])]
                 with m.Case(Register.ERROR >> 2):
                     m.d.comb += self.to_register.eq(1)
                     with m.If(self.write):
-                        m.d.sync += error.eq((error & ~data[:3]) | self.errors)
+                        m.d.sync += error.eq((error & ~data[:3]) | control.errors)
                 with m.Case(Register.INTERRUPT >> 2):
                     m.d.comb += self.to_register.eq(1)
                     with m.If(self.write):
-                        m.d.sync += interrupt.eq((interrupt & ~data[0]) | self.clip_done)
+                        m.d.sync += interrupt.eq((interrupt & ~data[0]) | control.clip_done)
 
         index = self.read_index
         m.d.comb += self.from_register.eq(index[3:] == 0)
@@ -133,7 +117,7 @@ class Registers(wiring.Component):
                     Register.VERSION: C(FORMAT_VERSION, 32),
                     Register.GEOMETRY: C(int(g.digest()[:8], 16), 32),
                     Register.CONTROL: Cat(run, C(0, 1), irq_enable),
-                    Register.STATUS: Cat(self.running, self.waiting, self.score_pending),
+                    Register.STATUS: Cat(control.running, control.waiting, control.score_pending),
                     Register.ERROR: error,
                     Register.CLIPS: clips,
                     Register.INTERRUPT: interrupt,

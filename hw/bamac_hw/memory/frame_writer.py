@@ -6,11 +6,34 @@ from amaranth.lib.wiring import In, Out
 
 from ..abi.descriptors import AHEAD_BITS, header_layout
 from ..geometry import Geometry
+from ..lib.signature import SizedSignature
+from .ports import BankedWriteSignature
 
-__all__ = ["FrameWriter", "frame_beat_layout"]
+__all__ = ["FrameControlSignature", "FrameWriter", "frame_beat_layout"]
 
 
-def frame_beat_layout():
+class FrameControlSignature(SizedSignature):
+    """How frames and jobs of the first layer keep pace, as the scheduler sees it.
+
+    Members
+    -------
+    header : the program's header
+    enable : accept values; when low, what has arrived of a clip is forgotten
+    release, released : the first layer has finished with this many rows
+    finish : the first layer has finished with the clip
+    missing : rows of the current clip that the first layer needs and that are not complete
+        (negative: there are more)
+    idle : the first layer has finished with the clip, whose remaining rows it does not use
+    """
+
+    @classmethod
+    def sizes(cls, geometry):
+        return {"header": Out(header_layout(geometry)), "enable": Out(1), "release": Out(1),
+                "released": Out(4), "finish": Out(1), "missing": In(signed(AHEAD_BITS)),
+                "idle": In(1)}
+
+
+def frame_beat_layout() -> data.StructLayout:
     """One value of a frame; ``last`` marks the frame's last value."""
     return data.StructLayout({"value": 8, "last": 1})
 
@@ -18,51 +41,42 @@ def frame_beat_layout():
 class FrameWriter(wiring.Component):
     """Writes frames into the ring of the input buffer while there is room.
 
-    For the dense walk, values are stored as ``value + offset``, so that a signed input becomes
-    unsigned and its sign plane needs no subtraction; the compiler takes ``offset * sum(weights)``
-    out of the start value, and padding reads as ``offset``. For the event-driven walk, they are
-    stored as magnitude (8 bits) and sign (the highest bit): values near zero have few ones.
+    Values are stored as ``value + offset``, so that a signed input becomes unsigned and its sign
+    plane needs no subtraction; the compiler takes ``offset * sum(weights)`` out of the start value,
+    and padding reads as ``offset``. A datapath whose traits say ``stores_signs`` gets magnitude (8
+    bits) and sign (the highest bit) instead: values near zero have few ones.
 
     One value per cycle. A row begins when a ring row is free (*credit*): ``credit`` rows at the
-    start of a clip, and more as the first layer's jobs release them. Once the first layer is
-    through with a clip, the clip's remaining rows (if any) pass freely.
+    start of a clip, and more as the first layer's jobs release them. Once the first layer has
+    finished with a clip, the clip's remaining rows (if any) are accepted without credit.
+
+    Parameters
+    ----------
+    geometry : Geometry
 
     Members
     -------
-    header : the program's header
-    enable : accept values; when low, what has arrived of a clip is forgotten
-    i : values of frames
-    release, released : the first layer has finished with this many rows
-    finish : the first layer has finished with the clip
-    missing : rows of the current clip that the first layer needs and that are not complete
-        (negative: there are more)
-    idle : the first layer has finished with the clip
-    write_en, write_addr, write_data : input buffer, a cycle behind the value's transfer
+    control : ``In(FrameControlSignature)``, from the scheduler
+    i : ``In(stream.Signature(frame_beat_layout()))``, values of frames
+    write : ``Out(BankedWriteSignature)``, to the input buffer, a cycle behind the value's transfer
     error_short, error_long, error_range : a frame ended early, or late; a value has too many bits
     """
 
     def __init__(self, geometry: Geometry):
         g = self._geometry = geometry
         super().__init__({
-            "header": In(header_layout(geometry)),
-            "enable": In(1),
+            "control": In(FrameControlSignature(geometry)),
             "i": In(stream.Signature(frame_beat_layout())),
-            "release": In(1),
-            "released": In(4),
-            "finish": In(1),
-            "missing": Out(signed(AHEAD_BITS)),
-            "idle": Out(1),
-            "write_en": Out(g.pixels),
-            "write_addr": Out(g.address_bits),
-            "write_data": Out(g.input_word_bits),
+            "write": Out(BankedWriteSignature(banks=g.pixels, width=g.input_word_bits,
+                                              address_bits=g.address_bits)),
             "error_short": Out(1),
             "error_long": Out(1),
             "error_range": Out(1),
         })
 
     def elaborate(self, platform):
-        g = self._geometry
-        header = self.header
+        g, control = self._geometry, self.control
+        header = control.header
         m = Module()
 
         started = Signal()
@@ -80,21 +94,24 @@ class FrameWriter(wiring.Component):
         last_col = Signal()
         m.d.comb += [
             last_col.eq(col == header.cols_last),
-            self.missing.eq(header.rows_needed - rows), self.idle.eq(finished),
+            control.missing.eq(header.rows_needed - rows), control.idle.eq(finished),
             self.i.ready.eq(started & ~complete & ((held != header.credit) | finished)),
         ]
 
-        # The banks are far from each other, and read long after a row is complete.
+        # A register on the way to the banks, which are far from each other. They are read long
+        # after a row is complete.
         value = Signal(8)
-        m.d.comb += value.eq(self.i.payload.value + header.offset)
-        m.d.sync += [self.write_addr.eq(slot + group), self.write_en.eq(0)]
-        if g.walk == "event":
+        stored = Signal(g.input_word_bits)
+        m.d.comb += [value.eq(self.i.payload.value + header.offset),
+                     *(data.eq(stored) for data in self.write.data)]
+        m.d.sync += [self.write.addr.eq(slot + group), self.write.en.eq(0)]
+        if g.traits.stores_signs:
             given = self.i.payload.value
             negative = Signal()
             m.d.comb += negative.eq((header.offset != 0) & given[-1])
-            m.d.sync += self.write_data.eq(Cat(Mux(negative, -given, given)[:8], negative))
+            m.d.sync += stored.eq(Cat(Mux(negative, -given, given)[:8], negative))
         else:
-            m.d.sync += self.write_data.eq(value)
+            m.d.sync += stored.eq(value)
 
         row_done = Signal()
         with m.If(self.i.valid & self.i.ready):
@@ -106,7 +123,7 @@ class FrameWriter(wiring.Component):
                 self.error_range.eq((value & header.high_mask).any()),
                 row_done.eq(last_col),
             ]
-            m.d.sync += [self.write_en.eq(1 << bank), col.eq(col + 1)]
+            m.d.sync += [self.write.en.eq(1 << bank), col.eq(col + 1)]
             with m.If(col_low == g.tile_cols - 1):
                 m.d.sync += [col_low.eq(0), group.eq(group + 1)]
             with m.Else():
@@ -121,17 +138,17 @@ class FrameWriter(wiring.Component):
                 with m.Else():
                     m.d.sync += row_low.eq(row_low + 1)
         change = Signal(signed(5))
-        m.d.comb += change.eq(row_done - Mux(self.release, self.released, 0))
+        m.d.comb += change.eq(row_done - Mux(control.release, control.released, 0))
         m.d.sync += held.eq(held + change)
 
-        with m.If(self.finish):
+        with m.If(control.finish):
             m.d.sync += finished.eq(1)
         with m.If(~started | (finished & complete)):
             m.d.sync += [
-                started.eq(self.enable), finished.eq(0), rows.eq(0), col.eq(0), group.eq(0),
+                started.eq(control.enable), finished.eq(0), rows.eq(0), col.eq(0), group.eq(0),
                 col_low.eq(0), row_low.eq(0), complete.eq(0), slot.eq(header.ring_base),
                 held.eq(0),
             ]
-        with m.If(~self.enable):
+        with m.If(~control.enable):
             m.d.sync += started.eq(0)
         return m

@@ -4,23 +4,26 @@ from functools import reduce
 from operator import or_
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
 from ..abi.descriptors import Emit, layer_layout
+from ..control.work import CollectSignature
 from ..geometry import Geometry
+from .head import collector_outputs
+from .results import HeadSumsSignature
+from .tiles import PooledTileSignature
 
-__all__ = ["Collector", "collector_outputs"]
-
+__all__ = ["Collector"]
 
 
 class Collector(wiring.Component):
     """Handles one channel at a time, so that it needs one adder and one shifter for all lanes.
 
-    *Global pool* (``load``): adds each channel's ones in the tile to its count in the vector
+    *Global pool* (``pooled.load``): adds each channel's ones in the tile to its count in the vector
     memory, or sets its bit. Takes one cycle per channel and three more.
 
-    *Dense* (``start``): reads the accumulators of pixel 0 one by one, requantises
+    *Dense* (``collect.start``): reads the accumulators of pixel 0 one by one, requantises
     (``clamp(acc >> shift, 0, limit)``, the sign's complement, or the raw sum) and writes the vector
     memory or the score stream. Takes ``READ_OUT_CYCLES + shift`` cycles per output, and waits
     while a score is not taken: dense layers have few outputs, and a shift by one bit costs
@@ -35,39 +38,30 @@ class Collector(wiring.Component):
     Members
     -------
     layer : the running layer's descriptor
-    reserve : a global-pool tile enters the pipeline: ``busy`` from the next cycle on
-    load, first, mask, data, pass_ : its pooled bits, ``data`` until the collector is no longer
-        busy; ``first`` starts a new clip
-    start : read out a dense layer's pass
-    acc : accumulators of pixel 0
-    busy : not ready for another
-    stalled : waiting for a score to be taken
-    read_en, read_addr, read_data, write_en, write_addr, write_data : vector memory
-    scores : raw scores with ``last`` at the end of a clip
-    word_valid, word_index, word_value : each dense output, as it leaves
+    collect : ``In(CollectSignature)``, from the walker; ``busy`` is set from the cycle behind the
+        ``capture`` of a globally pooled tile on
+    pooled : ``In(PooledTileSignature)``, from the write-back
+    head : ``In(HeadSumsSignature)``, from the datapath
+    read, write, scores, stalled, record : see :func:`~bamac_hw.output.head.collector_outputs`
     """
 
-    def __init__(self, geometry: Geometry, *, family=None):
+    def __init__(self, geometry: Geometry, *, family: str | None = None):
         g = self._geometry = geometry
         self._family = family
         super().__init__({
-            "layer": In(layer_layout(geometry)),
-            "reserve": In(1),
-            "load": In(1),
-            "first": In(1),
-            "mask": In(g.pixels),
-            "data": In(g.channels).array(g.pixels),
-            "pass_": In(8),
-            "start": In(1),
-            "acc": In(signed(g.acc_bits)).array(g.channels),
-            "busy": Out(1),
-            "stalled": Out(1),
+            "layer": In(layer_layout(g)),
+            "collect": In(CollectSignature(g)),
+            "pooled": In(PooledTileSignature(g)),
+            "head": In(HeadSumsSignature(g)),
         } | collector_outputs(geometry))
 
     def elaborate(self, platform):
         g = self._geometry
-        layer = self.layer
+        layer, tile, start = self.layer, self.pooled, self.collect.start
         m = Module()
+        reserve = Signal()
+        m.d.comb += reserve.eq(self.collect.capture & (
+            (layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)))
 
         # The channel at hand. ``rest`` is low for its lane alone.
         dense_pass = Signal(8)
@@ -79,15 +73,15 @@ class Collector(wiring.Component):
         address = Signal(g.address_bits)
         busy = Signal()
         m.d.comb += [
-            self.busy.eq(busy),
-            passes.eq(Mux(self.start, dense_pass, self.pass_)),
+            self.collect.busy.eq(busy),
+            passes.eq(Mux(start, dense_pass, tile.pass_)),
         ]
         last_pass = Signal()
         m.d.comb += last.eq(index == Mux(last_pass, layer.end_channels_last,
                                          layer.pass_channels_last))
-        with m.If(self.reserve | self.start):
+        with m.If(reserve | start):
             m.d.sync += busy.eq(1)
-        with m.If(self.load | self.start):
+        with m.If(tile.load | start):
             m.d.sync += [
                 index.eq(0), rest.eq(~C(1, g.channels)), last_pass.eq(passes == layer.passes_last),
                 address.eq(layer.out_base + passes * g.channels),
@@ -107,18 +101,18 @@ class Collector(wiring.Component):
         picking, pooling, pooled = (Signal(2, name=name)
                                     for name in ("picking", "pooling", "pooled"))
         reading = Signal()
-        bits = [self._pick(m, f"bits_{q}", list(self.data[q]), index, rest) & mask[q]
+        bits = [self._pick(m, f"bits_{q}", list(tile.data[q]), index, rest) & mask[q]
                 for q in range(g.pixels)]
         m.d.sync += [picking.eq(Cat(counting, counting & last)), pooling.eq(picking),
                      pooled.eq(pooling), reading.eq(counting & ~fresh), ones.eq(_count(bits))]
-        with m.If(self.load):
-            m.d.sync += [counting.eq(1), mask.eq(self.mask), fresh.eq(self.first)]
+        with m.If(tile.load):
+            m.d.sync += [counting.eq(1), mask.eq(tile.mask), fresh.eq(tile.first)]
         with m.Elif(last):
             m.d.sync += counting.eq(0)
         with m.If(fresh | ~pooling[0]):
             m.d.sync += old.eq(0)
         with m.Else():
-            m.d.sync += old.eq(self.read_data)
+            m.d.sync += old.eq(self.read.data)
         with m.If(pooled[0]):
             m.d.comb += addend.eq(Mux(layer.emit == Emit.GLOBAL_SUM, ones, ones.any() & ~old[0]))
         with m.If(pooled[1]):
@@ -126,9 +120,9 @@ class Collector(wiring.Component):
 
         # Dense: pick, shift, clamp, emit.
         if self._family == "ice40":
-            value = Array(self.acc)[index]  # both stay until it is selected
+            value = Array(self.head.acc)[index]  # both stay until it is selected
         else:
-            value = self._pick(m, "acc", list(self.acc), index, rest)
+            value = self._pick(m, "acc", list(self.head.acc), index, rest)
         selected = Signal(signed(g.acc_bits))
         limit = Signal(g.acc_bits - 1)
         shifts = Signal(5)
@@ -143,7 +137,7 @@ class Collector(wiring.Component):
         m.d.sync += result.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.start):
+                with m.If(start):
                     m.next = "PICK"
             with m.State("PICK"):
                 m.next = "PICK-ON"
@@ -174,18 +168,18 @@ class Collector(wiring.Component):
                             m.d.sync += dense_pass.eq(0)
 
         write_addr = Signal(g.address_bits)
-        m.d.sync += [self.read_addr.eq(address), write_addr.eq(self.read_addr),
-                     self.write_addr.eq(write_addr)]
+        m.d.sync += [self.read.addr.eq(address), write_addr.eq(self.read.addr),
+                     self.write.addr.eq(write_addr)]
         m.d.comb += [
-            self.read_en.eq(reading), advance.eq(counting | emitted),
+            self.read.en.eq(reading), advance.eq(counting | emitted),
             # One of the two sums' halves is zero.
-            self.write_en.eq(pooled[0] | (emitted & ~raw)),
-            self.write_data.eq(old + (result | addend)),
+            self.write.en.eq(pooled[0] | (emitted & ~raw)),
+            self.write.data.eq(old + (result | addend)),
             self.scores.payload.value.eq(selected),
             self.scores.payload.last.eq(last & last_pass),
-            self.word_valid.eq(emitted),
-            self.word_index.eq(dense_pass * g.channels + index),
-            self.word_value.eq(Mux(raw, selected, result)),
+            self.record.valid.eq(emitted),
+            self.record.index.eq(dense_pass * g.channels + index),
+            self.record.value.eq(Mux(raw, selected, result)),
         ]
         return m
 
@@ -213,26 +207,6 @@ class Collector(wiring.Component):
         while len(parts) > 1:
             parts = [reduce(or_, parts[k:k + 4]) for k in range(0, len(parts), 4)]
         return parts[0]
-
-
-def collector_outputs(geometry):
-    """Members of either collector: the vector memory's ports, the scores, and a copy for tests."""
-    return {
-        "read_en": Out(1),
-        "read_addr": Out(geometry.address_bits),
-        "read_data": In(geometry.vector_bits),
-        "write_en": Out(1),
-        "write_addr": Out(geometry.address_bits),
-        "write_data": Out(geometry.vector_bits),
-        "scores": Out(stream.Signature(score_layout())),
-        "word_valid": Out(1),
-        "word_index": Out(16),
-        "word_value": Out(32),
-    }
-
-
-def score_layout():
-    return data.StructLayout({"value": signed(32), "last": 1})
 
 
 def _count(terms):

@@ -4,10 +4,13 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..abi.descriptors import layer_layout
+from ..abi.descriptors import Emit, layer_layout
+from ..control.jobs import OutputJobSignature
 from ..geometry import Geometry
-from ..traits import VALUE_BITS
+from ..memory.ports import BankedWriteSignature
+from .results import WordsSignature
 from .tile_place import tile_place
+from .tiles import PooledWordSignature, WordRecordSignature
 
 __all__ = ["Int8WriteBack"]
 
@@ -18,69 +21,76 @@ class Int8WriteBack(wiring.Component):
     The counterpart of :class:`~bamac_hw.output.write_back.WriteBack` behind int8 lanes: a max pool
     of values needs comparators, where that of bits is an OR. Latency: one cycle.
 
+    Parameters
+    ----------
+    geometry : Geometry
+    family : str or None
+        Built alike for every family.
+    accumulators : bool
+        Ignored: records of int8 maps show values alone.
+
     Members
     -------
-    layer, job_start, out_slot, out_low, out_left : as of ``WriteBack``
-    word, channel, end, end_of_pass, values : from the read-out
-    valid : all outputs below hold a word
-    exists : and the layer has its first channel
-    write_mask, write_addr, write_data : banks and words to be written
-    first, last_tile : it is of the first, or last, tile of its pass
-    tile, pass_, index : which tile this is, and the number of its (first) channel in the pass
-    seen : its values before pooling
+    layer : the running layer's descriptor
+    job : ``In(OutputJobSignature)``, from the scheduler
+    results : ``In(WordsSignature)``, from the datapath
+    line : ``Out(BankedWriteSignature)``, to the line buffers, if the layer emits a map
+    pooled : ``Out(PooledWordSignature)``, to the collector, if it does not
+    record : ``Out(WordRecordSignature)``, for traces
     """
 
-    def __init__(self, geometry: Geometry):
+    def __init__(self, geometry: Geometry, *, family: str | None = None,
+                 accumulators: bool = False):
         g = self._geometry = geometry
-        values = g.pixels * g.word_channels
         super().__init__({
             "layer": In(layer_layout(geometry)),
-            "job_start": In(1),
-            "out_slot": In(g.address_bits),
-            "out_low": In(2),
-            "out_left": In(16),
-            "word": In(1),
-            "channel": In(range(g.channels)),
-            "end": In(1),
-            "end_of_pass": In(1),
-            "values": In(VALUE_BITS).array(values),
-            "valid": Out(1),
-            "exists": Out(1),
-            "write_mask": Out(g.pixels),
-            "write_addr": Out(g.address_bits),
-            "write_data": Out(g.channels).array(g.pixels),
-            "tile": Out(16),
-            "first": Out(1),
-            "last_tile": Out(1),
-            "pass_": Out(8),
-            "index": Out(range(g.channels)),
-            "seen": Out(VALUE_BITS * values),
+            "job": In(OutputJobSignature(geometry)),
+            "results": In(WordsSignature(geometry)),
+            "line": Out(BankedWriteSignature(banks=g.pixels, width=g.channels,
+                                             address_bits=g.address_bits)),
+            "pooled": Out(PooledWordSignature(geometry)),
+            "record": Out(WordRecordSignature(geometry)),
         })
 
     def elaborate(self, platform):
         g = self._geometry
-        layer, at_once = self.layer, g.word_channels
+        layer, results, at_once = self.layer, self.results, g.word_channels
         m = Module()
 
-        place = tile_place(m, g, layer, job_start=self.job_start, out_low=self.out_low,
-                           out_left=self.out_left, advance=self.end, last=self.end_of_pass)
-        there = Signal()
+        place = tile_place(m, g, layer, job_start=self.job.start, out_low=self.job.low,
+                           out_left=self.job.left, advance=results.end, last=results.end_of_pass)
+        there = Signal()  # the layer has the word's first channel
         low = at_once.bit_length() - 1
-        m.d.comb += there.eq(self.channel <= Mux(place.passes == layer.passes_last,
-                                                 layer.end_channels_last,
-                                                 layer.pass_channels_last))
+        m.d.comb += there.eq(results.channel <= Mux(place.passes == layer.passes_last,
+                                                    layer.end_channels_last,
+                                                    layer.pass_channels_last))
+        valid, exists, mask = Signal(), Signal(), Signal(g.pixels)
+        first, last_tile = Signal(), Signal()
         m.d.sync += [
-            self.valid.eq(self.word), self.exists.eq(self.word & there),
-            self.write_addr.eq(self.out_slot + place.out_group
-                               + Cat(self.channel[low:], place.passes)),
-            self.first.eq(place.first), self.last_tile.eq(place.tile == layer.tiles_last),
-            self.tile.eq(place.tile), self.pass_.eq(place.passes),
-            self.index.eq(self.channel), self.seen.eq(Cat(self.values)),
+            valid.eq(results.valid), exists.eq(results.valid & there),
+            self.line.addr.eq(self.job.slot + place.out_group
+                              + Cat(results.channel[low:], place.passes)),
+            first.eq(place.first), last_tile.eq(place.tile == layer.tiles_last),
+            self.pooled.index.eq(results.channel), self.pooled.pass_.eq(place.passes),
+            self.record.tile.eq(place.tile), self.record.bits.eq(Cat(results.values)),
+        ]
+        # The last job of a clip writes what is left.
+        last_job = Signal()
+        is_map = layer.emit == Emit.MAP
+        m.d.comb += [
+            last_job.eq(self.job.left <= (g.tile_rows >> layer.pool_rows_log2)),
+            self.line.en.eq(mask & (exists & is_map).replicate(g.pixels)),
+            self.pooled.load.eq(exists & ~is_map), self.pooled.first.eq(self.job.first & first),
+            self.pooled.final.eq(last_job & last_tile), self.pooled.mask.eq(mask),
+            # One by one, a word is there as often as it has channels.
+            self.record.valid.eq(valid & ~self.pooled.index[:low].any()),
+            self.record.pass_.eq(self.pooled.pass_),
+            self.record.group.eq(self.pooled.index[low:]),
         ]
 
         pooled = [[] for _ in range(g.pixels)]
         for k in range(at_once):
-            grid = [[self.values[(i * g.tile_cols + j) * at_once + k]
+            grid = [[results.values[(i * g.tile_cols + j) * at_once + k]
                      for j in range(g.tile_cols)] for i in range(g.tile_rows)]
             columns = [_pooled(column, layer.pool_rows_log2) for column in zip(*grid, strict=True)]
             for i, row in enumerate(zip(*columns, strict=True)):
@@ -88,8 +98,9 @@ class Int8WriteBack(wiring.Component):
                     pooled[i * g.tile_cols + j].append(value)
         for bank in range(g.pixels):
             i, j = divmod(bank, g.tile_cols)
-            m.d.sync += [self.write_data[bank].eq(Cat(pooled[bank])),
-                         self.write_mask[bank].eq(place.rows[i] & place.cols[j])]
+            m.d.sync += [self.line.data[bank].eq(Cat(pooled[bank])),
+                         mask[bank].eq(place.rows[i] & place.cols[j])]
+            m.d.comb += self.pooled.data[bank].eq(self.line.data[bank])
         return m
 
 

@@ -7,10 +7,13 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..abi.descriptors import layer_layout
+from ..abi.descriptors import Emit, layer_layout
+from ..control.jobs import OutputJobSignature
 from ..geometry import Geometry
-from ..pipeline import Step
+from ..memory.ports import BankedWriteSignature
+from .results import SumsSignature
 from .tile_place import tile_place
+from .tiles import PooledTileSignature, SumRecordSignature, TileRecordSignature
 
 __all__ = ["WriteBack"]
 
@@ -31,40 +34,32 @@ class WriteBack(wiring.Component):
     family : str or None
         On ``"ice40"``, pool along the rows while capturing: more LUTs, and fewer registers.
 
+    accumulators : bool
+        Records have the accumulators beside the bits.
+
     Members
     -------
     layer : the running layer's descriptor
-    job_start : a job's outputs begin; ``out_slot``, ``out_low``, ``out_left`` must stay until its
-        last tile is written
-    out_slot, out_low, out_left : ring slot and first bank row of the job's output; rows of the
-        map from there on
-    step_6 : the step at the lanes
-    positive : one bit per lane: the accumulator is not negative
-    valid : ``write_*``, ``first``, ``tile``, ``pass_`` and ``signs`` hold a tile
-    write_mask, write_addr, write_data : banks and words to be written
-    first : it is the first of its pass
-    tile, pass_, signs : which tile this is, and its output bits before pooling
+    job : ``In(OutputJobSignature)``, from the scheduler
+    results : ``In(SumsSignature)``, from the datapath
+    line : ``Out(BankedWriteSignature)``, to the line buffers, if the layer emits a map
+    pooled : ``Out(PooledTileSignature)``, to the collector, if the layer is pooled globally
+    record : ``Out(TileRecordSignature)`` or ``Out(SumRecordSignature)``, for traces
     """
 
-    def __init__(self, geometry: Geometry, *, family=None):
+    def __init__(self, geometry: Geometry, *, family: str | None = None,
+                 accumulators: bool = False):
         g = self._geometry = geometry
-        self._family = family
+        self._family, self._accumulators = family, accumulators
+        record = SumRecordSignature if accumulators else TileRecordSignature
         super().__init__({
             "layer": In(layer_layout(geometry)),
-            "job_start": In(1),
-            "out_slot": In(g.address_bits),
-            "out_low": In(2),
-            "out_left": In(16),
-            "step_6": In(Step),
-            "positive": In(g.lanes),
-            "valid": Out(1),
-            "write_mask": Out(g.pixels),
-            "write_addr": Out(g.address_bits),
-            "write_data": Out(g.channels).array(g.pixels),
-            "tile": Out(16),
-            "first": Out(1),
-            "pass_": Out(8),
-            "signs": Out(g.lanes),
+            "job": In(OutputJobSignature(geometry)),
+            "results": In(SumsSignature(geometry)),
+            "line": Out(BankedWriteSignature(banks=g.pixels, width=g.channels,
+                                             address_bits=g.address_bits)),
+            "pooled": Out(PooledTileSignature(geometry)),
+            "record": Out(record(geometry)),
         })
 
     def elaborate(self, platform):
@@ -74,36 +69,50 @@ class WriteBack(wiring.Component):
 
         # Stage 6 to 7: capture.
         captured_valid = Signal()
+        positive = Signal(g.lanes)
         signs = Signal(g.lanes)
-        m.d.sync += captured_valid.eq(self.step_6.capture)
-        with m.If(self.step_6.capture):
-            m.d.sync += signs.eq(self.positive)
-        pooled = (self._pool_by_rows(m) if self._family == "ice40" else
-                  self._pool_by_registers(m))
+        m.d.comb += positive.eq(Cat(~acc[-1] for acc in self.results.acc))
+        m.d.sync += captured_valid.eq(self.results.capture)
+        with m.If(self.results.capture):
+            m.d.sync += signs.eq(positive)
+        pool = self._pool_by_rows if self._family == "ice40" else self._pool_by_registers
+        pooled = pool(m, positive)
 
         last = Signal()
-        m.d.sync += last.eq(self.step_6.pass_)
-        place = tile_place(m, g, layer, job_start=self.job_start, out_low=self.out_low,
-                           out_left=self.out_left, advance=captured_valid, last=last)
+        m.d.sync += last.eq(self.results.last)
+        place = tile_place(m, g, layer, job_start=self.job.start, out_low=self.job.low,
+                           out_left=self.job.left, advance=captured_valid, last=last)
 
         # Stage 7 to 8: pool along the columns, and place.
-        m.d.sync += self.valid.eq(captured_valid)
+        valid, mask, first = Signal(), Signal(g.pixels), Signal()
+        m.d.sync += [
+            valid.eq(captured_valid), first.eq(place.first),
+            self.line.addr.eq(self.job.slot + place.out_group + place.passes),
+            self.record.tile.eq(place.tile), self.record.pass_.eq(place.passes),
+            self.record.bits.eq(signs),
+        ]
         for i in range(g.tile_rows):
             for j in range(g.tile_cols):
                 bank = i * g.tile_cols + j
-                m.d.sync += [
-                    self.write_data[bank].eq(pooled[bank]),
-                    self.write_mask[bank].eq(place.rows[i] & place.cols[j]),
-                ]
-        m.d.sync += [
-            self.write_addr.eq(self.out_slot + place.out_group + place.passes),
-            self.first.eq(place.first), self.tile.eq(place.tile), self.pass_.eq(place.passes),
-            self.signs.eq(signs),
+                m.d.sync += [self.line.data[bank].eq(pooled[bank]),
+                             mask[bank].eq(place.rows[i] & place.cols[j])]
+                m.d.comb += self.pooled.data[bank].eq(self.line.data[bank])
+        is_map = layer.emit == Emit.MAP
+        is_global = (layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)
+        m.d.comb += [
+            self.line.en.eq(mask & (valid & is_map).replicate(g.pixels)),
+            self.pooled.load.eq(valid & is_global), self.pooled.first.eq(self.job.first & first),
+            self.pooled.mask.eq(mask), self.pooled.pass_.eq(self.record.pass_),
+            self.record.valid.eq(valid),
         ]
+        if self._accumulators:
+            captured = Signal(g.lanes * g.acc_bits)
+            with m.If(self.results.capture):
+                m.d.sync += captured.eq(Cat(self.results.acc))
+            m.d.sync += self.record.acc.eq(captured)
         return m
 
-
-    def _pool_by_registers(self, m):
+    def _pool_by_registers(self, m, positive):
         """The pooled bits of each bank, from a register for each pixel that may count for it.
 
         Whether a pixel's bit counts for a bank depends on the pools alone; where it does not, its
@@ -120,10 +129,10 @@ class WriteBack(wiring.Component):
                 held[key] = Signal(g.channels, name=f"signs_{len(held)}", init=-1, reset_less=True)
                 counts = (_among(layer.pool_rows_log2, row_pools, g.tile_rows)
                           & _among(layer.pool_cols_log2, col_pools, g.tile_cols))
-                with m.If(self.step_6.capture):
+                with m.If(self.results.capture):
                     with m.If(counts):
                         m.d.sync += held[key].eq(
-                            ~self.positive.word_select(i * g.tile_cols + j, g.channels))
+                            ~positive.word_select(i * g.tile_cols + j, g.channels))
                     with m.Else():
                         m.d.sync += held[key].eq(-1)
             return held[key]
@@ -133,7 +142,7 @@ class WriteBack(wiring.Component):
                                for j, col_pools in col_sources.items()])
                 for row_sources in _sources(g.tile_rows) for col_sources in _sources(g.tile_cols)]
 
-    def _pool_by_rows(self, m):
+    def _pool_by_rows(self, m, positive):
         """The same from one register for each bank row and column: pooled along the rows."""
         g, layer = self._geometry, self.layer
 
@@ -146,10 +155,10 @@ class WriteBack(wiring.Component):
         for i, row_sources in enumerate(_sources(g.tile_rows)):
             by_col = []
             for j in range(g.tile_cols):
-                column = [self.positive.word_select(k * g.tile_cols + j, g.channels)
+                column = [positive.word_select(k * g.tile_cols + j, g.channels)
                           for k in range(g.tile_rows)]
                 held = Signal(g.channels, name=f"rows_pooled_{i}_{j}", reset_less=True)
-                with m.If(self.step_6.capture):
+                with m.If(self.results.capture):
                     m.d.sync += held.eq(pool(column, row_sources, layer.pool_rows_log2,
                                              g.tile_rows))
                 by_col.append(held)

@@ -32,6 +32,8 @@ class DatapathTraits:
         are not offered.
     int8_maps : bool
         Whether maps hold unsigned values of 8 bits, not bits.
+    stores_signs : bool
+        Whether an input value is stored as magnitude and sign, not with an offset.
     macs_per_lane : int
         Weights that a lane takes in a cycle, at most; the rows in a word of the weight store.
     step_bits : int
@@ -48,6 +50,7 @@ class DatapathTraits:
     walk_title = "dense walk"
     event_driven = False
     int8_maps = False
+    stores_signs = False
     macs_per_lane = 1
     step_bits = 1
     max_streams = 1
@@ -121,7 +124,7 @@ class DatapathTraits:
     # --- cycles, of walks that do not depend on the input
 
     def job_cycles(self, walk, geometry) -> dict[str, int]:
-        """One job's cycles by cause (``compute``, ``fetch``, ``tile``, ``collect``) behind loading.
+        """Cycles of one job's walk by cause: ``compute``, ``fetch``, ``tile``, ``collect``.
 
         ``walk`` has a layer's loop bounds, as a row of the program's layer table names them.
         """

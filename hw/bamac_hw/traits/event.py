@@ -20,6 +20,7 @@ class EventTraits(DatapathTraits):
     walk = "event"
     walk_title = "event-driven walk"
     event_driven = True
+    stores_signs = True
     max_streams = 2
 
     @property

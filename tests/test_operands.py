@@ -1,14 +1,46 @@
 # amaranth: UnusedElaboratable=no
-"""Start values, weights and doubled planes, in the order and at the time of the walk."""
+"""Operands of each kind of lane, in the order and at the time of the walk."""
 
 import numpy as np
 import pytest
+from amaranth import Cat, Elaboratable, Module, Signal
 from amaranth.sim import Simulator
 
+from bamac_hw.datapath.doubled_operands import DoubledOperands
+from bamac_hw.datapath.pair_operands import PairOperands
+from bamac_hw.datapath.row_pointer import PairRowPointer, RowPointer
+from bamac_hw.datapath.shifted_operands import ShiftedOperands
 from bamac_hw.geometry import Geometry
-from bamac_hw.memory.weight_feed import WeightFeed
+from bamac_hw.memory.weight_store import WeightStore
 
 CHANNELS = 8
+
+
+class Feed(Elaboratable):
+    """A weight store, and behind it the operands; in the dense walk, a pointer in front of it."""
+
+    def __init__(self, geometry, operands, pointer, *, init):
+        self.store = WeightStore(geometry, init=init)
+        self.write, self.operands, self.pointer = self.store.write, operands, pointer
+        self.reading = Signal(geometry.streams)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.store, m.submodules.operands = self.store, self.operands
+        m.d.comb += self.reading.eq(Cat(port.en for port in self.store.read))
+        if self.pointer is not None:
+            m.submodules.pointer = self.pointer
+            port, = self.store.read
+            m.d.comb += [port.en.eq(self.pointer.reading), port.addr.eq(self.pointer.row),
+                         self.pointer.step.eq(self.operands.step_read),
+                         self.operands.data.eq(port.data)]
+        else:
+            steps = self.operands.step_read, *self.operands.more_read
+            for port, step, data in zip(self.store.read, steps, self.operands.data, strict=True):
+                m.d.comb += [port.en.eq(step.row), data.eq(port.data)]
+            with m.If(steps[0].byte):
+                m.d.comb += self.store.read[0].en.eq(1)
+        return m
 
 
 def steps_of(start_bytes, planes, passes=2, tiles=2, taps=2):
@@ -28,11 +60,11 @@ async def load(ctx, dut, raw, rng):
     """Write the store's bytes in words of 32 bits, in any order."""
     words = np.frombuffer(raw, "<u4").tolist()
     for address in rng.permutation(len(words)).tolist():
-        ctx.set(dut.write_en, 1)
-        ctx.set(dut.write_addr, address)
-        ctx.set(dut.write_data, words[address])
+        ctx.set(dut.write.en, 1)
+        ctx.set(dut.write.addr, address)
+        ctx.set(dut.write.data, words[address])
         await ctx.tick()
-    ctx.set(dut.write_en, 0)
+    ctx.set(dut.write.en, 0)
 
 
 def expected_operands(starts, weights, planes):
@@ -67,30 +99,31 @@ def test_operands(acc_bits, loaded, family, planes):
             rows.append(bytes(int(s) >> 8 * byte & 0xFF for s in starts[number]))
         rows += [bytes(int(w) & 0xFF for w in row) for row in weights[number]]
     init = () if loaded else [int.from_bytes(row, "little") for row in rows]
-    dut = WeightFeed(geometry, init=init, family=family)
+    operands = DoubledOperands(geometry, family=family)
+    dut = Feed(geometry, operands, RowPointer(geometry), init=init)
     steps = steps_of(size, planes)
-    operands, reads = [], []
+    found, reads = [], []
 
     async def testbench(ctx):
         if loaded:
             await load(ctx, dut, b"".join(rows), rng)
         for _ in range(2):  # a second job gives the same again
-            ctx.set(dut.base_stb, 1)
-            ctx.set(dut.base, base)
+            ctx.set(dut.pointer.set, 1)
+            ctx.set(dut.pointer.base, base)
             await ctx.tick()
-            ctx.set(dut.base_stb, 0)
+            ctx.set(dut.pointer.set, 0)
             # A step is at stage 3, two cycles later at stage 5, and its operand is out at 6.
             for cycle in range(len(steps) + 3):
                 if cycle >= 3:
                     step = steps[cycle - 3]
                     if step.get("start") or step.get("compute"):
-                        operands.append([
+                        found.append([
                             ctx.get(gate) & (ctx.get(operand) | ctx.get(fill)) for
-                            gate, operand, fill in zip(dut.gate, dut.operand, dut.fill,
-                                                       strict=True)])
+                            gate, operand, fill in zip(operands.gate, operands.operand,
+                                                       operands.fill, strict=True)])
                 read = steps[cycle] if cycle < len(steps) else {}
-                ctx.set(dut.step_read, {"byte": 0} | read)
-                ctx.set(dut.step_operand, {"byte": 0} | (
+                ctx.set(operands.step_read, {"byte": 0} | read)
+                ctx.set(operands.step_operand, {"byte": 0} | (
                     steps[cycle - 2] if 2 <= cycle < len(steps) + 2 else {}))
                 reads.append(ctx.get(dut.reading))
                 await ctx.tick()
@@ -101,8 +134,8 @@ def test_operands(acc_bits, loaded, family, planes):
     simulator.run()
     expected = [(row % (1 << acc_bits)).tolist()
                 for row in expected_operands(starts, weights, planes)] * 2
-    assert len(operands) == len(expected) == 2 * 2 * 2 * (1 + 2 * planes)
-    for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
+    assert len(found) == len(expected) == 2 * 2 * 2 * (1 + 2 * planes)
+    for position, (actual, wanted) in enumerate(zip(found, expected, strict=True)):
         assert actual == wanted, position
     # Rows read: start bytes once per pass, each tap once per tile.
     assert sum(reads) == 2 * (2 * size + 2 * 2 * 2)
@@ -128,7 +161,8 @@ def test_operands_of_pairs(acc_bits, loaded, planes):
     raw = b"".join(bytes(row.tolist()) for row in rows)
     size = 2 * CHANNELS
     words = [int.from_bytes(raw[k:k + size], "little") for k in range(0, len(raw), size)]
-    dut = WeightFeed(geometry, init=() if loaded else words)
+    operands = PairOperands(geometry)
+    dut = Feed(geometry, operands, PairRowPointer(geometry), init=() if loaded else words)
 
     steps, expected = [], []
     for number in range(passes):
@@ -148,21 +182,19 @@ def test_operands_of_pairs(acc_bits, loaded, planes):
     seen, counted = [], []
 
     async def testbench(ctx):
-        ctx.set(dut.planes, planes)
+        ctx.set(operands.planes, planes)
         if loaded:
             await load(ctx, dut, raw, rng)
         for _ in range(2):  # a second job gives the same again
-            ctx.set(dut.base_stb, 1)
-            ctx.set(dut.base, base // 2)
+            ctx.set(dut.pointer.set, 1)
+            ctx.set(dut.pointer.base, base // 2)
             await ctx.tick()
-            ctx.set(dut.base_stb, 0)
+            ctx.set(dut.pointer.set, 0)
             for cycle in range(len(steps) + 3):
                 if cycle >= 3 and {"start", "compute"} & set(steps[cycle - 3]):
-                    ports = (dut.first, dut.second, dut.total)
+                    ports = (operands.first, operands.second, operands.total)
                     seen.append(tuple([ctx.get(port) for port in channels] for channels in ports))
-                ctx.set(dut.step_read, steps[cycle] if cycle < len(steps) else {"byte": 0})
-                ctx.set(dut.step_operand, steps[cycle - 2] if 2 <= cycle < len(steps) + 2 else
-                        {"byte": 0})
+                ctx.set(operands.step_read, steps[cycle] if cycle < len(steps) else {"byte": 0})
                 counted.append(ctx.get(dut.reading))
                 await ctx.tick()
 
@@ -186,9 +218,9 @@ def test_operands_of_events(acc_bits, family):
     weights = rng.integers(-127, 128, (20 - size, CHANNELS))
     rows = [bytes(int(s) >> 8 * byte & 0xFF for s in starts) for byte in range(size)]
     rows += [bytes(int(w) & 0xFF for w in row) for row in weights]
-    dut = WeightFeed(Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=20,
-                              walk="event"),
-                     init=[int.from_bytes(row, "little") for row in rows], family=family)
+    geometry = Geometry("g", channels=CHANNELS, acc_bits=acc_bits, weight_rows=20, walk="event")
+    operands = ShiftedOperands(geometry, family=family)
+    dut = Feed(geometry, operands, None, init=[int.from_bytes(row, "little") for row in rows])
     steps, expected = [({"byte": 1}, k) for k in range(size)], []
     for _ in range(30):
         steps.append(({"start": 1}, 0))
@@ -199,18 +231,18 @@ def test_operands_of_events(acc_bits, family):
             steps.append(({"compute": 1, "row": int(number == 0), "plane": plane}, size + row))
             expected.append((weights[row] << plane).tolist())
             steps += [({"byte": 0}, int(rng.integers(20)))] * int(rng.integers(2))
-    operands = []
+    found = []
 
     async def testbench(ctx):
         for cycle in range(len(steps) + 3):
             if 3 <= cycle:
                 step, _ = steps[cycle - 3]
                 if step.get("start") or step.get("compute"):
-                    operands.append([ctx.get(port) for port in dut.operand])
+                    found.append([ctx.get(port) for port in operands.operand])
             step, row = steps[cycle] if cycle < len(steps) else ({"byte": 0}, 0)
-            ctx.set(dut.row, row)
-            ctx.set(dut.step_read, step)
-            ctx.set(dut.step_operand,
+            ctx.set(dut.store.read[0].addr, row)
+            ctx.set(operands.step_read, step)
+            ctx.set(operands.step_operand,
                     steps[cycle - 2][0] if 2 <= cycle < len(steps) + 2 else {"byte": 0})
             assert ctx.get(dut.reading) == bool(step.get("byte") or step.get("row"))
             await ctx.tick()
@@ -220,9 +252,9 @@ def test_operands_of_events(acc_bits, family):
     simulator.add_testbench(testbench)
     simulator.run()
     wrap = 1 << acc_bits
-    for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
+    for position, (actual, wanted) in enumerate(zip(found, expected, strict=True)):
         assert [a % wrap for a in actual] == [w % wrap for w in wanted], position
-    assert len(operands) == 120
+    assert len(found) == 120
 
 
 def test_streams_read_rows_of_their_own():
@@ -231,7 +263,8 @@ def test_streams_read_rows_of_their_own():
                         streams=2)
     rng = np.random.default_rng(2)
     rows = rng.integers(-127, 128, (20, CHANNELS))
-    dut = WeightFeed(geometry)
+    operands = ShiftedOperands(geometry)
+    dut = Feed(geometry, operands, None, init=())
     words = np.frombuffer(rows.astype(np.int8).tobytes(), "<u4").tolist()
     steps, expected = [({"byte": 1}, {}, (k, 0)) for k in range(2)], []
     starts = (256 * rows[1] + rows[0] % 256).tolist()
@@ -246,27 +279,27 @@ def test_streams_read_rows_of_their_own():
                         for add, plane in zip(adds, planes, strict=True)), chosen))
         expected.append([(rows[row] << plane).tolist() if add else None
                          for add, plane, row in zip(adds, planes, chosen, strict=True)])
-    operands = []
+    given = []
 
     async def testbench(ctx):
         for address, word in enumerate(words):
-            ctx.set(dut.write_en, 1)
-            ctx.set(dut.write_addr, address)
-            ctx.set(dut.write_data, word)
+            ctx.set(dut.write.en, 1)
+            ctx.set(dut.write.addr, address)
+            ctx.set(dut.write.data, word)
             await ctx.tick()
-        ctx.set(dut.write_en, 0)
+        ctx.set(dut.write.en, 0)
         for cycle in range(len(steps) + 3):
             if 3 <= cycle and "byte" not in steps[cycle - 3][0]:
-                found = [ctx.get(port) for port in dut.operand]
-                operands.append([found[:CHANNELS], found[CHANNELS:]])
+                found = [ctx.get(port) for port in operands.operand]
+                given.append([found[:CHANNELS], found[CHANNELS:]])
             first, second, at = steps[cycle] if cycle < len(steps) else ({}, {}, (0, 0))
-            ctx.set(dut.row, at[0])
-            ctx.set(dut.more_row[0], at[1])
-            ctx.set(dut.step_read, {"byte": 0} | first)
-            ctx.set(dut.more_read[0], {"compute": 0} | second)
+            ctx.set(dut.store.read[0].addr, at[0])
+            ctx.set(dut.store.read[1].addr, at[1])
+            ctx.set(operands.step_read, {"byte": 0} | first)
+            ctx.set(operands.more_read[0], {"compute": 0} | second)
             late = steps[cycle - 2] if 2 <= cycle < len(steps) + 2 else ({}, {})
-            ctx.set(dut.step_operand, {"byte": 0} | late[0])
-            ctx.set(dut.more_operand[0], {"compute": 0} | late[1])
+            ctx.set(operands.step_operand, {"byte": 0} | late[0])
+            ctx.set(operands.more_operand[0], {"compute": 0} | late[1])
             assert ctx.get(dut.reading) == (bool(first.get("byte") or first.get("row"))
                                             + 2 * bool(second.get("row")))
             await ctx.tick()
@@ -275,7 +308,7 @@ def test_streams_read_rows_of_their_own():
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
-    for position, (actual, wanted) in enumerate(zip(operands, expected, strict=True)):
+    for position, (actual, wanted) in enumerate(zip(given, expected, strict=True)):
         for stream in range(2):
             assert wanted[stream] in (None, actual[stream]), (position, stream)
-    assert len(operands) == 60
+    assert len(given) == 60
