@@ -22,8 +22,9 @@ from bamac.compiler import CompileError, compile_network
 from bamac.explore import Store
 from bamac.explore.evaluate import model_version
 from bamac.files import write_text
-from bamac.ir import random_networks, reference
-from bamac.perf.cycles import bounds, predict, predict_events
+from bamac.ir import random_networks
+from bamac.perf.cycles import bounds
+from bamac.verify import compare
 from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.geometry import Geometry
 from bamac_sim.simulate import Job, simulate_many
@@ -74,7 +75,7 @@ def jobs_of(geometry, first_seed, count):
     seed = first_seed
     while count:
         case = random_networks.random_case(seed, acc_bits=min(geometry.acc_bits, 24), pools=pools,
-                                           values=geometry.int8_maps)
+                                           int8_maps=geometry.int8_maps)
         try:
             program = compile_network(case.network, geometry)
         except CompileError:
@@ -83,33 +84,6 @@ def jobs_of(geometry, first_seed, count):
             count -= 1
             yield seed, case, *frames_of(case, seed), program
         seed += 1
-
-
-def values_equal(case, frames, program, result):
-    """Whether every computed bit, dense output and score equals the reference."""
-    equal = True
-    for clip, window in enumerate(frames):
-        expected = reference.run(case.network, window)
-        for row in program.layers:
-            layer, found = expected.layers[row["name"]], result.trace[clip][row["name"]]
-            if row["kind"] == "conv":
-                wanted = layer.bits[:, :row["tiled_rows"], :row["tiled_cols"]]
-                equal &= np.array_equal(found["bits"], wanted)
-            else:
-                equal &= np.array_equal(found["outputs"], layer.outputs)
-        equal &= np.array_equal(result.outputs[clip], expected.outputs)
-    return bool(equal)
-
-
-def counts_equal(case, frames, program, result):
-    """Whether total cycles and every counter of every layer equal the model."""
-    predicted = predict(program, case.network, frames)
-    events = np.sum([predict_events(program, case.network, clip) for clip in frames], axis=0)
-    wanted = [{**layer, "events": int(count)}
-              for layer, count in zip(predicted["layers"], events, strict=True)]
-    return result.cycles == predicted["cycles"] and all(
-        counters[name] == layer[name]
-        for counters, layer in zip(result.counters, wanted, strict=True) for name in COUNTERS)
 
 
 def within_bounds(frames, program, result):
@@ -126,12 +100,14 @@ def batch(geometry, first_seed, count):
     """Simulate some networks one after the other; return a list of plain rows."""
     jobs = list(jobs_of(geometry, first_seed, count))
     results = simulate_many([Job(program, frames) for *_, frames, program in jobs])
-    return [{"array": geometry.name, "seed": seed, "input": kind, "layers": len(program.layers),
-             "cycles": int(result.cycles),
-             "exact": values_equal(case, frames, program, result),
-             "counted": counts_equal(case, frames, program, result),
-             "bounded": within_bounds(frames, program, result)}
-            for (seed, case, kind, frames, program), result in zip(jobs, results, strict=True)]
+    rows = []
+    for (seed, case, kind, frames, program), result in zip(jobs, results, strict=True):
+        verified = compare(program, case.network, frames, result)
+        rows.append({"array": geometry.name, "seed": seed, "input": kind,
+                     "layers": len(program.layers), "cycles": int(result.cycles),
+                     "exact": verified.values_equal, "counted": verified.counts_equal,
+                     "bounded": within_bounds(frames, program, result)})
+    return rows
 
 
 def report(rows, command):

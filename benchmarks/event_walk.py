@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import pipeline
+from bamac import load
 from bamac.compiler import CompileError, compile_network
 from bamac.data.degrade import Material, degrade, draw_chain
 from bamac.files import write_text
 from bamac.fpga import mapped
 from bamac.frontends import log_mel as features
 from bamac.frontends.audio import load_audio, windows
-from bamac.ir import reference
-from bamac.perf.cycles import access_bytes, adding_cycles, lower_bounds, predict, predict_events
+from bamac.perf.cycles import adding_cycles, predict
+from bamac.perf.traffic import access_bytes, lower_bounds
 from bamac.qonnx import importer as qonnx_import
-from bamac_hw.abi.counters import COUNTERS
+from bamac.verify import compare
 from bamac_hw.geometry import Geometry
 from bamac_sim.simulate import Job, simulate_many
 
@@ -54,7 +54,7 @@ SYNTHESISED = {
 def clips_of(count, bits):
     """``(name, frames)`` with ``bits`` bits, for the shipped clips and degraded copies of them."""
     found = []
-    paths = pipeline.demo_clips()
+    paths = load.demo_clips()
     for number in range(count):
         path = Path(paths[number % len(paths)])
         samples = next(iter(windows(load_audio(path))))
@@ -73,17 +73,6 @@ def clips_of(count, bits):
 
 def total(layers, *names):
     return sum(layer[name] for layer in layers for name in names)
-
-
-def equal(program, network, frames, predicted, result):
-    """Whether the score equals the reference, and cycles and every counter equal the model."""
-    events = predict_events(program, network, frames)
-    same = np.array_equal(result.outputs[0], reference.run(network, frames).outputs)
-    same &= result.cycles == predicted["cycles"]
-    for counters, layer, ones in zip(result.counters, predicted["layers"], events, strict=True):
-        wanted = {**layer, "events": ones}
-        same &= all(counters[name] == wanted[name] for name in COUNTERS)
-    return bool(same)
 
 
 def shapes(network, frames):
@@ -157,7 +146,7 @@ def streams(program, network, frames):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.event_walk", description=__doc__)
-    parser.add_argument("--model", default=str(pipeline.default_model()))
+    parser.add_argument("--model", default=str(load.default_model()))
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--rtl", type=int, default=4, help="clips that are simulated too")
     parser.add_argument("--no-synth", action="store_true", help="leave the table of LUTs out")
@@ -181,9 +170,9 @@ def main():
             model_seconds.append((time.perf_counter() - began) / len(frames))
         results = simulate_many([Job(programs[name], clip) for clip in frames[:count]],
                                 trace=False) if count else []
-        for clip, model, result in zip(frames, predicted[name], results, strict=False):
+        for clip, result in zip(frames, results, strict=False):
             runs += 1
-            exact += equal(programs[name], network, clip, model, result)
+            exact += not compare(programs[name], network, clip[None], result).differences
             if name == "small_event":
                 simulated_seconds.append(result.sim_seconds)
 

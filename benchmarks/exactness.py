@@ -24,8 +24,8 @@ from bamac.data.recipes import HELD_OUT
 from bamac.evaluation.levels import scores_at
 from bamac.evaluation.metrics import agreement
 from bamac.files import write_text
+from bamac.load import load_model
 from bamac.nn.checkpoint import DEFAULT_MODEL, load_network
-from bamac.pipeline import load_model
 from bamac.shipped import ASSETS
 from bamac_hw.geometry import Geometry
 

@@ -23,7 +23,7 @@ from bamac.files import write_text
 from bamac.frontends import audio
 from bamac.frontends.dnsmos import features_p808_int8
 from bamac.frontends.log_mel import features_int8
-from bamac.pipeline import demo_clips
+from bamac.load import demo_clips
 
 REPETITIONS = 15
 TARGET_MS = 20.0

@@ -33,7 +33,7 @@ from bamac.compiler import compile_network
 from bamac.files import write_text
 from bamac.fpga import mapped
 from bamac.fpga.cache import Cache
-from bamac.pipeline import demo_clips, load_model
+from bamac.load import demo_clips, load_model
 from bamac.shipped import ASSETS
 from bamac_hw.abi import register_map
 from bamac_hw.geometry import Geometry

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from amaranth.back import verilog
 
-from bamac import pipeline
+from bamac import load
 from bamac.compiler import compile_network
 from bamac.files import write_text
 from bamac.fpga import mapped as fpga_mapped
 from bamac.fpga.cache import Cache
 from bamac.fpga.flow import implement_verilog
 from bamac.perf.cycles import predict
+from bamac.shipped import ASSETS
 from bamac_hw.datapath.int8_lane_array import Int8LaneArray
 from bamac_hw.datapath.lane_array import LaneArray
 from bamac_hw.datapath.pair_lane_array import PairLaneArray
@@ -73,10 +74,10 @@ def accelerators(cache):
     found = {}
     for name, model in ARRAYS.items():
         geometry = Geometry.preset(name)
-        network = pipeline.load_model(pipeline.ASSETS / "models" / model)
+        network = load.load_model(ASSETS / "models" / model)
         program = compile_network(network, geometry)
-        frames = [pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)[0]
-                  for clip in pipeline.demo_clips()]
+        frames = [load.frames_of_clip(network.input, network.name, network.front_end, clip)[0]
+                  for clip in load.demo_clips()]
         cycles = [predict(program, network, window)["cycles"] for clip in frames for window in clip]
         resources = fpga_mapped(geometry, TARGET, program=program, cache=cache)
         found[name] = {

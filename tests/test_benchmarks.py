@@ -13,6 +13,7 @@ from bamac.nn.checkpoint import DEFAULT_MODEL
 from bamac.perf.cycles import CAUSES, bounds, predict, predict_events
 from bamac.training.distillation import tensor
 from bamac.training.dnsmos_start import released_network
+from bamac.verify import compare
 from bamac_hw.geometry import Geometry
 from benchmarks import conformance, exactness, popcounts, thresholds, training_step
 from benchmarks.peers import ours
@@ -41,8 +42,8 @@ def run(request):
 
 def test_conformance_accepts_a_faultless_run(run):
     case, frames, program, result = run
-    assert conformance.values_equal(case, frames, program, result)
-    assert conformance.counts_equal(case, frames, program, result)
+    assert compare(program, case.network, frames, result).values_equal
+    assert compare(program, case.network, frames, result).counts_equal
     assert conformance.within_bounds(frames, program, result)
 
 
@@ -50,7 +51,7 @@ def test_conformance_notices_one_wrong_bit_of_an_inner_layer(run):
     case, frames, program, result = run
     bits = result.trace[0][program.layers[0]["name"]]["bits"]
     bits[0, 0, 0] ^= 1
-    assert not conformance.values_equal(case, frames, program, result)
+    assert not compare(program, case.network, frames, result).values_equal
     bits[0, 0, 0] ^= 1
 
 
@@ -58,7 +59,7 @@ def test_conformance_notices_one_wrong_bit_of_an_inner_layer(run):
 def test_conformance_notices_a_counter_that_is_off_by_one(run, counter):
     case, frames, program, result = run
     result.counters[-1][counter] += 1
-    assert not conformance.counts_equal(case, frames, program, result)
+    assert not compare(program, case.network, frames, result).counts_equal
     result.counters[-1][counter] -= 1
 
 

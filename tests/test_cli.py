@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from bamac import pipeline
+from bamac import load
 from bamac.cli.main import main
 from bamac.frontends import log_mel as features
 from bamac.ir import random_networks, trace
@@ -565,7 +565,7 @@ def test_a_fault_of_ours_is_told_apart(model, run, monkeypatch):
     def broken(*_args, **_options):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(pipeline, "load_model", broken)
+    monkeypatch.setattr(load, "load_model", broken)
     ran = run("inspect", model)
     assert ran.code == 3
     assert ran.err == ("error: fault in bamac: ZeroDivisionError: division by zero (set "

@@ -370,8 +370,8 @@ def test_a_model_is_scored_at_every_software_level(network, tmp_path):
 def test_a_clip_is_bit_exact_on_the_simulated_hardware(network, tmp_path):
     save_network(tmp_path / "p808.pt", network, METADATA)
     result = bamac.run(CLIPS[0], model=tmp_path / "p808.pt")
-    assert result["bit_exact"] and result["windows"] == 1
-    assert result["cycles"] == result["predicted_cycles"]
+    assert result.bit_exact and result.windows == 1
+    assert result.cycles == result.predicted_cycles
 
 
 # --- the run: small crops of few clips, so that killing and continuing take seconds

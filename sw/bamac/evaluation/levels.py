@@ -69,7 +69,7 @@ def scores_at(level: str, network: Network, metadata: Mapping[str, Any], feature
     if level not in LEVELS:
         raise ValueError(f"Level must be one of {', '.join(LEVELS)}, not {level!r}")
     if level in ("integer", "qonnx", "rtl"):
-        from bamac.pipeline import integer_network
+        from bamac.load import integer_network
 
         integer = integer_network(network, metadata)
         raw = _raw_outputs(level, integer, fewer_bits(features, integer.input.bits), array)
@@ -181,8 +181,8 @@ def evaluate_clip(model_path: str | Path, clip: str | Path, level: str = "qat",
 
     ``warn`` is called with a sentence if samples beyond full scale were clamped.
     """
+    from bamac.load import frames_of_clip, integer_network
     from bamac.nn.checkpoint import load_network
-    from bamac.pipeline import frames_of_clip, integer_network
 
     network, metadata = load_network(model_path)
     integer = integer_network(network, metadata)

@@ -15,6 +15,7 @@ from statistics import mode
 import numpy as np
 
 from bamac.data.recipes import number_of
+from bamac.ir.bounds import conv_shape, memory_count
 
 from .metrics import pcc, rmse, srcc
 from .runs import AccuracyError, read_runs
@@ -254,12 +255,11 @@ def memory_bytes(config, net):
     rows, cols, channels = net.rows, net.cols, 1
     quantised = config["variant"].endswith("w8")
     for spec, bits in zip(net.convs, net.conv_bits, strict=True):
-        top, bottom, left, right = spec.pads()
         weights = spec.out_channels * channels * spec.kernel[0] * spec.kernel[1]
         parameters += weights + spec.out_channels
         weight_bits += (weights * bits + spec.out_channels * 8) if quantised else 0
-        maps += (spec.out_channels * (rows + top + bottom - spec.kernel[0] + 1)
-                 * (cols + left + right - spec.kernel[1] + 1))
+        map_rows, map_cols = conv_shape(rows, cols, spec.kernel, spec.stride, spec.pads())
+        maps += spec.out_channels * map_rows * map_cols
         rows, cols = spec.out_shape(rows, cols)
         channels = spec.out_channels
     for size in (*net.hidden, net.outputs):
@@ -269,7 +269,7 @@ def memory_bytes(config, net):
     if not quantised:
         weight_bits = 32 * parameters
     return {"weights": weight_bits // 8, "maps": -(-maps * (1 if net.binary else 32) // 8),
-            "fp32": 4 * (parameters + maps)}
+            "fp32": memory_count(parameters, maps)["fp32"]}
 
 
 @functools.cache

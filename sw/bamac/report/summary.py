@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .wording import variants_of
+
 __all__ = ["print_agreement", "print_fields", "print_network", "print_program", "print_summary"]
 
 
@@ -52,9 +54,9 @@ def print_summary(result, *, brief=False):
         console.print(f"[red]and {len(result['differences']) - 5} more differences[/]")
     if brief:
         return
-    values = geometry.get("lane", "gated").startswith("int8")
-    table = _table(None, "layer", "equal", "cycles", "compute", "not 0 in" if values else "ones in",
-                   "products" if values else "binary MACs")
+    int8 = variants_of(result["energy"]["tables"])[0] == "int8"
+    table = _table(None, "layer", "equal", "cycles", "compute", "not 0 in" if int8 else "ones in",
+                   "products" if int8 else "binary MACs")
     for layer in result["layers"]:
         compute = layer["cycles_by_cause"].get("compute", 0) / max(1, layer["cycles"])
         table.add_row(layer["name"], "yes" if layer["bit_exact"] else "[red]no[/]",

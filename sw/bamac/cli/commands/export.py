@@ -19,12 +19,12 @@ def command(model, output, as_json):
     \b
     Example: bamac export runs/paper/best.pt -o paper.onnx
     """
-    from bamac import pipeline
+    from bamac.load import load_model
     from bamac.qonnx import exporter as qonnx_export
 
     output = output or f"{Path(model).stem}.onnx"
     check_output(output)
-    network = pipeline.load_model(model)
+    network = load_model(model)
     qonnx_export.export(network, output)
     result = {"output": str(output), "network": network.name, "digest": network.digest(),
               "layers": [layer.name for layer in network.layers]}

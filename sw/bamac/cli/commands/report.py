@@ -8,7 +8,7 @@ import click
 
 from bamac.cli.main import emit, say
 from bamac.cli.options import check_output, json_option
-from bamac.pipeline import InputError
+from bamac.errors import InputError
 
 
 @click.command()

@@ -88,7 +88,7 @@ def rivals_section(design):
     missing = [row for row in design.rivals if isinstance(row["mapped"], Missing)]
     for row in missing:
         blocks.append(Paragraph(f"`{row['geometry'].name}`: {row['mapped'].reason}."))
-    if not any(row["geometry"].lane.startswith("int8") for row in design.rivals):
+    if not any(row["geometry"].int8_maps for row in design.rivals):
         blocks.append(Paragraph(
             "No preset of this size has int8 lanes, so a whole int8 accelerator is not compared "
             "here. LUTs and cycles of the lanes alone, against int8 shift-add and DSP lanes: "

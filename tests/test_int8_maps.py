@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bamac import pipeline
+from bamac import load
 from bamac.compiler import CompileError, compile_network
 from bamac.ir import reference
 from bamac.ir.network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
@@ -12,9 +12,10 @@ from bamac.perf.cycles import predict, predict_events
 from bamac.qonnx import exporter as qonnx_export
 from bamac.qonnx import importer as qonnx_import
 from bamac.qonnx import oracle as qonnx_oracle
+from bamac.shipped import ASSETS
 from bamac_hw.geometry import Geometry
 
-MODEL = pipeline.ASSETS / "models" / "paper-fp32.pt"
+MODEL = ASSETS / "models" / "paper-fp32.pt"
 
 
 def naive(network, frames):
@@ -49,7 +50,7 @@ def naive(network, frames):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_reference_equals_the_definition(seed):
-    case = random_case(seed, channels=(1, 2, 3, 5, 9), max_rows=12, max_cols=12, values=True)
+    case = random_case(seed, channels=(1, 2, 3, 5, 9), max_rows=12, max_cols=12, int8_maps=True)
     trace = reference.run(case.network, case.frames[0])
     seen = set()
     for name, expected in naive(case.network, case.frames[0]):
@@ -62,7 +63,7 @@ def test_reference_equals_the_definition(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_qonnx_computes_the_same_and_is_read_back(seed, tmp_path):
-    case = random_case(seed, acc_bits=24, values=True)
+    case = random_case(seed, acc_bits=24, int8_maps=True)
     path = tmp_path / "net.onnx"
     qonnx_export.export(case.network, path)
     actual = qonnx_oracle.run(case.network, path, case.frames[0])
@@ -123,13 +124,13 @@ def test_trained_network_in_eight_bits_keeps_its_scores(tmp_path):
     from bamac.nn.checkpoint import load_network
 
     module, _ = load_network(MODEL)
-    network = pipeline.load_model(MODEL)
-    assert network.values and network.name == "paper-int8"
+    network = load.load_model(MODEL)
+    assert network.int8_maps and network.name == "paper-int8"
     path = tmp_path / "paper-int8.onnx"
     qonnx_export.export(network, path)
     assert qonnx_import.load(path).digest() == network.digest()
-    for clip in pipeline.demo_clips():
-        frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
+    for clip in load.demo_clips():
+        frames, _ = load.frames_of_clip(network.input, network.name, network.front_end, clip)
         with torch.no_grad():
             wanted = float(module(torch.from_numpy(frames[:1, None].astype(np.float32))))
         assert float(reference.run(network, frames[0]).scores[0]) == pytest.approx(wanted, abs=0.1)
@@ -142,7 +143,7 @@ def test_trained_network_in_eight_bits_keeps_its_scores(tmp_path):
                          "array with gated or pair lanes, such as small"),
 ])
 def test_arrays_refuse_the_other_kind_of_map(values, array, message):
-    network = random_case(0, values=values, channels=(2,), pools=((1, 1),)).network
+    network = random_case(0, int8_maps=values, channels=(2,), pools=((1, 1),)).network
     with pytest.raises(CompileError) as error:
         compile_network(network, Geometry.preset(array))
     assert str(error.value) == f"conv1: its map holds {message}"
@@ -185,7 +186,7 @@ def test_cycles_of_tiles_and_scores_by_hand():
                                                 line_words=64, lane="int8"))
     layers = predict(program)["layers"]
     # A tile of 8 words takes 8 cycles to be read, two of which are its end and the next one's
-    # start; behind the last one of a pass 9 more for the pipeline, and one for its start
+    # start; behind the last one of a pass 9 more for the load, and one for its start
     assert [layer["cycles_tile"] for layer in layers] == [
         2 * (3 * 2 + 2 * 6 + 17), 3 * 2 + 2 * 6 + 17, 2 + 17, 2]
     assert [layer["cycles_compute"] for layer in layers] == [2 * 3, 3 * 9, 3, 3]

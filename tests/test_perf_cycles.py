@@ -9,8 +9,9 @@ import pytest
 from bamac.compiler import compile_network
 from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
 from bamac.ir.random_networks import paper_network, random_case
-from bamac.perf.cycles import CAUSES, adding_cycles, bounds, lower_bounds, predict
+from bamac.perf.cycles import CAUSES, adding_cycles, bounds, predict
 from bamac.perf.events import LayerEvents, job_cycles, tile_events
+from bamac.perf.traffic import lower_bounds
 from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.abi.descriptors import Emit, Source
 from bamac_hw.geometry import Geometry

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from bamac.ir import random_networks, reference
+from bamac.ir import bounds, random_networks, reference
 from bamac.ir.network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
 
 
@@ -171,7 +171,7 @@ def test_random_networks_fit_their_accumulators(acc_bits):
         bits += case.network.vector_bits()
         for index, (layer, n) in enumerate(zip(case.network.layers, bits, strict=True)):
             signed = index == 0 and case.network.input.signed
-            low, high = random_networks.accumulator_range(layer, n, signed)
+            low, high = bounds.accumulator_range(layer, n, signed)
             assert -limit <= low.min() and high.max() < limit, (seed, layer.name)
 
 
