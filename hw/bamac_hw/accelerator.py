@@ -89,15 +89,16 @@ class Accelerator(wiring.Component):
                                 f"not {geometry.streams}")
         self._geometry, self._program, self._family = geometry, program, family
         self._trace, self._port, self._memories = trace, port, memories or Memories()
-        self._variant = variant = variant_of(geometry)
-        self._write_back = variant.write_back(geometry, family=family, accumulators=accumulators)
+        self._accumulators = accumulators
+        self._variant = variant_of(geometry)
+        self._record = self._variant.write_back.record_signature(
+            geometry, accumulators=accumulators)
         super().__init__(
             port.bus()
             | axi_stream_ports("s_axis_frames", bits=8, flow=In)
             | axi_stream_ports("m_axis_scores", bits=32, flow=Out)
             | {"irq": Out(1)}
-            | (record_ports(self._write_back.record.signature) | _monitor_ports(geometry)
-               if trace else {}))
+            | (record_ports(self._record) | _monitor_ports(geometry) if trace else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -126,7 +127,7 @@ class Accelerator(wiring.Component):
             fetch=variant.fetch(g, family=family),
             weights=memories.weight_store(g, init=program.weight_words() if program else ()),
             datapath=variant.datapath(g, family=family),
-            write_back=self._write_back,
+            write_back=variant.write_back(g, family=family, accumulators=self._accumulators),
             collector=variant.collector(g, family=family),
             input_buffer=memories.input_buffer(g), line_buffers=memories.line_buffers(g),
             vector=memories.vector(g))
@@ -240,14 +241,13 @@ class Accelerator(wiring.Component):
     def _connect_trace(self, m, parts):
         """Records of outputs, and activity of memory ports."""
         scheduler = parts.scheduler
-        record = parts.write_back.record.signature
-        m.submodules.trace = trace = TraceRecorder(self._geometry, record)
+        m.submodules.trace = trace = TraceRecorder(self._geometry, self._record)
         connect(m, parts.write_back.record, trace.tile)
         connect(m, parts.collector.record, trace.word)
         m.d.comb += [trace.layer.eq(scheduler.layer), trace.current.eq(scheduler.current),
                      trace.left.eq(scheduler.output.left),
                      *(getattr(self, name).eq(getattr(trace, name))
-                       for name in record_ports(record))]
+                       for name in record_ports(self._record))]
 
         # A job's last accesses are some cycles behind its flush, the next job's first ones before
         # that.

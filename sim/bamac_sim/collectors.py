@@ -48,18 +48,18 @@ class _Collector:
 
 
 class TileCollector(_Collector):
-    """Output bits of every tile and pass, and its accumulators if they were built in.
+    """Outputs of every tile and pass: output bits, or what the datapath's write-back records.
 
-    Of int8 lanes, the words of values of every tile.
+    Parameters
+    ----------
+    dut : handle
+    fields : sequence of str
+        Names of the write-back's own fields: ``bits``, and ``acc`` if accumulators were built in;
+        of int8 maps ``bits`` are a word of values, and ``group`` its number.
     """
 
-    FIELDS = ("layer", "row", "col", "pass", "bits")
-
-    def __init__(self, dut, *, accumulators, values=False):
-        if values:
-            self.FIELDS = (*self.FIELDS, "group")
-        elif accumulators:
-            self.FIELDS = (*self.FIELDS, "acc")
+    def __init__(self, dut, fields):
+        self.FIELDS = ("layer", "row", "col", "pass", *fields)
         super().__init__(dut, "trace_tile")
 
 

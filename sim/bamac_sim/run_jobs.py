@@ -15,9 +15,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, Timer
 
-from bamac_hw.geometry import Geometry
-
-from .testbench import AcceleratorTestbench, CheckError
+from .testbench import AcceleratorTestbench, CheckError, Design
 
 DEFAULT_PATIENCE = 5_000_000
 
@@ -60,9 +58,9 @@ async def _run(dut, folder, job, common, progress, clock):
                                         for name in ("descriptors", "weights", "frames"))
     outputs, clips = job["outputs"], len(frames)
     bench = AcceleratorTestbench(
-        dut, Geometry.from_dict(common["geometry"]), job["layers"], idle=job["idle"],
+        dut, Design(**common["design"]), job["layers"], idle=job["idle"],
         stall=job["stall"], rng=random.Random(job["seed"]), trace=common["trace"],
-        accumulators=common["accumulators"], monitors=job["monitors"])
+        monitors=job["monitors"])
     if clock:
         bench.start_clock()
     beats = _beats(frames)

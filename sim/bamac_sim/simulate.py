@@ -7,16 +7,19 @@ so that this process neither loads cocotb's machinery nor is stopped by the simu
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from cocotb_tools.check_results import get_results
 
+from bamac_hw.datapath import variant_of
+from bamac_hw.output.trace import own_fields
 from bamac_hw.program import Program
 from bamac_hw.verilog import TOP
 
 from .build import TIMESCALE, Runner, build
+from .testbench import Design
 
 __all__ = ["Job", "SimulationError", "SimulationResult", "simulate", "simulate_many"]
 
@@ -226,10 +229,19 @@ def _write_jobs(folder, jobs, built):
             "seed": job.seed, "patience": job.patience, "loaded": job.loaded,
         })
     (folder / "jobs.json").write_text(json.dumps({
-        "common": {"geometry": built.geometry.to_dict(), "trace": built.trace,
-                   "accumulators": built.accumulators},
+        "common": {"trace": built.trace, "design": asdict(_design(built))},
         "jobs": table,
     }), encoding="utf-8")
+
+
+def _design(built):
+    """What the testbench must know: the geometry's lane may be unknown to the simulator's process.
+    """
+    geometry = built.geometry
+    record = variant_of(geometry).write_back.record_signature(
+        geometry, accumulators=built.accumulators)
+    return Design(int(geometry.digest()[:8], 16), geometry.max_layers, geometry.counters,
+                  own_fields(record))
 
 
 def _run(folder, jobs, built, waves, progress):

@@ -1,6 +1,7 @@
 """The accelerator with everything around it: host, frame source, score sink, collectors."""
 
 import logging
+from dataclasses import dataclass
 
 import cocotb
 from cocotb.clock import Clock
@@ -21,7 +22,7 @@ from .axi_lite import AxiLiteMaster
 from .collectors import TileCollector, TrafficMonitor, WordCollector
 from .streams import StreamSink, StreamSource
 
-__all__ = ["AcceleratorTestbench", "CheckError"]
+__all__ = ["AcceleratorTestbench", "CheckError", "Design"]
 
 CLOCK_NS = 10
 
@@ -30,27 +31,48 @@ class CheckError(AssertionError):
     """The hardware broke a rule that holds for every run."""
 
 
+@dataclass(frozen=True)
+class Design:
+    """What a testbench must know of the design: plain values, which travel as JSON.
+
+    Parameters
+    ----------
+    identity : int
+        Content of the register ``GEOMETRY``.
+    max_layers : int
+    counters : bool
+        Whether there are performance counters.
+    tile_fields : sequence of str
+        Of a trace build, see :class:`~bamac_sim.collectors.TileCollector`.
+    """
+
+    identity: int
+    max_layers: int
+    counters: bool
+    tile_fields: tuple
+
+
 class AcceleratorTestbench:
     """Owns the testbench's pieces; one for each job, on a clock that runs on.
 
     Parameters
     ----------
     dut : handle
-    geometry : Geometry
+    design : Design
     layers : int
         Layers of the program.
     idle, stall : float
         Probability of idle cycles of the source, of the sink not being ready; half of the larger
         is the host's hesitation.
     rng : random.Random
-    trace, accumulators : bool
-        Whether the build has these ports.
+    trace : bool
+        Whether the build has trace ports.
     monitors : bool
         Count memory accesses from the ports' enables.
     """
 
-    def __init__(self, dut, geometry, layers, *, idle, stall, rng, trace, accumulators, monitors):
-        self.dut, self.geometry = dut, geometry
+    def __init__(self, dut, design, layers, *, idle, stall, rng, trace, monitors):
+        self.dut, self.design = dut, design
         self.log = logging.getLogger("bamac.testbench")
         self._layers = layers
         clock = self.clock = dut.clk
@@ -62,8 +84,7 @@ class AcceleratorTestbench:
             clock, dut.m_axis_scores_tdata, dut.m_axis_scores_tvalid, dut.m_axis_scores_tready,
             dut.m_axis_scores_tlast, stall=stall, rng=rng)
         self.source, self.sink = self._source(), self._sink()
-        self.tiles = TileCollector(dut, accumulators=accumulators,
-                                   values=geometry.int8_maps) if trace else None
+        self.tiles = TileCollector(dut, design.tile_fields) if trace else None
         self.words = WordCollector(dut) if trace else None
         self.traffic = TrafficMonitor(dut, clock, layers) if monitors else None
         self._tasks = []
@@ -91,15 +112,15 @@ class AcceleratorTestbench:
         await ClockCycles(self.clock, 2)
         self.dut.rst.value = 0
         # The counters' memory is cleared after a reset, one word per cycle.
-        await ClockCycles(self.clock, 8 + (self.geometry.max_layers * COUNTER_SLOTS
-                                           if self.geometry.counters else 0))
+        await ClockCycles(self.clock, 8 + (self.design.max_layers * COUNTER_SLOTS
+                                           if self.design.counters else 0))
         self._tasks = [piece.start() for piece in (self.tiles, self.words, self.traffic) if piece]
 
     async def load(self, descriptors, weights):
         """Check what hardware this is, and load a program."""
-        host, geometry = self.host, self.geometry
+        host = self.host
         for register, expected in ((Register.ID, ID_VALUE), (Register.VERSION, FORMAT_VERSION),
-                                   (Register.GEOMETRY, int(geometry.digest()[:8], 16))):
+                                   (Register.GEOMETRY, self.design.identity)):
             actual = await host.read(register)
             if actual != expected:
                 raise CheckError(f"Register {register.name} must be {expected:#x}, "
@@ -172,7 +193,7 @@ class AcceleratorTestbench:
             if actual != expected:
                 raise CheckError(f"Register {register.name} must be {expected} after the run, "
                                  f"not {actual}")
-        if not self.geometry.counters:
+        if not self.design.counters:
             return [{} for _ in range(self._layers)]
         words = [await host.read_words(COUNTER_WINDOW + 4 * COUNTER_SLOTS * layer, len(COUNTERS))
                  for layer in range(self._layers)]

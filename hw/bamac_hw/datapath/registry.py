@@ -35,8 +35,8 @@ class Variant:
     fetch : ``fetch(geometry, family=)``
         With the members of :class:`~bamac_hw.memory.window_fetch.WindowFetch`.
     write_back : ``write_back(geometry, family=, accumulators=)``
-        With the members of :class:`~bamac_hw.output.write_back.WriteBack`; its ``results`` are the
-        datapath's, its ``pooled`` the collector's.
+        With the members of :class:`~bamac_hw.output.write_back.WriteBack` and its
+        ``record_signature``; its ``results`` are the datapath's, its ``pooled`` the collector's.
     collector : ``collector(geometry, family=)``
         With the members of :class:`~bamac_hw.output.collector.Collector`; its ``head`` is the
         datapath's.

@@ -49,8 +49,13 @@ class Int8WriteBack(wiring.Component):
             "line": Out(BankedWriteSignature(banks=g.pixels, width=g.channels,
                                              address_bits=g.address_bits)),
             "pooled": Out(PooledWordSignature(geometry)),
-            "record": Out(WordRecordSignature(geometry)),
+            "record": Out(self.record_signature(geometry, accumulators=accumulators)),
         })
+
+    @staticmethod
+    def record_signature(geometry: Geometry, *, accumulators: bool) -> WordRecordSignature:
+        """Signature of ``record``."""
+        return WordRecordSignature(geometry)
 
     def elaborate(self, platform):
         g = self._geometry

@@ -10,7 +10,7 @@ from ..lib.delay import delayed
 from ..pipeline import WRITE_STAGE
 from .head import HeadRecordSignature
 
-__all__ = ["TraceRecorder", "record_ports"]
+__all__ = ["TraceRecorder", "own_fields", "record_ports"]
 
 
 def record_ports(record: wiring.Signature) -> dict[str, Member]:
@@ -25,11 +25,11 @@ def record_ports(record: wiring.Signature) -> dict[str, Member]:
         "trace_word_value": Out(32),
     }
     return ports | {f"trace_tile_{name}": Out(record.members[name].shape)
-                    for name in _own_fields(record)}
+                    for name in own_fields(record)}
 
 
-def _own_fields(record):
-    """Fields that only some variants have, or whose width they choose."""
+def own_fields(record: wiring.Signature) -> list[str]:
+    """Fields of a write-back's record that only some variants have, or whose width they choose."""
     return [name for name in record.members if name not in ("valid", "tile", "pass_")]
 
 
@@ -74,7 +74,7 @@ class TraceRecorder(wiring.Component):
                 self.trace_tile_layer.eq(current), self.trace_tile_row.eq(job),
                 self.trace_tile_col.eq(self.tile.tile), self.trace_tile_pass.eq(self.tile.pass_),
                 *(getattr(self, f"trace_tile_{name}").eq(getattr(self.tile, name))
-                  for name in _own_fields(self._record)),
+                  for name in own_fields(self._record)),
             ]
         with m.If(self.word.valid):
             m.d.sync += [

@@ -51,7 +51,6 @@ class WriteBack(wiring.Component):
                  accumulators: bool = False):
         g = self._geometry = geometry
         self._family, self._accumulators = family, accumulators
-        record = SumRecordSignature if accumulators else TileRecordSignature
         super().__init__({
             "layer": In(layer_layout(geometry)),
             "job": In(OutputJobSignature(geometry)),
@@ -59,8 +58,13 @@ class WriteBack(wiring.Component):
             "line": Out(BankedWriteSignature(banks=g.pixels, width=g.channels,
                                              address_bits=g.address_bits)),
             "pooled": Out(PooledTileSignature(geometry)),
-            "record": Out(record(geometry)),
+            "record": Out(self.record_signature(geometry, accumulators=accumulators)),
         })
+
+    @staticmethod
+    def record_signature(geometry: Geometry, *, accumulators: bool) -> TileRecordSignature:
+        """Signature of ``record``."""
+        return (SumRecordSignature if accumulators else TileRecordSignature)(geometry)
 
     def elaborate(self, platform):
         g = self._geometry

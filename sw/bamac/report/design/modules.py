@@ -5,16 +5,20 @@ from __future__ import annotations
 __all__ = ["by_instance", "largest"]
 
 HERE = "(top)"
+OPENED = "datapath"  # its instances are shown: operands, lanes, read-out
 
 
 def by_instance(modules):
     """Counts by kind of each instance of the top module, with all that is in it.
 
+    The datapath's own instances are listed instead of it.
+
     ``modules`` is that of :func:`bamac.fpga.implement`: counts by path.
     """
     groups = {}
     for path, counts in modules.items():
-        name = path.split(".")[0] or HERE
+        name, *inner = path.split(".")
+        name = ".".join([name, *inner[:1]]) if name == OPENED else name or HERE
         group = groups.setdefault(name, {})
         for kind, count in counts.items():
             group[kind] = group.get(kind, 0) + count
