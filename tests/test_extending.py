@@ -269,7 +269,7 @@ def test_the_command_line_loads_a_package_that_is_installed(tmp_path):
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lanes\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[bamac.plugins]\nlanes = my_lanes\n")
     (tmp_path / "mine.toml").write_text('lane = "mine"\n')
-    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(tmp_path), *map(os.path.abspath, sys.path)]
     done = subprocess.run(
         [sys.executable, "-m", "bamac", "inspect", "mine.toml"], cwd=tmp_path, text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}, capture_output=True, check=False)
