@@ -158,8 +158,8 @@ def pointwise_network(first):
 
 
 def test_a_layer_from_outside_is_bit_exact_on_the_rtl_under_its_own_name():
-    network = pointwise_network(lambda rng: Pointwise(
-        "mix", rng.integers(-99, 100, (5, 1)), rng.integers(-300, 300, 5)))
+    weights = np.array([[7], [-20], [99], [1], [-3]])
+    network = pointwise_network(lambda rng: Pointwise("mix", weights, 3 * weights[:, 0]))
     geometry = Geometry("quad", channels=4, weight_rows=8192, line_words=2048)
     lowering(Pointwise)(pointwise_as_conv)
     program = compile_network(network, geometry)
@@ -194,10 +194,13 @@ def test_an_operator_from_outside_is_imported_as_that_layer():
 # --- a front end and a task
 
 
-LEVELS = FrontEndSpec(FrontEnd("levels", 0.0, 1.0), 160 * 16, 16, 10, 160, 160,
-                      lambda samples: np.clip(np.rint(100 * samples.reshape(16, 10, 16).mean(axis=2)),
-                                              -128, 127).astype(np.int8))
-"""Mean level of each millisecond: 16 rows of 10 values from 160 ms."""
+def mean_levels(samples):
+    """Mean of each millisecond, in hundredths of full scale: int8 (16, 10)."""
+    return np.clip(np.rint(100 * samples.reshape(16, 10, 16).mean(axis=2)), -128, 127).astype(
+        np.int8)
+
+
+LEVELS = FrontEndSpec(FrontEnd("levels", 0.0, 1.0), 160 * 16, 16, 10, 160, 160, mean_levels)
 
 
 class ToneData:
