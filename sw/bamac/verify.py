@@ -1,8 +1,8 @@
 """The hardware's results against the reference's and the model's: one comparison for everybody.
 
 :func:`simulate_program` runs a program on the simulated RTL and compares every layer's output,
-every score, the cycles and every counter. :func:`compare` does the comparison for results that were
-had elsewhere. Both take any network that compiles: a layer is compared under its own name, or, if
+every score, the cycles and every counter. :func:`compare` does the comparison for results
+from elsewhere. Both take any network that compiles: a layer is compared under its own name, or, if
 it was lowered to several layers, those are under theirs.
 """
 
@@ -208,7 +208,7 @@ def _compare_scores(program: Program, verified: Verified, index: int) -> None:
 def equal_layers(program: Program, expected: Arrays, recorded: Arrays) -> dict[str, bool]:
     """Whether each layer of the program has the expected values in one window's trace.
 
-    The hardware leaves out rows and columns of a map that no later layer looks at; the rest is
+    The hardware does not compute rows and columns of a map that no later layer uses; the rest is
     compared.
 
     Raises

@@ -6,6 +6,9 @@ count minus one. ``weight_base`` counts words of the weight store, which with pa
 rows. With int8 lanes, values take the place of bits in ``word_bits_last`` and ``end_bits_last``.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from amaranth import Shape, signed, unsigned
 from amaranth.lib import data, enum
 from amaranth.utils import ceil_log2
@@ -87,14 +90,15 @@ LAYER = (
 WALK_WORDS = 6  # all that a walk needs to start
 
 
-def word_layout(fields):
+def word_layout(fields: Mapping[str, Any]) -> data.StructLayout:
     """The 32-bit layout of one descriptor word."""
     used = data.StructLayout(fields).size
     assert used <= 32, fields
-    return data.StructLayout(fields | ({"reserved": 32 - used} if used < 32 else {}))
+    return data.StructLayout(dict(fields) | ({"reserved": 32 - used} if used < 32 else {}))
 
 
-def pack_descriptor(words, values):
+def pack_descriptor(words: Sequence[Mapping[str, Any]],
+                    values: Mapping[str, Any]) -> list[int]:
     """Pack named integers into sixteen 32-bit words.
 
     Raises
@@ -103,7 +107,7 @@ def pack_descriptor(words, values):
         If a value does not fit its field, or a name is unknown or missing.
     """
     values = dict(values)
-    packed = []
+    packed: list[int] = []
     for fields in words:
         layout = word_layout(fields)
         word = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bamac.ir.checks import Array
@@ -52,11 +54,11 @@ def _header(spec: InputSpec, walks: list[Walk], ring: Ring) -> list[int]:
 
 
 def _layer(walk: Walk, geometry: Geometry, weight_base: int, ring: Ring | None,
-           next_ring: Ring | None, vector_base: int, next_vector: int) -> dict[str, int]:
+           next_ring: Ring | None, vector_base: int, next_vector: int) -> dict[str, Any]:
     top, _, left, _ = walk.padding
     tile_rows, tile_cols = geometry.tile_rows, geometry.tile_cols
     span = max(walk.span, tile_rows)  # a dense layer's other pixels look beyond its only row
-    values = {
+    values: dict[str, Any] = {
         "source": walk.source, "emit": walk.emit, "stride2": int(walk.stride == 2),
         "pool_rows_log2": walk.pool[0].bit_length() - 1,
         "pool_cols_log2": walk.pool[1].bit_length() - 1,

@@ -207,8 +207,8 @@ def walks(network: IntegerNetwork, geometry: Geometry) -> list[Walk]:
                 "pair lanes, such as small")
         raise CompileError(
             f"{network.layers[0].name}: its map holds {what.format(geometry.name)}")
-    # From the last map up: rows that no later layer looks at are not computed. So a layer's last
-    # job always needs its input's last row, and a layer never ends a clip before the one above.
+    # From the last map up: rows that no later layer uses are not computed. A layer's last job
+    # then always needs the last row of its input, so no layer ends a clip before the one above it.
     steps = list(enumerate(network.steps()))
     maps = [step for step in steps if step[1][0].reads_map]
     out_rows = network.map_shapes()[-1][1]

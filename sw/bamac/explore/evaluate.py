@@ -41,7 +41,7 @@ def digest_of_clips(frames):
 
 
 def fit_memories(point, network, array=None):
-    """The point's geometry with memories that just hold ``network``.
+    """The point's geometry with the smallest memories that hold ``network``.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ class Study:
 
 
 def _names(paths):
-    """A short name for each path: its stem, or where two are alike, more of the path."""
+    """A short name for each path: its stem, or more of the path where two stems are equal."""
     whole = [path.absolute() for path in paths]
     candidates = [[path.stem for path in whole]]
     longest = max(len(path.parts) for path in whole)

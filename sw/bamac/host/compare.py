@@ -8,7 +8,7 @@ from bamac_hw.abi.counters import COUNTERS
 
 __all__ = ["describe"]
 
-# Depend on when frames come and scores are taken, which is the host's doing.
+# These depend on when the host sends frames and takes scores.
 TIMED = ("cycles_collect", "cycles_schedule", "cycles_wait_input", "cycles_wait_output",
          "state_reads")
 

@@ -1,6 +1,6 @@
 """Traces: what each layer computed on one window, from the reference or from the RTL.
 
-Both sides write the same form, so that ``bamac diff`` can name the first place where they part.
+Both sides write the same form, so that ``bamac diff`` can name the first place where they differ.
 A file is a NumPy ``.npz`` with one array per layer and kind, ``LAYER/bits`` or ``LAYER/outputs``
 (and ``LAYER/acc`` where it was kept), and ``meta``, a JSON text.
 """
@@ -218,9 +218,9 @@ def first_divergence(a: Trace, b: Trace, *,
                      tile: tuple[int, int] | None = None) -> Divergence | None:
     """The first :class:`Divergence` of two traces, or None if they are equal.
 
-    The hardware leaves out rows and columns of a map that no later layer looks at; the part that
+    The hardware does not compute rows and columns of a map that no later layer uses; the part that
     both traces hold is compared. Layers are compared in execution order, so a difference is named
-    where it arises and not in the layers that inherit it; inside a layer row by row, column by
+    in the layer that causes it and not in those that follow; inside a layer row by row, column by
     column, channel by channel. Within a layer, accumulators are compared (where both kept them)
     only if the bits or outputs agree.
 

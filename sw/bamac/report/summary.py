@@ -29,7 +29,7 @@ def _bytes(count):
 
 
 def print_summary(result, *, brief=False):
-    """The main message of a result first, then its layers and its traffic."""
+    """The score and its verdict first, then layers and traffic."""
     from rich.markup import escape
 
     console = _console()
@@ -73,7 +73,7 @@ def print_summary(result, *, brief=False):
 
 
 def print_program(program, limits):
-    """A program: where each layer lies, and its cost, see :func:`bamac.perf.cycles.bounds`."""
+    """A program: the size and the cost of each layer, see :func:`bamac.perf.cycles.bounds`."""
     console = _console()
     about, geometry = program.manifest["network"], program.geometry
     console.print(f"\n[bold]{about['name']}[/] {about['rows']} x {about['cols']} on array "
@@ -147,7 +147,7 @@ def print_agreement(result):
 
 
 def print_fields(values):
-    """Plain values, one a line."""
+    """Plain values, one per line."""
     import click
 
     width = max(len(name) for name in values)

@@ -1,4 +1,4 @@
-"""What reports call things where maps hold bits, and where they are int8."""
+"""The terms of reports for binary maps and for int8 maps."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ WAVES = (".fst", ".vcd", ".saif")
 
 
 def _whole(path):
-    """The temporary name under which the simulator writes ``path``, as a context."""
+    """A context with a temporary name for ``path``, which appears whole or not at all."""
     from contextlib import nullcontext
 
     from bamac import files

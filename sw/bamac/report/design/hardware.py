@@ -16,7 +16,7 @@ NOT_PLACED_MHZ = 25.0
 
 
 def clock_of(design):
-    """``(MHz, what it is)``: the placed median, or a stated one where nothing was placed."""
+    """``(MHz, what it is)``: the placed median, or :data:`NOT_PLACED_MHZ` if nothing was placed."""
     made = design.implementation
     if isinstance(made, dict) and made["fmax_mhz"] and made["fmax_mhz"]["median"]:
         seeds = len(made["seeds"])
@@ -31,7 +31,7 @@ def _own_mapped(design):
 
 
 def facts(design):
-    """Entries of the summary."""
+    """Facts on the implementation, for the head of the report."""
     made, mapped = design.implementation, _own_mapped(design)
     target = design.options.target
     entries = []

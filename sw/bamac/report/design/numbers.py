@@ -10,7 +10,7 @@ def count(value):
 
 
 def mega(value):
-    """Millions with two decimals, smaller numbers whole."""
+    """Millions with two decimals; smaller numbers as integers."""
     return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value:,}"
 
 
