@@ -1,8 +1,8 @@
 """Measure the project's targets on the RTL, and write ``reports/targets.md``.
 
 ``python -m benchmarks [--networks N] [--clips N]``. Real clips are the test split of the data set
-that ``bamac train`` makes (its cache is used); expected values of the random networks come from
-the ``qonnx`` package's own executor, which knows nothing of our compiler.
+that ``bamac train`` makes, from its cache. Expected values of the random networks come from the
+executor of the ``qonnx`` package, which is independent of our compiler.
 """
 
 import argparse
@@ -33,7 +33,7 @@ MODEL = Path(pipeline.__file__).parent / "assets" / "models" / "paper-bam-w8.onn
 
 
 def counts_equal(program, network, frames, result):
-    """Whether every counter of every layer is what the model predicts."""
+    """Whether every counter of every layer equals the model."""
     predicted = predict(program, network, frames)
     events = np.sum([predict_events(program, network, clip) for clip in frames], axis=0)
     return result.cycles == predicted["cycles"] and all(
@@ -43,7 +43,7 @@ def counts_equal(program, network, frames, result):
 
 
 def bits_equal(program, expected_bits, expected_outputs, result, clip=0):
-    """Whether every computed output bit, dense output and score is the expected one."""
+    """Whether every computed output bit, dense output and score equals the expected one."""
     trace = result.trace[clip]
     equal = True
     for row in program.layers:

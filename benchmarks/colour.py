@@ -1,9 +1,9 @@
-"""How a network's agreement with PESQ holds when recordings sound brighter, duller, or rumble.
+"""Agreement with PESQ when recordings sound brighter or duller, or rumble.
 
 ``python -m benchmarks.colour MODEL.pt ... [--audio N]`` scores the test clips as they are, and with
-a smooth gain over frequency, drawn anew for each clip, of 1.5 and 3 dB (standard deviation at seven
-points). N of them are made again as audio, and scored with and without rumble below 45 Hz, 20 to
-40 dB below the speech; PESQ too is asked how much of it there is to hear. It writes
+a smooth random gain over frequency of 1.5 and 3 dB (standard deviation at seven points), drawn for
+each clip. N of them are also made as audio and scored with and without rumble below 45 Hz, 20 to
+40 dB below the speech. PESQ of the same clips shows how audible the rumble is. Writes
 ``reports/colour.md``.
 """
 
@@ -29,7 +29,7 @@ COLOURS = (0.0, 1.5, 3.0)
 
 
 def coloured(features, colour, seed=1):
-    """The features int8 (n, frames, 120), each clip with a gain of its own."""
+    """The features, int8 (n, frames, 120), with a different random gain for each clip."""
     if not colour:
         return features
     rng = np.random.default_rng(seed)
@@ -37,7 +37,7 @@ def coloured(features, colour, seed=1):
 
 
 def rumbling(samples, rng):
-    """The clip with noise below 45 Hz, 20 to 40 dB below the clip's own power."""
+    """The clip with noise below 45 Hz, 20 to 40 dB below the clip's power."""
     low_pass = signal.butter(8, 45, fs=16_000, output="sos")
     noise = signal.sosfilt(low_pass, rng.standard_normal(samples.size))
     level = degrade.power_db(samples) - rng.uniform(20, 40)
@@ -46,7 +46,7 @@ def rumbling(samples, rng):
 
 
 def audio_clips(count, data_seed):
-    """Test clips as audio: features without and with rumble, labels, and PESQ's change by it."""
+    """Test clips as audio: features without and with rumble, labels, and the change of PESQ."""
     import pesq
 
     folder = sources.prepare(DEFAULT_CACHE, None, None)

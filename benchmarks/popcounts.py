@@ -1,12 +1,12 @@
 """How much of DNSMOS P.808's score popcounts can carry: ``python -m benchmarks.popcounts``.
 
-The released network keeps the largest value of each of its 64 last channels; a network with binary
-maps counts ones. Here the released network's own last maps are cut into bits, at the value that
-gives a share of ones, counted, and a support vector regression learns the released score from the
-counts of training clips. What it then has on clips of other talkers is about what a network of
-perfect convolutions could have. The second table moves the window in time: pools on a grid of 8
-frames make the released score depend on where a clip starts. The third says what that costs a
-shipped network of binary maps.
+The released network keeps the maximum of each of its 64 last channels; a network with binary maps
+has their popcounts. Here the released network's own last maps are binarised, at thresholds that
+give a certain activation density. A support vector regression learns the released score from the
+popcounts of training clips. Its agreement on clips of other talkers is about what a network with
+perfect convolutions could reach. The second table moves the window in time: because the released
+network pools on a grid of 8 frames, its score depends on where a clip starts. The third table shows
+what that costs a shipped network with binary maps.
 
 Writes ``reports/popcounts.md``. The clips must be in the cache (``bamac data --data-recipe 7``).
 """
@@ -54,7 +54,7 @@ def last_maps(network, features):
 
 
 def thresholds(network, features):
-    """``{share: (64,)}``: the value of each channel that is exceeded at that share of places."""
+    """``{share: (64,)}``: the value of each channel that this share of positions exceeds."""
     values = torch.cat(list(last_maps(network, features))).permute(1, 0, 2, 3).flatten(1)
     kept = values[:, ::max(1, values.shape[1] // 500_000)]
     return {share: torch.quantile(kept, 1 - share, dim=1) for share in SHARES}
@@ -74,7 +74,7 @@ def statistics(network, features, limits):
 def agreements(train, labels, others, other_labels):
     """Rows (what, training PCC, PCC on other talkers) of regressions on the statistics."""
     for what, keys in HEADS:
-        # Rare counts of other talkers may lie far outside of what training has shown
+        # Popcounts of other talkers may lie far outside of the range of the training clips
         head = make_pipeline(StandardScaler(), FunctionTransformer(
             np.clip, kw_args={"a_min": -4, "a_max": 4}), SVR(C=0.3, epsilon=0.05))
         given, wanted = (np.concatenate([part[k] for k in keys], 1) for part in (train, others))

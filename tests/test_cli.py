@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from bamac import pipeline
-from bamac.cli.main import main as cli
+from bamac.cli.main import main
 from bamac.frontends import log_mel as features
 from bamac.ir import random_networks, trace
 from bamac.ir.network import Conv2d, Dense, FrontEnd, InputSpec, IntegerNetwork
@@ -78,7 +78,7 @@ def run(capfd):
     def call(*args):
         capfd.readouterr()
         with pytest.raises(SystemExit) as leave:
-            cli.main([str(arg) for arg in args])
+            main([str(arg) for arg in args])
         return Ran(leave.value.code, *capfd.readouterr())
     return call
 

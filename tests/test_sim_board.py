@@ -12,7 +12,7 @@ import serial
 from serial_frames import framed, unstuffed
 
 from bamac import pipeline
-from bamac.cli.main import main as cli
+from bamac.cli.main import main
 from bamac.compiler import compile_network
 from bamac.host import Link, LinkError, Session, compare
 from bamac.ir import reference
@@ -109,7 +109,7 @@ def test_commands_work_together(simulated, case, tmp_path, capfd):
     def bamac(*args):
         capfd.readouterr()
         with pytest.raises(SystemExit) as leave:
-            cli.main([str(arg) for arg in args])
+            main([str(arg) for arg in args])
         assert leave.value.code == 0, capfd.readouterr().err
         return capfd.readouterr().out
 

@@ -32,6 +32,7 @@ from .output.int8_collector import Int8Collector
 from .output.int8_write_back import Int8WriteBack
 from .output.write_back import WriteBack
 from .pipeline import LANE_STAGE, WORD_STAGE, WRITE_STAGE, Addition, Step
+from .traits import VALUE_BITS
 
 __all__ = ["Accelerator"]
 
@@ -54,7 +55,7 @@ def trace_ports(geometry, *, accumulators):
         "mon_vector_read": 1, "mon_vector_write": 1, "mon_descriptor_read": 1,
         "mon_state_read": 1, "mon_state_write": 1,
     }
-    if g.values:
+    if g.int8_maps:
         ports["trace_tile_group"] = 3  # of the words of a tile: 8 bits for each pixel and channel
     elif accumulators:
         ports["trace_tile_acc"] = g.lanes * g.acc_bits
@@ -138,9 +139,9 @@ class Accelerator(wiring.Component):
             g, init=program.weight_words() if program else (), family=self._family)
         m.submodules.lanes = lanes = self._lanes()
         m.submodules.write_back = write_back = (
-            Int8WriteBack(g) if g.values else WriteBack(g, family=self._family))
+            Int8WriteBack(g) if g.int8_maps else WriteBack(g, family=self._family))
         m.submodules.collector = collector = (
-            Int8Collector(g) if g.values else Collector(g, family=self._family))
+            Int8Collector(g) if g.int8_maps else Collector(g, family=self._family))
         m.submodules.input_buffer = input_buffer = BankedMemory(
             banks=g.pixels, width=g.input_word_bits, depth=g.input_words)
         m.submodules.line_buffers = line_buffers = BankedMemory(
@@ -237,7 +238,7 @@ class Accelerator(wiring.Component):
             *(to.eq(more[5]) for to, more in zip(weights.more_operand, more_steps, strict=True)),
         ]
         hits = Signal(g.pixels * g.macs_per_lane)
-        offered = bits if not g.values else Cat(bits.word_select(pixel, g.VALUE_BITS).any()
+        offered = bits if not g.int8_maps else Cat(bits.word_select(pixel, VALUE_BITS).any()
                                                 for pixel in range(g.pixels))
         computes = Cat(stream[5].compute.replicate(len(hits) // g.streams)
                        for stream in (steps, *more_steps))
@@ -245,13 +246,13 @@ class Accelerator(wiring.Component):
         if event_driven:
             m.d.comb += lanes.add.eq(hits)
         else:
-            clear = steps[5].start if g.values else steps[5].clear
+            clear = steps[5].start if g.int8_maps else steps[5].clear
             m.d.sync += lanes.clear.eq(clear | ~scheduler.running)
-        if g.values:
+        if g.int8_maps:
             m.d.comb += [to.eq(weight)
                          for to, weight in zip(lanes.weight, weights.weight, strict=True)]
             m.d.sync += [lanes.en.eq(steps[5].compute),
-                         *(to.eq(bits.word_select(pixel, g.VALUE_BITS))
+                         *(to.eq(bits.word_select(pixel, VALUE_BITS))
                            for pixel, to in enumerate(lanes.value))]
         elif g.lane == "pair":
             m.d.comb += [
@@ -269,7 +270,7 @@ class Accelerator(wiring.Component):
         # Outputs.
         is_map = layer.emit == Emit.MAP
         is_global = (layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)
-        if g.values:
+        if g.int8_maps:
             written = write_back.exists
             outputs = self._read_out(m, scheduler, steps, weights, lanes, write_back, collector)
             load, sums = [collector.load.eq(written & ~is_map)], []
@@ -339,7 +340,7 @@ class Accelerator(wiring.Component):
         g = self._geometry
         cells = self._family if self._family == "ecp5" else None
         sizes = {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits}
-        if g.values:
+        if g.int8_maps:
             return Int8LaneArray(**sizes, multiplier=multiplier_of(g), family=cells)
         if g.walk == "event":
             return LoadingLaneArray(**sizes, streams=g.streams, family=cells)
@@ -413,7 +414,7 @@ class Accelerator(wiring.Component):
         current = delayed(m, scheduler.current, WRITE_STAGE, "current_later")
         m.d.comb += job.eq((layer.out_rows - scheduler.out_left)[:16]
                            >> (g.tile_rows.bit_length() - 1 - layer.pool_rows_log2)[:2])
-        if g.values:
+        if g.int8_maps:
             # One by one, a word is there as often as it has channels.
             low = g.word_channels.bit_length() - 1
             record, signs = write_back.valid & ~write_back.index[:low].any(), write_back.seen
@@ -436,7 +437,7 @@ class Accelerator(wiring.Component):
                 self.trace_word_value.eq(collector.word_value),
             ]
         m.d.comb += [getattr(self, name).eq(value) for name, value in monitors.items()]
-        if self._accumulators and not g.values:
+        if self._accumulators and not g.int8_maps:
             # The write-back holds a tile's signs two cycles after its accumulators.
             seen = Signal(g.lanes * g.acc_bits)
             held = Signal.like(seen)

@@ -6,6 +6,8 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from .traits import INPUT_BITS, VECTOR_BITS, DatapathTraits, lanes, traits_of, walks
+
 __all__ = ["Geometry", "GeometryError"]
 
 
@@ -82,10 +84,8 @@ class Geometry:
     lane: str = "gated"
     streams: int = 1
 
-    INPUT_BITS = 8
-    VECTOR_BITS = 16
-    VALUE_BITS = 8  # of the maps of int8 lanes
-    SUM_BITS = 24  # of their global sums
+    INPUT_BITS = INPUT_BITS
+    VECTOR_BITS = VECTOR_BITS
     PADDING_MOST = 7  # rows or columns on a side: less than the largest kernel
 
     def __post_init__(self):
@@ -102,24 +102,34 @@ class Geometry:
         _check_int("max_layers", self.max_layers, 2, 15)
         if not isinstance(self.counters, bool):
             raise GeometryError(f"counters must be true or false, not {self.counters!r}")
-        _check_choice("walk", self.walk, ("dense", "event"))
-        _check_choice("lane", self.lane, ("gated", "pair", "int8", "int8_dsp"))
-        if self.lane != "gated" and self.walk != "dense":
-            raise GeometryError(f"lane {self.lane} must have walk dense, not {self.walk!r}")
+        _check_choice("walk", self.walk, walks())
+        _check_choice("lane", self.lane, lanes())
+        if traits_of(self.lane, self.walk) is None:
+            possible = [walk for walk in walks() if traits_of(self.lane, walk)]
+            raise GeometryError(f"lane {self.lane} must have walk {' or '.join(possible)}, "
+                                f"not {self.walk!r}")
         _check_choice("streams", self.streams, (1, 2))
-        if self.streams > 1 and self.walk != "event":
+        if self.streams > self.traits.max_streams:
             raise GeometryError(
                 f"walk must be event for {self.streams} streams, not {self.walk!r}")
         if self.tile_rows % self.streams:
             raise GeometryError(f"tile_rows must be a multiple of the {self.streams} streams, "
                                 f"not {self.tile_rows}")
-        if self.values and self.channels < self.VALUE_BITS:
-            raise GeometryError(f"channels must be at least 8 for int8 lanes, not {self.channels}")
+        if self.channels < self.traits.min_channels:
+            raise GeometryError(f"channels must be at least {self.traits.min_channels} for "
+                                f"{self.lane} lanes, not {self.channels}")
         if self.weight_rows % self.store_rows:
-            raise GeometryError(f"weight_rows must be even for pair lanes, not {self.weight_rows}")
+            wanted = "even" if self.store_rows == 2 else f"a multiple of {self.store_rows}"
+            raise GeometryError(f"weight_rows must be {wanted} for {self.lane} lanes, "
+                                f"not {self.weight_rows}")
         if self.weight_bytes > 1 << 19:
             raise GeometryError(
                 f"weight_rows x channels must be at most {1 << 19} bytes, not {self.weight_bytes}")
+
+    @property
+    def traits(self) -> DatapathTraits:
+        """What the datapath of this lane and walk is, see :mod:`bamac_hw.traits`."""
+        return traits_of(self.lane, self.walk)
 
     @property
     def pixels(self):
@@ -137,27 +147,25 @@ class Geometry:
         return self.pixels * self.channels
 
     @property
-    def values(self):
+    def int8_maps(self):
         """Whether maps hold values of 8 bits, not bits."""
-        return self.lane in ("int8", "int8_dsp")
+        return self.traits.int8_maps
 
     @property
     def word_channels(self):
         """Channels of a map in a word of the line buffers, which has ``channels`` bits."""
-        return self.channels // self.VALUE_BITS if self.values else self.channels
+        return self.traits.word_channels(self.channels)
 
     @property
     def step_bits(self):
         """Activation bits of a pixel that one step of the walk offers."""
-        if self.values:
-            return self.VALUE_BITS
-        return 2 if self.lane == "pair" else 1
+        return self.traits.step_bits
 
     @property
     def macs_per_lane(self):
         """Additions of a weight under an activation bit, or products, per lane and cycle at most.
         """
-        return self.store_rows
+        return self.traits.macs_per_lane
 
     @property
     def macs_per_cycle(self):
@@ -167,7 +175,7 @@ class Geometry:
     @property
     def input_word_bits(self):
         """Bits of a stored input value: the event-driven walk keeps a sign beside its magnitude."""
-        return self.INPUT_BITS + (self.walk == "event")
+        return self.traits.input_word_bits
 
     @property
     def word_bits(self):
@@ -176,14 +184,12 @@ class Geometry:
         In the event-driven walk an input value has planes of either sign. With int8 lanes: values
         of a map.
         """
-        if self.values:
-            return self.channels
-        return max(self.channels, 2 * self.INPUT_BITS, self.VECTOR_BITS)
+        return self.traits.activation_word_bits(self.channels)
 
     @property
     def vector_bits(self):
         """Bits of a word of the vector memory."""
-        return self.SUM_BITS if self.values else self.VECTOR_BITS
+        return self.traits.vector_bits
 
     @property
     def address_bits(self):
@@ -209,7 +215,7 @@ class Geometry:
     @property
     def store_rows(self):
         """Rows in a word of the weight store: what is read in one cycle."""
-        return 2 if self.lane == "pair" else 1
+        return self.traits.macs_per_lane
 
     @property
     def start_reads(self):

@@ -3,8 +3,8 @@
 from amaranth import *
 from amaranth.lib import data
 
-__all__ = ["Addition", "EVENT_PLANE_MOST", "LANE_STAGE", "PLANE_BITS", "READ_STAGE", "Step",
-           "WORD_STAGE", "WRITE_STAGE"]
+__all__ = ["Addition", "COLLECT_LATENCY", "EVENT_PLANE_MOST", "LANE_STAGE", "PLANE_BITS",
+           "READ_OUT_CYCLES", "READ_STAGE", "SCORE_CYCLES", "Step", "WORD_STAGE", "WRITE_STAGE"]
 
 PLANE_BITS = 4  # planes of a head vector's value: 16
 EVENT_PLANE_MOST = 7  # the highest that the event-driven walk shifts to: an input value has 8
@@ -61,3 +61,8 @@ READ_STAGE = 3
 WORD_STAGE = 5
 LANE_STAGE = 6
 WRITE_STAGE = 8
+
+# The serial end of the accelerator, in cycles:
+COLLECT_LATENCY = WRITE_STAGE + 4  # a global pool of n channels keeps the collector busy for n more
+READ_OUT_CYCLES = 5  # for each output of a dense layer, and one more for each bit of its shift
+SCORE_CYCLES = 3     # for each score of int8 lanes

@@ -189,7 +189,7 @@ def simulate_many(jobs, *, build_dir=None, waves=None, trace=True, accumulators=
         if job.program.geometry.digest() != geometry.digest():
             raise ValueError(f"All jobs must have one geometry, not {geometry.name} and "
                              f"{job.program.geometry.name}")
-    if accumulators and geometry.values:
+    if accumulators and geometry.int8_maps:
         raise ValueError(f"Accumulators of array {geometry.name} cannot be recorded: int8 lanes "
                          f"show their values alone")
     trace = bool(trace or accumulators or any(job.monitors for job in jobs))
@@ -343,7 +343,7 @@ def _conv_arrays(geometry, layer, part):
     passes = -(-layer["out_channels"] // channels)
     words = channels // geometry.word_channels  # records of a tile and pass
     index = (part["row"] * tile_cols + part["col"]) * passes + part["pass"]
-    if geometry.values:
+    if geometry.int8_maps:
         index = index * words + part["group"]
     inside = (part["row"] < tile_rows) & (part["col"] < tile_cols) & (part["pass"] < passes)
     if not inside.all() or not np.array_equal(np.sort(index),
@@ -352,7 +352,7 @@ def _conv_arrays(geometry, layer, part):
             f"layer {layer['name']} has {len(index)} tiles, not each of {tile_rows} x {tile_cols} "
             f"in {passes} passes once")
     order = np.argsort(index)
-    if geometry.values:
+    if geometry.int8_maps:
         # -> (pass, word, channel of the word, tile row, row, tile col, col)
         values = np.packbits(np.unpackbits(part["bits"], axis=1, count=geometry.lanes,
                                            bitorder="little").reshape(-1, 8), bitorder="little")

@@ -63,7 +63,7 @@ class AcceleratorTestbench:
             dut.m_axis_scores_tlast, stall=stall, rng=rng)
         self.source, self.sink = self._source(), self._sink()
         self.tiles = TileCollector(dut, accumulators=accumulators,
-                                   values=geometry.values) if trace else None
+                                   values=geometry.int8_maps) if trace else None
         self.words = WordCollector(dut) if trace else None
         self.traffic = TrafficMonitor(dut, clock, layers) if monitors else None
         self._tasks = []

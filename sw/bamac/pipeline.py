@@ -242,7 +242,7 @@ def _energy(program, counted, frames, source):
                                             mels=source.cols)
     return energy.estimate({"acc_bits": geometry.acc_bits, "memories": memories, "layers": layers,
                             "front_end": front_end,
-                            "maps": "int8" if geometry.values else "binary"})
+                            "maps": "int8" if geometry.int8_maps else "binary"})
 
 
 # --- simulation and comparison

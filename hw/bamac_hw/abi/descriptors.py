@@ -170,7 +170,7 @@ def _joined(words, geometry):
             "end_channels_last": ceil_log2(g.channels),
             "weight_base": ceil_log2(g.weight_rows),
         }
-        if not g.values:
+        if not g.int8_maps:
             fields.pop("pool_shift", None)
         for name, width in narrow.items():
             if name in fields and width < fields[name].width:

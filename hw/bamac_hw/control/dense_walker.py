@@ -93,8 +93,8 @@ class DenseWalker(wiring.Component):
             self.next_slot.eq(windows.next_slot), self.window.eq(windows.window),
         ]
 
-        lane_wait = sums_wait(g) if g.values else LANE_STAGE
-        longest = read_out_wait(g, one_by_one=True, last=True) if g.values else 0
+        lane_wait = sums_wait(g) if g.int8_maps else LANE_STAGE
+        longest = read_out_wait(g, one_by_one=True, last=True) if g.int8_maps else 0
         count = Signal(range(max(g.start_bytes, lane_wait + 1, longest)))
         first_pass = Signal()
         second = Signal()
@@ -119,7 +119,7 @@ class DenseWalker(wiring.Component):
         one_step = ~is_line if pair else C(0)
         m.d.sync += [
             is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)),
-            collects.eq(layer.emit == Emit.RAW if g.values else layer.source == Source.VECTOR),
+            collects.eq(layer.emit == Emit.RAW if g.int8_maps else layer.source == Source.VECTOR),
             end_is_first.eq(one_step | (steps_last(layer.end_bits_last) == 0)),
             word_is_first.eq(one_step | (steps_last(layer.word_bits_last) == 0)),
         ]
@@ -209,7 +209,7 @@ class DenseWalker(wiring.Component):
                     with m.If(count == lane_wait - 1):
                         m.d.comb += self.collector_start.eq(1)
                         m.next = "COLLECT"
-                if g.values:
+                if g.int8_maps:
                     with m.Else():
                         m.d.comb += [step.capture.eq(1), *clear, self.tiling.eq(1)]
                         m.next = "READ-OUT"
@@ -220,7 +220,7 @@ class DenseWalker(wiring.Component):
                         m.d.comb += [step.capture.eq(1), *clear, self.tiling.eq(1)]
                         next_tile()
 
-            if g.values:
+            if g.int8_maps:
                 with m.State("READ-OUT"):
                     waits = [[read_out_wait(g, one_by_one=one_by_one, last=last) - 1
                               for last in (False, True)] for one_by_one in (False, True)]

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..geometry import Geometry
 from ..pipeline import LANE_STAGE
+from ..traits import VALUE_BITS
 from .int8_lane_array import lane_latency
 
 __all__ = ["Int8ReadOut", "multiplier_of", "read_out_wait", "sums_wait"]
@@ -75,7 +76,7 @@ class Int8ReadOut(wiring.Component):
             "channel": Out(range(g.channels)),
             "end": Out(1),
             "end_of_pass": Out(1),
-            "values": Out(g.VALUE_BITS).array(g.pixels * g.word_channels),
+            "values": Out(VALUE_BITS).array(g.pixels * g.word_channels),
         })
 
     @staticmethod
@@ -118,14 +119,14 @@ class Int8ReadOut(wiring.Component):
                 first = pixel * g.channels + k
                 choices = Array(self.acc[first + at_once * n] for n in range(words))
                 biased = Signal(signed(g.acc_bits + 1), name=f"biased_{name}")
-                shifted = Signal(g.VALUE_BITS, name=f"shifted_{name}")
+                shifted = Signal(VALUE_BITS, name=f"shifted_{name}")
                 over, negative = Signal(name=f"over_{name}"), Signal(name=f"negative_{name}")
                 kept, lost = _shifted(biased[:-1], self.shift)
                 m.d.sync += [
                     biased.eq(choices[word] + bias),
                     shifted.eq(kept), over.eq(lost), negative.eq(biased[-1]),
                     self.values[pixel * at_once + k].eq(
-                        Mux(negative, 0, shifted | over.replicate(g.VALUE_BITS))),
+                        Mux(negative, 0, shifted | over.replicate(VALUE_BITS))),
                 ]
                 if pixel == 0:
                     m.d.comb += self.sums[k].eq(biased)
@@ -137,7 +138,7 @@ def _shifted(value, shift):
 
     The largest steps come first: behind each, fewer bits are left that can still become low ones.
     """
-    width = Geometry.VALUE_BITS + (1 << len(shift)) - 1  # what can be reached at all
+    width = VALUE_BITS + (1 << len(shift)) - 1  # what can be reached at all
     lost = value[width:].any()
     kept = (value | C(0, width))[:width]
     for bit in reversed(range(len(shift))):

@@ -80,7 +80,7 @@ class WeightFeed(wiring.Component):
                 "second": Out(signed(WEIGHT_BITS)).array(geometry.channels),
                 "total": Out(shape).array(geometry.channels),
             }
-        elif geometry.values:
+        elif geometry.int8_maps:
             operands = {"weight": Out(signed(8)).array(geometry.channels),
                         "bias": Out(shape).array(geometry.channels)}
         else:
@@ -135,7 +135,7 @@ class WeightFeed(wiring.Component):
             self._shifted_operands(m, [read.data, *self._further_ports(m, store)])
         elif g.lane == "pair":
             self._pair_operands(m, read.data)
-        elif g.values:
+        elif g.int8_maps:
             self._plain_operands(m, read.data)
         else:
             m.submodules.doubled = doubled = DoubledOperands(g, family=self._family)

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ..abi.descriptors import Source, layer_layout
 from ..geometry import Geometry
 from ..pipeline import Step
+from ..traits import VALUE_BITS
 
 __all__ = ["WindowFetch", "register_places", "window_layout"]
 
@@ -188,7 +189,7 @@ class WindowFetch(wiring.Component):
                 kinds = [("map", of_input | of_line, Mux(of_line, line, given))]
             if bank == 0:
                 # Of int8 lanes, what a layer reads has been brought to 8 bits
-                vector = self.vector_data[:g.VALUE_BITS] if g.values else self.vector_data
+                vector = self.vector_data[:VALUE_BITS] if g.int8_maps else self.vector_data
                 kinds.append(("vector", layer.source == Source.VECTOR,
                               planes(vector, self.step_3)))
             # In the event-driven walk, padding is zero.

@@ -10,9 +10,8 @@ from amaranth.lib.wiring import In, Out
 from ..abi.descriptors import Emit, layer_layout
 from ..geometry import Geometry
 
-__all__ = ["READ_OUT_CYCLES", "Collector", "collector_outputs"]
+__all__ = ["Collector", "collector_outputs"]
 
-READ_OUT_CYCLES = 5  # for each output of a dense layer, and one more for each bit of its shift
 
 
 class Collector(wiring.Component):

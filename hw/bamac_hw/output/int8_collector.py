@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from ..abi.descriptors import Emit, layer_layout
 from ..geometry import Geometry
+from ..traits import VALUE_BITS
 from .collector import collector_outputs
 
-__all__ = ["SCORE_CYCLES", "Int8Collector"]
+__all__ = ["Int8Collector"]
 
-SCORE_CYCLES = 3  # for each score
 
 
 class Int8Collector(wiring.Component):
@@ -81,11 +81,11 @@ class Int8Collector(wiring.Component):
         def join(a, b):
             return Mux(adds, a + b, Mux(a > b, a, b))
 
-        picked = [Signal(g.VALUE_BITS, name=f"picked_{bank}") for bank in range(g.pixels)]
-        joined, waiting = (Signal(g.VALUE_BITS + 4, name=name) for name in ("joined", "waiting"))
+        picked = [Signal(VALUE_BITS, name=f"picked_{bank}") for bank in range(g.pixels)]
+        joined, waiting = (Signal(VALUE_BITS + 4, name=name) for name in ("joined", "waiting"))
         old, total = (Signal(g.vector_bits, name=name) for name in ("old", "total"))
         for bank, value in enumerate(picked):
-            word = self.data[bank].word_select(self.index[:low], g.VALUE_BITS)
+            word = self.data[bank].word_select(self.index[:low], VALUE_BITS)
             m.d.sync += value.eq(Mux(self.mask[bank], word, 0))
         parts = list(picked)
         while len(parts) > 1:
@@ -94,8 +94,8 @@ class Int8Collector(wiring.Component):
                      old.eq(Mux(fresh[2], 0, self.read_data)), total.eq(join(old, waiting))]
         shifted = Signal(g.vector_bits)
         m.d.comb += shifted.eq(total >> Mux(adds & final[4], layer.pool_shift, 0))
-        over = final[4] & shifted[g.VALUE_BITS:].any()
-        m.d.sync += self.write_data.eq(Mux(over, (1 << g.VALUE_BITS) - 1, shifted))
+        over = final[4] & shifted[VALUE_BITS:].any()
+        m.d.sync += self.write_data.eq(Mux(over, (1 << VALUE_BITS) - 1, shifted))
 
         # Scores: the sum is chosen; registered; offered.
         channel = Signal.like(self.chosen)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..abi.descriptors import layer_layout
 from ..geometry import Geometry
+from ..traits import VALUE_BITS
 from .tile_place import tile_place
 
 __all__ = ["Int8WriteBack"]
@@ -42,7 +43,7 @@ class Int8WriteBack(wiring.Component):
             "channel": In(range(g.channels)),
             "end": In(1),
             "end_of_pass": In(1),
-            "values": In(g.VALUE_BITS).array(values),
+            "values": In(VALUE_BITS).array(values),
             "valid": Out(1),
             "exists": Out(1),
             "write_mask": Out(g.pixels),
@@ -53,7 +54,7 @@ class Int8WriteBack(wiring.Component):
             "last_tile": Out(1),
             "pass_": Out(8),
             "index": Out(range(g.channels)),
-            "seen": Out(g.VALUE_BITS * values),
+            "seen": Out(VALUE_BITS * values),
         })
 
     def elaborate(self, platform):

@@ -114,7 +114,7 @@ def walks(network, geometry):
         If a layer has a pool that does not divide the tile, or a size beyond its field; or if the
         maps hold what the lanes cannot take.
     """
-    if network.values != geometry.values:
+    if network.values != geometry.int8_maps:
         what = ("8-bit values, the lanes of array {} take bits; compile for an array with int8 "
                 "lanes, such as small_int8" if network.values else
                 "bits, the lanes of array {} take 8-bit values; compile for an array with gated or "
@@ -154,7 +154,7 @@ def _conv(network, geometry, index, out_rows):
     emit = {None: Emit.MAP, "max": Emit.GLOBAL_MAX, "sum": Emit.GLOBAL_SUM}[conv.global_pool]
     if first:
         words = 1
-        word_bits = end_bits = 1 if geometry.values else network.input.bits
+        word_bits = end_bits = 1 if geometry.int8_maps else network.input.bits
     else:
         words = _ceil_div(channels, geometry.word_channels)
         word_bits = geometry.word_channels
@@ -176,9 +176,9 @@ def _conv(network, geometry, index, out_rows):
         passes=passes, words=words, word_bits=word_bits, end_bits=end_bits,
         out_words=_ceil_div(conv.out_channels, geometry.word_channels),
         in_min=(network.input.min if first else 0) + offset,
-        in_max=(network.input.max if first else VALUE_MAX if geometry.values else 1) + offset,
+        in_max=(network.input.max if first else VALUE_MAX if geometry.int8_maps else 1) + offset,
         offset=offset, word_rows=1 + (first and (signs or geometry.lane == "pair")),
-        step_bits=geometry.macs_per_lane, bits_are_values=geometry.values,
+        step_bits=geometry.macs_per_lane, bits_are_values=geometry.int8_maps,
         span=(geometry.tile_rows - 1) * conv.stride + conv.kernel[0],
         advance=geometry.tile_rows * conv.stride,
         block_rows=geometry.tile_rows // conv.pool[0],
@@ -194,14 +194,14 @@ def _dense(network, geometry, index):
             f"use a global max pool, or pool more before it")
     if dense.in_channels > 4096:
         raise CompileError(f"{dense.name}: {dense.in_channels} inputs are more than 4096")
-    if geometry.values and dense.emit != "raw":
+    if geometry.int8_maps and dense.emit != "raw":
         if dense.emit != "unsigned" or dense.bits != 8 or dense.shift > SHIFT_MAX:
             raise CompileError(
                 f"{dense.name}: int8 lanes hand on unsigned values of 8 bits, shifted by at most "
                 f"{SHIFT_MAX}, not {dense.emit}, {dense.bits} bits, shifted by {dense.shift}; "
                 f"requantise its outputs")
-    first_max = VALUE_MAX if geometry.values else 1
-    if index == 0 and network.convs[-1].global_pool == "sum" and not geometry.values:
+    first_max = VALUE_MAX if geometry.int8_maps else 1
+    if index == 0 and network.convs[-1].global_pool == "sum" and not geometry.int8_maps:
         _, rows, cols = network.map_shapes()[-1]
         first_max = rows * cols
     passes = _ceil_div(dense.out_channels, geometry.channels)
@@ -215,11 +215,11 @@ def _dense(network, geometry, index):
         index=len(network.convs) + index, layer=dense, source=Source.VECTOR, emit=emit,
         rows=1, cols=1, kernel=(1, 1), stride=1, padding=(0, 0, 0, 0), pool=(1, 1),
         conv_rows=1, conv_cols=1, out_rows=1, out_cols=1, jobs=1, tiles=1, passes=passes,
-        words=dense.in_channels, word_bits=1 if geometry.values else bits,
-        end_bits=1 if geometry.values else bits, out_words=0,
+        words=dense.in_channels, word_bits=1 if geometry.int8_maps else bits,
+        end_bits=1 if geometry.int8_maps else bits, out_words=0,
         in_min=0, in_max=first_max if index == 0 else (1 << bits) - 1, offset=0,
         word_rows=geometry.store_rows, step_bits=geometry.macs_per_lane,
-        bits_are_values=geometry.values, span=1,
+        bits_are_values=geometry.int8_maps, span=1,
         advance=geometry.tile_rows, block_rows=geometry.tile_rows,
     )
 

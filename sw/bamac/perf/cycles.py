@@ -22,13 +22,10 @@ from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.abi.descriptors import LAYER, Emit, Source
 from bamac_hw.control.scheduler import LOOK_CYCLES, SAVE_CYCLES, START_CYCLES
 from bamac_hw.datapath.int8_read_out import read_out_wait, sums_wait
-from bamac_hw.output.collector import READ_OUT_CYCLES
-from bamac_hw.output.int8_collector import SCORE_CYCLES
-from bamac_hw.pipeline import LANE_STAGE
+from bamac_hw.pipeline import COLLECT_LATENCY, LANE_STAGE, READ_OUT_CYCLES, SCORE_CYCLES
 from bamac_hw.program import Program
 
 from . import events as event_model
-from .events import COLLECT_LATENCY
 
 __all__ = ["CAUSES", "access_bytes", "adding_cycles", "bounds", "lower_bounds", "predict",
            "predict_events"]
@@ -189,7 +186,7 @@ def _job_cycles(walk, geometry, clips, events):
 def _dense_cycles(walk, geometry):
     """Cycles of one job by cause, without loading."""
     tiles = walk.tiles * walk.passes
-    if geometry.values:
+    if geometry.int8_maps:
         return _int8_cycles(walk, geometry)
     # Behind each round but the last, the sums are doubled twice.
     ends = 2 * walk.rounds

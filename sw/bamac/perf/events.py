@@ -15,16 +15,12 @@ from bamac.ir import reference
 from bamac_hw.abi.descriptors import Emit, Source
 from bamac_hw.control.event_walker import FETCH_LATENCY, QUEUE_DEPTH
 from bamac_hw.geometry import Geometry
-from bamac_hw.output.collector import READ_OUT_CYCLES
-from bamac_hw.pipeline import EVENT_PLANE_MOST, LANE_STAGE, WRITE_STAGE
+from bamac_hw.pipeline import COLLECT_LATENCY, EVENT_PLANE_MOST, LANE_STAGE, READ_OUT_CYCLES
 
 __all__ = [
-    "COLLECT_LATENCY", "LayerEvents", "concatenate", "event_limits",
+    "LayerEvents", "concatenate", "event_limits",
     "job_cycles", "layer_unions", "tile_events",
 ]
-
-# A global pool of n channels keeps the collector busy for n cycles and these.
-COLLECT_LATENCY = WRITE_STAGE + 4     # from a tile's end
 
 
 @dataclass(frozen=True, eq=False)

@@ -165,7 +165,7 @@ def _rivals(program, network, clip, implementation, options, say):
     same = [g for g in Geometry.presets().values()
             if (g.tile_rows, g.tile_cols, g.channels) == (own.tile_rows, own.tile_cols,
                                                           own.channels) and g.name != own.name]
-    other_kind = any(g.values != own.values for g in same)
+    other_kind = any(g.int8_maps != own.int8_maps for g in same)
     twin = _twin(network) if other_kind else None
     rows = []
     for geometry in [own, *same]:
@@ -174,7 +174,7 @@ def _rivals(program, network, clip, implementation, options, say):
         except CompileError as error:
             rows.append({"geometry": geometry, "cycles": None, "mapped": Missing(str(error))})
             continue
-        runs = network if geometry.values == own.values else twin
+        runs = network if geometry.int8_maps == own.int8_maps else twin
         placed = geometry is own and isinstance(implementation, dict)
         rows.append({"geometry": geometry, "cycles": _cycles(other, runs, clip),
                      "mapped": implementation if placed else _mapped(other, options, say)})
@@ -197,10 +197,10 @@ def compiled(network, twin, geometry):
     CompileError
         If one of them cannot be mapped, or there is no twin.
     """
-    if network.values == geometry.values:
+    if network.values == geometry.int8_maps:
         return compile_network(network, geometry)
     if twin is None:
-        kind = "8-bit" if geometry.values else "binary"
+        kind = "8-bit" if geometry.int8_maps else "binary"
         raise CompileError(f"no network of this shape with {kind} maps ships with bamac")
     return compile_network(twin, geometry)
 

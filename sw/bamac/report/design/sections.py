@@ -45,7 +45,7 @@ def design_document(design, command):
 
 
 def _words(design):
-    return wording(design.program.geometry.values)
+    return wording(design.program.geometry.int8_maps)
 
 
 def _real_time(result, clock_mhz):
@@ -106,7 +106,7 @@ def _accuracy(design):
         kept = [row for row in rows if row[0] in ("test, all", "test: seen damage",
                                                   "test: unseen damage", "validation")]
         float_net = "the float network that this one was quantised from" \
-            if design.program.geometry.values else "this checkpoint"
+            if design.program.geometry.int8_maps else "this checkpoint"
         blocks += [
             Paragraph(f"Agreement of {float_net} with {heading}, from its model card "
                       f"(`{name}`). The test clips have talkers, languages, noises and rooms that "
