@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bamac.evaluation import tables as accuracy
-from bamac.nn.network import make_config
+from bamac.nn.config import make_config
 from bamac.report import learning_curve
 from bamac.report.accuracy import accuracy_report
 from bamac.training.supervised import TrainConfig

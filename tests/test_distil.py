@@ -19,15 +19,16 @@ from bamac.frontends.audio import load_audio
 from bamac.frontends.dnsmos import P808_FRONT_END, STEPS, features_p808, features_p808_int8
 from bamac.ir import reference
 from bamac.nn.checkpoint import load_network, save_network
+from bamac.nn.config import make_config
 from bamac.nn.count_units import unit_weights
-from bamac.nn.integerise import integerise
-from bamac.nn.levels import add_levels, add_thresholds
-from bamac.nn.network import Network, make_config
+from bamac.nn.lowering import integerise
+from bamac.nn.network import Network
 from bamac.training import distillation, dnsmos
 from bamac.training import feature_augmentation as augment_p808
 from bamac.training.distillation import Clips, DistilConfig, predict, student_layers, tensor
 from bamac.training.dnsmos_start import released_network
 from bamac.training.feature_augmentation import augment, random_crops, turned, warped
+from bamac.training.thermometer import add_levels, add_thresholds
 from bamac.training.warm_start import warm_start
 
 CLIPS = sorted((Path(bamac.__file__).parent / "assets" / "clips").glob("*.wav"))

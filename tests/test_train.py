@@ -15,7 +15,7 @@ import torch
 
 from bamac.data import build as data_build
 from bamac.nn.checkpoint import load_checkpoint, load_network, save_checkpoint
-from bamac.nn.network import ConvStage
+from bamac.nn.layers import ConvStage
 from bamac.training import supervised as training
 
 CONFIG = training.TrainConfig(clips=24, epochs=2, fine_epochs=2, batch=8)

@@ -74,14 +74,14 @@ def integer_network(module, metadata):
     the package.
     """
     if module.config.binary:
-        from bamac.nn.integerise import integerise
+        from bamac.nn.lowering import integerise
 
         return integerise(module, metadata)
-    from bamac.nn.post_training import calibration_frames, front_end_of, integerise_values
+    from bamac.nn.post_training import calibration_frames, front_end_of, integerise_int8_maps
 
     front_end = front_end_of(metadata)
     source = _front_end(module.config.name, front_end, module.config.rows, module.config.cols)
-    return integerise_values(module, calibration_frames(source, demo_clips()), front_end)
+    return integerise_int8_maps(module, calibration_frames(source, demo_clips()), front_end)
 
 
 def _front_end(name, front_end, rows, cols):

@@ -216,7 +216,7 @@ def memory_bytes(config, net):
 
     Every parameter at its bits (float 32, biases at the weight's 8) and every convolution's map
     before its pool, whole, at 32 bits or 1; the input is not counted. ``fp32`` is the sum for
-    full precision. ``net`` is the :class:`bamac.nn.network.NetConfig`.
+    full precision. ``net`` is the :class:`bamac.nn.config.NetConfig`.
     """
     parameters, weight_bits, maps = 0, 0, 0
     rows, cols, channels = net.rows, net.cols, 1
@@ -256,7 +256,7 @@ def streaming_bytes(net):
 
     The rows of each convolution's input that the compiler's schedule keeps, at the bits of that
     map (the input at its own bits, 32 in float), and the vectors between dense layers at 16 bits.
-    ``net`` is the :class:`bamac.nn.network.NetConfig` of the paper's shape.
+    ``net`` is the :class:`bamac.nn.config.NetConfig` of the paper's shape.
     """
     quantised = net.binary and net.variant.endswith("w8")
     rows, cols, channels, total = net.rows, net.cols, 1, 0

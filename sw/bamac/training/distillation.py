@@ -4,7 +4,7 @@ The teacher is the released network (:mod:`bamac.training.dnsmos_start`), asked 
 of every step: so clips can be cut and changed (:mod:`bamac.training.feature_augmentation`) and
 still have an exact label. The student starts as a fit of that network, or as another run left it
 (``start``), with one threshold per kernel of the last map or more (``levels``,
-:mod:`bamac.nn.levels`), and a head that reads numbers of ones or units that saturate
+:mod:`bamac.training.thermometer`), and a head that reads numbers of ones or units that saturate
 (``count_caps``, :mod:`bamac.nn.count_units`). Loss: squared error of the score, plus ``hint`` times
 the error of the two hidden dense layers, which have the teacher's shape. With ``segments`` the last
 maps of teacher and student are also cut along time, and each part scored: many labels for one pass,
@@ -61,12 +61,13 @@ from bamac.nn.checkpoint import (
     save_checkpoint,
     save_network,
 )
+from bamac.nn.config import make_config, with_thresholds
 from bamac.nn.count_units import add_count_units, fit_head
-from bamac.nn.levels import add_levels, add_thresholds, with_thresholds
-from bamac.nn.network import Network, make_config
+from bamac.nn.network import Network
 
 from .dnsmos_start import released_network
 from .feature_augmentation import CLIP_FRAMES, augment, random_crops, turned, warped
+from .thermometer import add_levels, add_thresholds
 from .warm_start import warm_start
 
 __all__ = ["Clips", "DistilConfig", "DistilError", "distil", "predict", "report_text"]

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from bamac.frontends.dnsmos import STEPS
-from bamac.nn.network import Network, make_config
+from bamac.nn.config import make_config
+from bamac.nn.network import Network
 
 from .dnsmos import released_weights
 

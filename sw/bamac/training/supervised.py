@@ -50,8 +50,9 @@ from bamac.nn.checkpoint import (
     save_checkpoint,
     save_network,
 )
-from bamac.nn.density import densities
-from bamac.nn.network import VARIANTS, Network, make_config
+from bamac.nn.config import VARIANTS, make_config
+from bamac.nn.density import input_densities, mean_tile_density
+from bamac.nn.network import Network
 
 from .distributed import Workers
 from .warm_start import warm_start
@@ -491,7 +492,7 @@ class _Run:
         scores = self.network.score(maps[-1].float(), x.shape[2])
         error = torch.nn.functional.mse_loss(scores[:, 0].float(), y)
         penalty = config.penalty(fine)
-        loss = error + penalty * self.network.union(maps) if penalty else error
+        loss = error + penalty * mean_tile_density(self.network, maps) if penalty else error
         return error, loss, len(mine)
 
     def one_epoch(self, tick):
@@ -672,7 +673,7 @@ def _report(run, folder, sizes, epoch, voices):
             temporary = run.out / "test.partial.npz"
             np.savez(temporary, scores=predict(run.network, part), labels=truth)
             os.replace(temporary, run.out / "test.npz")
-            ones, unions = densities(run.network, tensor_of(part[:200], config.input_bits))
+            ones, unions = input_densities(run.network, tensor_of(part[:200], config.input_bits))
             report["input_ones"] = [round(v, 5) for v in ones]
             report["input_unions"] = [round(v, 5) for v in unions]
     report["density"] = _densities(run.network, run.val_features[:64])
