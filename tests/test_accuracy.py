@@ -9,7 +9,7 @@ from bamac.evaluation import tables as accuracy
 from bamac.nn.config import make_config
 from bamac.report import learning_curve
 from bamac.report.accuracy import accuracy_report
-from bamac.training.supervised import TrainConfig
+from bamac.training.config import TrainConfig
 
 RNG = np.random.default_rng(8)
 LABELS = RNG.uniform(1, 4.6, 60)

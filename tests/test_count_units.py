@@ -13,7 +13,7 @@ from bamac.nn.config import ConvSpec, NetConfig
 from bamac.nn.count_units import add_count_units, fit_head, unit_weights
 from bamac.nn.lowering import integerise
 from bamac.nn.network import Network
-from bamac.training.distillation import DistilConfig
+from bamac.training.config import DistilConfig
 
 SMALL = NetConfig("small", 40, 24, (ConvSpec(4), ConvSpec(6, pool=(1, 1))), dense=(8, 8),
                   start_bias=0.0)

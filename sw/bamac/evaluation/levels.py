@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.data.degrade import TEST_ONLY, TEST_ONLY_CODECS
 from bamac.frontends.log_mel import as_eight_bits, fewer_bits
 
-from .metrics import agreement
+from .agreement import evaluate_scores
 
-__all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "evaluate_features", "scores_at"]
+__all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "scores_at"]
 
 LEVELS = ("float", "qat", "integer", "qonnx", "rtl")
 """``float``: fp32 arithmetic and float weights; ``qat``: the fake-quantised PyTorch network in
@@ -58,7 +57,7 @@ def scores_at(level, network, metadata, features, array="small"):
         integer = integer_network(network, metadata)
         raw = _raw_outputs(level, integer, fewer_bits(features, integer.input.bits), array)
         return raw * integer.score_scale + integer.score_offset
-    from bamac.training.supervised import predict
+    from bamac.nn.predict import predict
 
     if level == "qat":
         if not network.int8:
@@ -79,41 +78,6 @@ def _with_float_weights(network):
                             "int8": False, "norm_frozen": network.norm_frozen})
     # The int8 head counts in integers from the pool on; the float head in pool_scale units.
     return twin.eval().to(memory_format=torch.channels_last)
-
-
-def clip_groups(manifest):
-    """``{title: {name: indices}}`` of a manifest's clips, for results per group.
-
-    A clip belongs to every degradation in its chain, so the groups of ``degradation`` overlap.
-    ``novelty`` tells clips whose kinds of damage all occur in training from those with a family or
-    a codec that only the test has.
-    """
-    groups = {"family": {}, "voice": {}, "language": {}, "degradation": {}, "novelty": {}}
-    for i, entry in enumerate(manifest):
-        kinds = [step["kind"] for step in entry["degradations"]]
-        new = any(step["kind"] in TEST_ONLY or step.get("codec") in TEST_ONLY_CODECS
-                  for step in entry["degradations"])
-        names = {"family": [entry.get("family")], "voice": [entry.get("voice")],
-                 "language": [entry.get("language")], "degradation": kinds or ["none"],
-                 "novelty": ["unseen damage" if new else "seen damage"]}
-        for title, found in names.items():
-            for name in dict.fromkeys(n for n in found if n):
-                groups[title].setdefault(name, []).append(i)
-    return {title: {name: np.array(rows) for name, rows in sorted(group.items())}
-            for title, group in groups.items()}
-
-
-def evaluate_features(network, features, labels, manifest, level=None, metadata=None,
-                      array="small"):
-    """PCC, SRCC and RMSE over all clips, and per group of at least ten (:func:`clip_groups`)."""
-    if level is None:
-        level = "qat" if network.int8 else "float"
-    scores = scores_at(level, network, metadata or {}, features, array)
-    result = {"level": level, "all": agreement(scores, labels)}
-    for title, group in clip_groups(manifest).items():
-        result[title] = {name: agreement(scores[rows], labels[rows])
-                         for name, rows in group.items() if len(rows) >= 10}
-    return result
 
 
 def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips=None,
@@ -139,7 +103,8 @@ def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips
         clips = clips or data_build.split_sizes(training["clips"])[split]
     label = "p808" if metadata.get("network") == "p808" else "pesq"
     features, labels, manifest = data_build.load_split(Path(data_dir), split, clips, label)
-    result = evaluate_features(network, features, labels, manifest, level, metadata, array)
+    scores = scores_at(level, network, metadata, features, array)
+    result = evaluate_scores(scores, labels, manifest, level)
     return {"model": str(model_path), "split": split, "label": label, **result}
 
 

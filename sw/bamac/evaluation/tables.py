@@ -89,7 +89,7 @@ def row_title(config):
         parts.append(f"{config['input_bits']}-bit input")
     if config["prune"]:
         parts.append(f"{config['prune']:.0%} of weights pruned".replace("%", " %"))
-    if config["global_pool"] != "sum":
+    if config.get("global_pool", "sum") != "sum":
         parts.append("global max")
     if config["batch"] != 16:
         parts.append(f"{config['batch']} clips per step")

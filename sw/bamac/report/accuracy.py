@@ -159,14 +159,14 @@ def accuracy_report(rows, manifest, train_mean, folder):
     train_mean : mean of the training labels
     folder : where to write
     """
-    from bamac.evaluation.levels import clip_groups
-    from bamac.training.supervised import TrainConfig
+    from bamac.evaluation.agreement import clip_groups
+    from bamac.training.config import TrainConfig
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     memories, density_rows = [], []
     for row in rows:
-        net = TrainConfig(**row.config).net_config()
+        net = TrainConfig.from_stored(row.config).net_config()
         memories.append({**memory_bytes(row.config, net), "replaced": _replaced(net),
                          "streamed": streaming_bytes(net)})
         if net.binary:

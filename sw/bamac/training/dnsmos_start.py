@@ -22,7 +22,7 @@ __all__ = ["released_network"]
 
 
 @torch.no_grad()
-def released_network():
+def released_network() -> Network:
     """The released network in evaluation mode, as the fp32 variant of the ``p808`` shape.
 
     It maps ``(n, 1, rows, 120)`` features in int8 steps (integers, or floats before rounding) to

@@ -3,7 +3,7 @@
 With one threshold per kernel, a bit says whether a value is large; with several (a thermometer
 code) the bits say how large. To the hardware a further threshold is a further channel.
 
-:func:`add_levels` widens the last map, so that its popcounts say more of a maximum; the new channels
+:func:`add_levels` widens the last map, so that its popcounts say more of a maximum; new channels
 have kernels of their own. :func:`add_thresholds` widens any map; the new channels share their
 kernel's weights (:class:`bamac.nn.config.ConvSpec`). Either way they have no effect on the score
 until they are trained.
