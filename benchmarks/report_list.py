@@ -180,7 +180,7 @@ REPORTS = (
            "scores of the shipped binary networks at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
            (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx/*.py",
-            "sw/bamac/nn/integerise.py", "benchmarks/exactness.py"), data=6, minutes=28),
+            "sw/bamac/nn/lowering.py", "benchmarks/exactness.py"), data=6, minutes=28),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",
            ("python", "-m", "benchmarks.colour", "sw/bamac/assets/models/paper-bam-w8.pt",

@@ -263,8 +263,8 @@ def _text(rows, memories, refs, shown, density_rows):
               "Mean ± standard deviation over seeds; the interval is the 95 % bootstrap over test "
               "clips. Figures of groups of clips are means of what each run reports, which has "
               "four decimals. Memory by the paper's count: all parameters, and every convolution's "
-              "map, whole and before its pool; the input does not count. *Streamed*: the rows that are "
-              "stored at a time when all layers stream, the input's included, as the compiler "
+              "map, whole and before its pool; the input does not count. *Streamed*: the rows that "
+              "are stored at a time when all layers stream, the input's included, as the compiler "
               "schedules them. *Smaller, streamed* compares them with fp32 and whole maps.", "",
               *_main_table(rows, memories, refs, rows[0].labels.size), "",
               "The released DNSMOS P.808 predicts opinions, not PESQ; its RMSE is after the best "
