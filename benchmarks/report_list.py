@@ -111,7 +111,7 @@ REPORTS = (
            "time of a training step with this package's pool and step function and with PyTorch's",
            ("python", "-m", "benchmarks.training_step"),
            ("benchmarks/training_step.py", "sw/bamac/nn/pooling.py", "sw/bamac/nn/surrogate.py",
-            "sw/bamac/nn/network.py")),
+            "sw/bamac/nn/layers.py")),
     Report("accuracy", "accuracy.md",
            "PCC, SRCC, RMSE of every variant, also by degradation, language and recording; memory; "
            "activation density",

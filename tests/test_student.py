@@ -267,6 +267,13 @@ def test_a_start_may_have_one_level_or_as_many_as_wanted(features, tmp_path):
         begun(DistilConfig(start=str(tmp_path / "two.pt")), clips, tmp_path)
 
 
+def test_options_of_a_stored_run_have_their_new_names():
+    _, metadata = load_network("p808-bam-w8-thermometer")
+    training = metadata["training"]
+    assert (training["circular_shift"], training["vtlp"]) == (0.5, 0.3)
+    assert not {"turn", "warp"} & set(training)
+
+
 def test_a_start_of_another_shape_is_refused(features, tmp_path):
     save_network(tmp_path / "paper.pt", Network(make_config("paper")), METADATA)
     clips = Clips(features, np.arange(len(features), dtype=float), [{}] * len(features))

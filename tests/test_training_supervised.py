@@ -354,6 +354,15 @@ def test_impossible_configurations_are_refused(values, complaint):
         TrainConfig(**values)
 
 
+def test_a_stored_configuration_may_have_retired_options():
+    config = TrainConfig(epochs=8, weight_bits=(8, 6, 4, 4))
+    stored = {**config.decides(), "crop": 160, "global_pool": "sum", "colour": 0.0}
+    assert TrainConfig.from_stored(stored).decides() == config.decides()
+    with pytest.raises(TrainError) as error:
+        TrainConfig.from_stored({**stored, "colour": 1.5})
+    assert str(error.value) == "colour must be 0.0, as in every run of today, not 1.5"
+
+
 def test_augmentation_leaves_the_bands_that_the_front_end_leaves_out():
     clips = np.random.default_rng(4).integers(-90, 40, (3, 249, 120)).astype(np.int8)
     changed = augment(clips, np.random.default_rng(5), crop=100)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,16 +48,22 @@ def level_of(network: Network) -> str:
 
 
 def evaluate_scores(scores: np.ndarray, labels: np.ndarray, manifest: Sequence[Mapping[str, Any]],
-                    level: str) -> dict[str, Any]:
+                    level: str,
+                    metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], Any]]
+                    = MappingProxyType({})) -> dict[str, Any]:
     """PCC, SRCC and RMSE of ``scores`` (n,) over all clips, and per group of at least ten.
 
     ``level`` of the chain gave the scores; it is named in the result. The groups are those of
-    :func:`clip_groups`.
+    :func:`clip_groups`. ``metrics`` are further measures by name, functions of scores and labels.
     """
-    result = {"level": level, "all": agreement(scores, labels)}
+    def measured(rows: np.ndarray | slice) -> dict[str, Any]:
+        return {**agreement(scores[rows], labels[rows]),
+                **{name: metric(scores[rows], labels[rows]) for name, metric in metrics.items()}}
+
+    result = {"level": level, "all": measured(slice(None))}
     for title, group in clip_groups(manifest).items():
-        result[title] = {name: agreement(scores[rows], labels[rows])
-                         for name, rows in group.items() if len(rows) >= SMALLEST_GROUP}
+        result[title] = {name: measured(rows) for name, rows in group.items()
+                         if len(rows) >= SMALLEST_GROUP}
     return result
 
 
