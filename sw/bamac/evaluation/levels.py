@@ -112,9 +112,8 @@ def evaluate_dataset(model_path: str | Path, level: str = "qat",
 
     Returns
     -------
-    ``model``, ``split``, ``label`` (its key), ``level``, ``all`` (the agreement over all clips,
-    with the task's further metrics), and for each kind of group, such as ``language``, the
-    agreement by name.
+    ``model``, ``split``, ``label`` (its key), ``level``, ``all`` (the agreement over all clips),
+    and for each kind of group, such as ``language``, the agreement by name.
     """
     from bamac import tasks
     from bamac.nn.checkpoint import load_network
@@ -127,8 +126,7 @@ def evaluate_dataset(model_path: str | Path, level: str = "qat",
         clips = clips or task.data.sizes(training["clips"])[split]
     features, labels, manifest = task.data.load(data_dir, split, clips)
     scores = scores_at(level, network, metadata, features, array)
-    result = evaluate_scores(scores, labels, manifest, level)
-    result["all"].update({name: metric(scores, labels) for name, metric in task.metrics.items()})
+    result = evaluate_scores(scores, labels, manifest, level, task.metrics)
     return {"model": str(model_path), "split": split, "label": task.label.key, **result}
 
 
