@@ -51,7 +51,7 @@ def measure(path, rtl):
     """Rows (level, clips, PCC, SRCC, RMSE, largest difference to the level before)."""
     network, metadata = load_network(path)
     data = tasks.of_metadata(metadata).data
-    # Test clips are the same by every recipe
+    # Test clips are the same for every recipe
     folder = data.folder({**metadata["training"], "data_recipe": HELD_OUT.number})
     features, labels, _ = data.load(folder, "test")
     some = np.linspace(0, len(labels) - 1, rtl).astype(int)

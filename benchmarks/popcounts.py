@@ -28,10 +28,10 @@ from bamac import tasks
 from bamac.evaluation.metrics import pcc, rmse
 from bamac.files import write_text
 from bamac.nn.checkpoint import load_network
+from bamac.nn.predict import predict, tensor_of
 from bamac.shipped import model_path
-from bamac.training.distillation import predict, tensor
+from bamac.training.dnsmos_augmentation import frames_from
 from bamac.training.dnsmos_start import released_network
-from bamac.training.feature_augmentation import frames_from
 
 REPORT = Path(__file__).parents[1] / "reports" / "popcounts.md"
 SHARES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -49,7 +49,7 @@ def last_maps(network, features):
     """The last maps (n, 64, 112, 15), a batch at a time."""
     for i in range(0, len(features), BATCH):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            maps = network.maps(tensor(features[i:i + BATCH]))[-1]
+            maps = network.maps(tensor_of(features[i:i + BATCH]))[-1]
         yield maps.float()
 
 
@@ -85,9 +85,9 @@ def agreements(train, labels, others, other_labels):
 def shifts(network, features):
     """Rows (frames, PCC, RMS difference) of the released score of a window that starts later."""
     frames = features.shape[1] - max(SHIFTS)
-    first = predict(network, features[:, :frames])
+    first = predict(network, features[:, :frames], BATCH)
     for shift in SHIFTS:
-        moved = predict(network, features[:, shift:shift + frames])
+        moved = predict(network, features[:, shift:shift + frames], BATCH)
         yield shift, pcc(moved, first), rmse(moved, first)
 
 
@@ -95,7 +95,7 @@ def starts(network, features):
     """Scores (8, n) of 5 s clips whose window starts 0 to 7 frames into the clip."""
     frames = features.shape[1]
     return np.stack([predict(network, features[:, frames_from(start, frames)] if start
-                             else features) for start in range(8)])
+                             else features, BATCH) for start in range(8)])
 
 
 def grid_agreements(own, released):

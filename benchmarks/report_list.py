@@ -111,7 +111,7 @@ REPORTS = (
            "time of a training step with this package's pool and step function and with PyTorch's",
            ("python", "-m", "benchmarks.training_step"),
            ("benchmarks/training_step.py", "sw/bamac/nn/pooling.py", "sw/bamac/nn/surrogate.py",
-            "sw/bamac/nn/network.py")),
+            "sw/bamac/nn/layers.py")),
     Report("accuracy", "accuracy.md",
            "PCC, SRCC, RMSE of every variant, also by degradation, language and recording; memory; "
            "activation density",
@@ -180,7 +180,7 @@ REPORTS = (
            "scores of the shipped binary networks at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
            (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx/**/*.py",
-            "sw/bamac/nn/integerise.py", "benchmarks/exactness.py"), data=6, minutes=28),
+            "sw/bamac/nn/lowering.py", "benchmarks/exactness.py"), data=6, minutes=28),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",
            ("python", "-m", "benchmarks.colour", "sw/bamac/assets/models/paper-bam-w8.pt",

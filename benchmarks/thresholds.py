@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from bamac import tasks
 from bamac.files import write_text
 from bamac.nn.network import Network
-from bamac.training.distillation import DistilConfig, tensor
+from bamac.nn.predict import tensor_of
+from bamac.training.config import DistilConfig
 from bamac.training.dnsmos_start import released_network
 from bamac.training.warm_start import FIT_CLIPS, warm_start
 
@@ -36,7 +37,7 @@ BATCH = 16
 def batches(features, count, seed):
     """``count`` clips in random order, as tensors of :data:`BATCH`."""
     chosen = np.random.default_rng(seed).permutation(len(features))[:count]
-    return [tensor(features[chosen[i:i + BATCH]]) for i in range(0, count, BATCH)]
+    return [tensor_of(features[chosen[i:i + BATCH]]) for i in range(0, count, BATCH)]
 
 
 @torch.no_grad()

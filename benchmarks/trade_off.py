@@ -20,7 +20,7 @@ from bamac.evaluation.runs import read_runs
 from bamac.evaluation.tables import row_title, short_title
 from bamac.files import write_text
 from bamac.nn.checkpoint import load_network
-from bamac.nn.integerise import integerise
+from bamac.nn.lowering import integerise
 from bamac.perf.cycles import adding_cycles, predict
 from bamac.report.figures import COLOURS, figure
 from bamac_hw.geometry import Geometry

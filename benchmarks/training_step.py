@@ -21,10 +21,10 @@ import torch
 from torch.nn import functional as F
 
 from bamac.files import write_text
-from bamac.nn import network as networks
-from bamac.nn import surrogate
-from bamac.nn.levels import with_thresholds
-from bamac.nn.network import ConvStage, Network, make_config
+from bamac.nn import layers, surrogate
+from bamac.nn.config import make_config, with_thresholds
+from bamac.nn.layers import ConvStage
+from bamac.nn.network import Network
 from benchmarks.report_times import machine
 
 REPORT = Path(__file__).parents[1] / "reports" / "training-step.md"
@@ -52,7 +52,7 @@ def _norm_apart(stage, x, weight):
 @contextlib.contextmanager
 def _pytorchs():
     """Training with PyTorch's own operations."""
-    with mock.patch.object(networks, "max_pool", _pytorch_pool), \
+    with mock.patch.object(layers, "max_pool", _pytorch_pool), \
             mock.patch.object(surrogate._ThresholdStep, "forward", staticmethod(_pytorch_step)):
         yield
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from bamac.evaluation import tables as accuracy
-from bamac.evaluation.levels import clip_groups
+from bamac.evaluation.agreement import clip_groups
 from bamac.evaluation.metrics import agreement
-from bamac.nn.network import make_config
+from bamac.nn.config import make_config
 from bamac.report import learning_curve
 from bamac.report.accuracy import accuracy_report, references
-from bamac.training.supervised import TrainConfig
+from bamac.training.config import TrainConfig
 
 RNG = np.random.default_rng(8)
 LABELS = RNG.uniform(1, 4.6, 60)
@@ -29,13 +29,14 @@ def _by_group(scores):
 REFERENCES = references(MANIFEST, LABELS, 2.8)
 
 
-def _run(folder, error, **values):
+def _run(folder, error, stored=None, **values):
+    """A finished run; ``stored`` are options of its configuration that training has no more."""
     config = TrainConfig(**values)
     folder.mkdir()
     scores = LABELS + error * np.random.default_rng(config.seed).standard_normal(60)
     np.savez(folder / "test.npz", scores=scores, labels=LABELS)
     (folder / "report.json").write_text(json.dumps(
-        {"configuration": config.decides(), "training_seconds": 5.0,
+        {"configuration": {**config.decides(), **(stored or {})}, "training_seconds": 5.0,
          "voices": ["a", "b"], "test": _by_group(scores),
          "input_ones": [0.5, 0.1, 0.1, 0.1], "input_unions": [0.7, 0.2, 0.2, 0.2]}))
     return scores
@@ -182,7 +183,7 @@ def test_streamed_maps_by_hand():
 def test_rows_that_differ_in_epochs_alone_say_so(tmp_path):
     _run(tmp_path / "short", 0.6, epochs=8)
     _run(tmp_path / "long", 0.5, epochs=16, fine_epochs=2)
-    _run(tmp_path / "coloured", 0.5, colour=1.5)
+    _run(tmp_path / "coloured", 0.5, {"colour": 1.5})
     assert sorted(row.title for row in accuracy.collect(tmp_path)) == [
         "BAM + W8, 16 + 2 epochs", "BAM + W8, 8 + 3 epochs",
         "BAM + W8, clips coloured by 1.5 dB"]

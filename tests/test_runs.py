@@ -9,7 +9,7 @@ import pytest
 from bamac.evaluation.runs import AccuracyError, read_runs, read_sets
 from bamac.evaluation.tables import collect
 from bamac.report.learning_curve import curve_points
-from bamac.training.supervised import TrainConfig
+from bamac.training.config import TrainConfig
 from benchmarks import pack_runs
 
 LABELS = np.array([1.25, 2.5, 3.75, 4.5])

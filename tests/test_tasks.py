@@ -122,7 +122,7 @@ class _Levels:
 @pytest.fixture
 def loudness(monkeypatch):
     """A task with a front end, a label, a data set, a network and a measure of its own."""
-    from bamac.nn.network import ConvSpec, NetConfig
+    from bamac.nn.config import ConvSpec, NetConfig
 
     monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
     monkeypatch.setattr(front_ends, "_SPECS", dict(front_ends._SPECS))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bamac.data.degrade import TEST_ONLY, TEST_ONLY_CODECS
 from bamac.frontends.log_mel import as_eight_bits, fewer_bits
 
-from .metrics import agreement
+from .agreement import evaluate_scores
 
 if TYPE_CHECKING:
     from bamac.nn.network import Network
 
-__all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "evaluate_features", "scores_at"]
+__all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "scores_at"]
 
 LEVELS = ("float", "qat", "integer", "qonnx", "rtl")
 """``float``: fp32 arithmetic and float weights; ``qat``: the fake-quantised PyTorch network in
@@ -74,7 +72,7 @@ def scores_at(level: str, network: Network, metadata: Mapping[str, Any], feature
         integer = integer_network(network, metadata)
         raw = _raw_outputs(level, integer, fewer_bits(features, integer.input.bits), array)
         return raw * integer.score_scale + integer.score_offset
-    from bamac.training.supervised import predict
+    from bamac.nn.predict import predict
 
     if level == "qat":
         if not network.int8:
@@ -95,48 +93,6 @@ def _with_float_weights(network):
                             "int8": False, "norm_frozen": network.norm_frozen})
     # The int8 head counts in integers from the pool on; the float head in pool_scale units.
     return twin.eval().to(memory_format=torch.channels_last)
-
-
-def clip_groups(manifest):
-    """``{title: {name: indices}}`` of a manifest's clips, for results per group.
-
-    A clip belongs to every degradation in its chain, so the groups of ``degradation`` overlap.
-    ``novelty`` tells clips whose kinds of damage all occur in training from those with a family or
-    a codec that only the test has.
-    """
-    groups = {"family": {}, "voice": {}, "language": {}, "degradation": {}, "novelty": {}}
-    for i, entry in enumerate(manifest):
-        kinds = [step["kind"] for step in entry["degradations"]]
-        new = any(step["kind"] in TEST_ONLY or step.get("codec") in TEST_ONLY_CODECS
-                  for step in entry["degradations"])
-        names = {"family": [entry.get("family")], "voice": [entry.get("voice")],
-                 "language": [entry.get("language")], "degradation": kinds or ["none"],
-                 "novelty": ["unseen damage" if new else "seen damage"]}
-        for title, found in names.items():
-            for name in dict.fromkeys(n for n in found if n):
-                groups[title].setdefault(name, []).append(i)
-    return {title: {name: np.array(rows) for name, rows in sorted(group.items())}
-            for title, group in groups.items()}
-
-
-def evaluate_features(network, features, labels, manifest, level=None, metadata=None,
-                      array="small", metrics=MappingProxyType({})):
-    """PCC, SRCC and RMSE over all clips, and per group of at least ten (:func:`clip_groups`).
-
-    ``metrics`` are further measures by name: functions of scores and labels.
-    """
-    if level is None:
-        level = "qat" if network.int8 else "float"
-    scores = scores_at(level, network, metadata or {}, features, array)
-
-    def measured(rows):
-        return {**agreement(scores[rows], labels[rows]),
-                **{name: metric(scores[rows], labels[rows]) for name, metric in metrics.items()}}
-
-    result = {"level": level, "all": measured(slice(None))}
-    for title, group in clip_groups(manifest).items():
-        result[title] = {name: measured(rows) for name, rows in group.items() if len(rows) >= 10}
-    return result
 
 
 def evaluate_dataset(model_path: str | Path, level: str = "qat",
@@ -169,8 +125,8 @@ def evaluate_dataset(model_path: str | Path, level: str = "qat",
         data_dir = task.data.folder(training)
         clips = clips or task.data.sizes(training["clips"])[split]
     features, labels, manifest = task.data.load(data_dir, split, clips)
-    result = evaluate_features(network, features, labels, manifest, level, metadata, array,
-                               task.metrics)
+    scores = scores_at(level, network, metadata, features, array)
+    result = evaluate_scores(scores, labels, manifest, level, task.metrics)
     return {"model": str(model_path), "split": split, "label": task.label.key, **result}
 
 

@@ -90,7 +90,7 @@ def row_title(config):
         parts.append(f"{config['input_bits']}-bit input")
     if config["prune"]:
         parts.append(f"{config['prune']:.0%} of weights pruned".replace("%", " %"))
-    if config["global_pool"] != "sum":
+    if config.get("global_pool", "sum") != "sum":
         parts.append("global max")
     if config["batch"] != 16:
         parts.append(f"{config['batch']} clips per step")
@@ -234,10 +234,11 @@ def bootstrap(row, resamples=RESAMPLES, seed=1, less=None):
 
 
 def network_of(config):
-    """The :class:`bamac.nn.network.NetConfig` of a run's configuration."""
-    from bamac.nn.network import make_config
+    """The :class:`bamac.nn.config.NetConfig` of a run's configuration."""
+    from bamac.nn.config import make_config
 
-    changes = {name: config[name] for name in ("global_pool", "beta", "input_bits")}
+    changes = {name: config[name] for name in ("global_pool", "beta", "input_bits")
+               if name in config}
     if config["start_bias"] is not None:
         changes["start_bias"] = config["start_bias"]
     return make_config(config["network"], config["variant"],
@@ -249,7 +250,7 @@ def memory_bytes(config, net):
 
     Parameters count at their bits: 32 in float, the weight's own otherwise, 8 for a bias. Every
     convolution's map counts whole and before its pool, at 32 bits or 1. The input does not count.
-    ``fp32`` is the sum for full precision. ``net`` is the :class:`bamac.nn.network.NetConfig`.
+    ``fp32`` is the sum for full precision. ``net`` is the :class:`bamac.nn.config.NetConfig`.
     """
     parameters, weight_bits, maps = 0, 0, 0
     rows, cols, channels = net.rows, net.cols, 1
@@ -289,7 +290,7 @@ def streaming_bytes(net):
     The compiler's schedule decides how many rows of each convolution's input are kept. They count
     at the bits of that map (the network's input at its own bits, 32 in float). The vectors between
     dense layers count at 16 bits, or 32 in float.
-    ``net`` is the :class:`bamac.nn.network.NetConfig` of the paper's shape.
+    ``net`` is the :class:`bamac.nn.config.NetConfig` of the paper's shape.
     """
     quantised = net.binary and net.variant.endswith("w8")
     rows, cols, channels, total = net.rows, net.cols, 1, 0

@@ -1,12 +1,20 @@
 """Measure how well a model's scores agree with the labels of held-out clips."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from bamac.cli.main import emit, warn
 from bamac.cli.options import array_option, json_option
 
+if TYPE_CHECKING:
+    from bamac.evaluation.tables import Row
 
-def _references(rows, data: str | None) -> dict:
+
+def _references(rows: Sequence[Row], data: str | None) -> dict[str, dict]:
     """Agreement of what needs no training, from the manifests of the runs' data set."""
     from pathlib import Path
 
@@ -25,7 +33,7 @@ def _references(rows, data: str | None) -> dict:
         if len(found) < wanted:
             raise click.UsageError(f"{folder} holds {len(found)} {split} clips, not {wanted}; make "
                                    f"the rest with `bamac data --data-recipe "
-                                    f"{number_of(config)}`")
+                                   f"{number_of(config)}`")
     mean = sum(e[task.label.key] for e in train) / len(train)
     return references(manifest, rows[0].labels, mean)
 

@@ -1,4 +1,4 @@
-"""A trained network as the integer network that every level from the export down shares.
+"""Lowering of a network with binary maps to the integer network that hardware computes.
 
 Nothing is estimated or rounded here that training did not already compute with: the int8 weights,
 the thresholds and the head's integers are those of the PyTorch network in evaluation mode, so
@@ -7,19 +7,25 @@ both give the same scores, bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from bamac.frontends.metadata import front_end_of
 from bamac.ir.network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
 
-from .network import ACC_BITS, HEAD_MAX, thresholds
+from .config import ACC_BITS, HEAD_MAX
+from .layers import ConvStage, DenseStage, thresholds
+from .network import Network
 from .quantise import channel_scales, quantise_weights
 
 __all__ = ["accumulator_ranges", "check_accumulators", "integerise"]
 
 
-def _ints(tensor):
+def _ints(tensor: Tensor) -> np.ndarray:
     array = tensor.detach().cpu().double().numpy()
     rounded = np.rint(array).astype(np.int64)
     if not (rounded == array).all():
@@ -27,13 +33,13 @@ def _ints(tensor):
     return rounded
 
 
-def _conv(stage, name, global_pool, low, high):
-    """One convolution; thresholds outside what the accumulator can reach are drawn to its edge."""
+def _conv(stage: ConvStage, name: str, global_pool: str | None, low: int, high: int) -> Conv2d:
+    """One convolution; a threshold that no sum reaches moves to the nearest that does the same."""
     q = _ints(quantise_weights(stage.weight, channel_scales(stage.weight, stage.bits), stage.bits))
     limit = thresholds(stage).numpy()
     positive = np.clip(q, 0, None).sum((1, 2, 3))
     negative = np.clip(q, None, 0).sum((1, 2, 3))
-    # A threshold below every sum gives always 1, above every sum never: nearer values do the same.
+    # A threshold at or below every sum always gives 1, one above every sum never does
     smallest = positive * low + negative * high
     largest = positive * high + negative * low
     limit = np.clip(limit.reshape(-1, len(q)), smallest, largest + 1).reshape(-1)
@@ -42,14 +48,14 @@ def _conv(stage, name, global_pool, low, high):
                   padding=stage.spec.pads(), pool=stage.spec.pool, global_pool=global_pool)
 
 
-def _dense(stage, name):
+def _dense(stage: DenseStage, name: str) -> Dense:
     with torch.no_grad():
         q, b = stage.integers()
     return Dense(name, _ints(q), _ints(b), emit="raw" if stage.last else "unsigned",
                  bits=HEAD_MAX.bit_length(), shift=0 if stage.last else int(stage.shift))
 
 
-def accumulator_ranges(network):
+def accumulator_ranges(network: IntegerNetwork) -> list[tuple[str, int, int]]:
     """``(layer name, smallest, largest)`` partial sum of every layer, over all legal inputs.
 
     The start value is the bias, or minus the threshold; weights may be added in any order. Signed
@@ -78,7 +84,7 @@ def accumulator_ranges(network):
     return ranges
 
 
-def check_accumulators(network, bits=ACC_BITS):
+def check_accumulators(network: IntegerNetwork, bits: int = ACC_BITS) -> None:
     """Refuse a network of which some partial sum can leave ``bits`` signed bits."""
     limit = 1 << (bits - 1)
     for name, low, high in accumulator_ranges(network):
@@ -87,7 +93,8 @@ def check_accumulators(network, bits=ACC_BITS):
                              f"({-limit}..{limit - 1}), not reach {low}..{high}")
 
 
-def integerise(module, metadata=None, name=None):
+def integerise(module: Network, metadata: Mapping[str, Any] | None = None,
+               name: str | None = None) -> IntegerNetwork:
     """The :class:`bamac.ir.network.IntegerNetwork` of a trained ``bam-w8`` network.
 
     Parameters

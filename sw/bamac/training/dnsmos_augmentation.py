@@ -5,8 +5,8 @@ batch is changed in the power domain, by random draws: an equaliser, band edges,
 the batch as noise, stationary noise with a spectral tilt, and gaps. Then it is set against its new
 maximum and rounded to int8 again, as :mod:`bamac.frontends.dnsmos` does.
 
-Before that a window may start elsewhere in its clip (:func:`turned`), and a voice may become
-another one's (:func:`warped`): spoken faster or slower, by a longer or shorter vocal tract.
+Before that a window may start elsewhere in its clip (:func:`circular_shift`), and tempo and vocal
+tract length may be perturbed (:func:`vtlp`).
 
 Arrays are (clips, frames, mels); one int8 step is 40/127 dB.
 """
@@ -15,29 +15,29 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["CLIP_FRAMES", "augment", "frames_from", "random_crops", "turned", "warped"]
+__all__ = ["CLIP_FRAMES", "augment", "circular_shift", "frames_from", "random_crops", "vtlp"]
 
 CLIP_FRAMES = 500
-"""Frames after which a clip of 5 s begins again in its window: as many hold it, from any start."""
+"""Frames after which a clip of 5 s begins again in its window."""
 TEMPO, TRACT = 0.2, 0.12
 """Largest change of tempo and of frequencies, as logarithms of the ratio."""
 KNEE = 0.85
-"""Share of the mel axis that is warped in proportion; the rest brings it back to its end."""
+"""Share of the mel axis that is scaled by the ratio; the rest leads back to the axis's end."""
 
 _DB = 40 / 127
 _LN_PER_DB = np.float32(np.log(10) / 10)
 _FLOOR_DB = -80.0
 
 
-def random_crops(features, frames, rng):
+def random_crops(features: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:
     """A copy of ``frames`` frames of each clip, from a random start."""
     starts = rng.integers(features.shape[1] - frames + 1, size=len(features))
     return np.stack([clip[start:start + frames]
                      for clip, start in zip(features, starts, strict=True)])
 
 
-def frames_from(start, frames, tempo=1.0):
-    """Positions (frames,) in its window of what a 5 s clip shows from ``start`` on, so much faster.
+def frames_from(start: int, frames: int, tempo: float = 1.0) -> np.ndarray:
+    """Positions (frames,) in its window of a 5 s clip's frames from ``start`` on, at a tempo.
 
     The first frame of a clip has zeros before it; where the clip begins again its end is there.
     """
@@ -45,10 +45,10 @@ def frames_from(start, frames, tempo=1.0):
     return np.where(chosen == 0, CLIP_FRAMES, chosen)
 
 
-def turned(features, rng, share):
+def circular_shift(features: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
     """Windows (int8, same shape) of 5 s clips; ``share`` of them start at any frame of their clip.
 
-    What they show is what the front end gives for the clip's samples, turned by whole frames.
+    They are what the front end gives for the clip's samples, shifted circularly by whole frames.
     """
     out = features.copy()
     for i in np.flatnonzero(rng.random(len(features)) < share):
@@ -56,19 +56,19 @@ def turned(features, rng, share):
     return out
 
 
-def _tract(mels, ratio):
+def _tract(mels: int, ratio: float) -> np.ndarray:
     """Position (mels,) on the old mel axis that each new band reads: frequencies times 1/ratio."""
     old = np.array([0, min(KNEE, KNEE * ratio), 1]) * (mels - 1)
     new = np.array([0, min(KNEE, KNEE / ratio), 1]) * (mels - 1)
     return np.interp(np.arange(mels), new, old)
 
 
-def warped(features, rng, share):
-    """Windows (int8, same shape) of 5 s clips; ``share`` of them in other tempi and voices.
+def vtlp(features: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """Windows (int8, same shape) of 5 s clips; ``share`` of them with other tempo and vocal tract.
 
-    Frames are left out or repeated, and mel bands interpolated along a line with a knee (vocal
-    tract length perturbation: N. Jaitly and G. E. Hinton, ICML Workshop on Deep Learning for Audio,
-    Speech and Language Processing, 2013). They start anywhere in their clip.
+    Vocal tract length perturbation (N. Jaitly and G. E. Hinton, ICML Workshop on Deep Learning for
+    Audio, Speech and Language Processing, 2013) interpolates the mel bands along a line with a
+    knee. For the tempo, frames are left out or repeated. The windows start anywhere in their clip.
     """
     out = features.copy()
     mels = features.shape[2]
@@ -127,7 +127,7 @@ def _change(own, other, rng):
     return own
 
 
-def augment(features, rng, share=0.75):
+def augment(features: np.ndarray, rng: np.random.Generator, share: float = 0.75) -> np.ndarray:
     """Changed copies (int8, same shape) of int8 ``features``; ``share`` of the clips change."""
     power = _power(features * np.float32(_DB))
     partner = rng.permutation(len(features))

@@ -15,13 +15,18 @@ import torch
 
 from bamac.data import build as data_build
 from bamac.nn.checkpoint import load_checkpoint, load_network, save_checkpoint
-from bamac.nn.network import ConvStage
-from bamac.training import supervised as training
+from bamac.nn.layers import ConvStage
+from bamac.nn.predict import predict, tensor_of
+from bamac.report.training_run import write_supervised
+from bamac.training import supervised
+from bamac.training.config import TrainConfig
+from bamac.training.pesq_augmentation import augment
+from bamac.training.recipe import TrainError
 
-CONFIG = training.TrainConfig(clips=24, epochs=2, fine_epochs=2, batch=8)
+CONFIG = TrainConfig(clips=24, epochs=2, fine_epochs=2, batch=8)
 
 
-def _split(folder, split, clips=None, label="pesq"):
+def _split(folder, split, clips=None, **_):
     """Made-up features whose label is their mean, in the form of ``load_split``."""
     count = {"train": 24, "val": 12, "test": 12}[split]
     rng = np.random.default_rng(len(split))
@@ -29,6 +34,15 @@ def _split(folder, split, clips=None, label="pesq"):
     features = np.clip(rng.normal(level[:, None, None], 20, (count, 249, 120)), -128, 127)
     entries = [{"family": "made-up", "voice": split, "degradations": []} for _ in range(count)]
     return features.astype(np.int8), 2.5 + level / 40, entries
+
+
+def train(config, out, progress=None):
+    """Train, write the files of the run, and return its report."""
+    result = supervised.train(config, out, progress)
+    if result is None:
+        return None
+    write_supervised(out, result)
+    return result.report
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +66,11 @@ def _run_slowly(out):
 
     data_build.build = lambda *args, **kwargs: "made-up"
     data_build.load_split = _split
-    training.train(CONFIG, out, Sleeper())
+    train(CONFIG, out, Sleeper())
 
 
 def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
-    whole = training.train(CONFIG, tmp_path / "whole")
+    whole = train(CONFIG, tmp_path / "whole")
 
     killed = multiprocessing.get_context("spawn").Process(
         target=_run_slowly, args=(tmp_path / "killed",))
@@ -69,7 +83,7 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
     time.sleep(0.5)  # into the second epoch
     os.kill(killed.pid, signal.SIGKILL)
     killed.join()
-    resumed = training.train(CONFIG, tmp_path / "killed")
+    resumed = train(CONFIG, tmp_path / "killed")
 
     epochs = [json.loads(line)["epoch"] for line in log.read_text().splitlines()]
     assert epochs == [1, 2, 3, 4]
@@ -80,19 +94,19 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
 
 
 def test_another_configuration_does_not_continue_a_run(tmp_path):
-    training.train(CONFIG, tmp_path)
+    train(CONFIG, tmp_path)
     other = dataclasses.replace(CONFIG, seed=2)
-    with pytest.raises(training.TrainError, match=r"another configuration \(seed differ\)"):
-        training.train(other, tmp_path)
+    with pytest.raises(TrainError, match=r"another configuration \(seed differ\)"):
+        train(other, tmp_path)
 
 
 def test_a_run_begun_without_an_option_names_it(tmp_path):
-    training.train(CONFIG, tmp_path)
+    train(CONFIG, tmp_path)
     content = load_checkpoint(tmp_path / "checkpoint.pt")
     del content["decides"]["twin"]
     save_checkpoint(tmp_path / "checkpoint.pt", content)
-    with pytest.raises(training.TrainError, match=r"another configuration \(twin differ\)"):
-        training.train(CONFIG, tmp_path)
+    with pytest.raises(TrainError, match=r"another configuration \(twin differ\)"):
+        train(CONFIG, tmp_path)
 
 
 def _worker(rank, world, port, config, out):
@@ -100,7 +114,7 @@ def _worker(rank, world, port, config, out):
                       MASTER_PORT=str(port))
     data_build.build = lambda *args, **kwargs: "made-up"
     data_build.load_split = _split
-    report = training.train(config, out)
+    report = train(config, out)
     assert (report is not None) == (rank == 0)
 
 
@@ -108,11 +122,11 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path):
     """With batch norm frozen, averaging the gradients of two half batches changes only rounding."""
     import socket
 
-    training.train(CONFIG, tmp_path / "first")
+    train(CONFIG, tmp_path / "first")
     # Without bfloat16, whose rounding is larger than a step
     config = dataclasses.replace(CONFIG, variant="bam", fine_epochs=1, bfloat16=False,
                                  start=str(tmp_path / "first" / "float.pt"))
-    training.train(config, tmp_path / "alone")
+    train(config, tmp_path / "alone")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -133,9 +147,9 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path):
 
 
 def test_pruned_weights_stay_zero(tmp_path):
-    training.train(CONFIG, tmp_path / "first")
+    train(CONFIG, tmp_path / "first")
     config = dataclasses.replace(CONFIG, prune=0.75, start=str(tmp_path / "first" / "float.pt"))
-    training.train(config, tmp_path / "pruned")
+    train(config, tmp_path / "pruned")
     network, metadata = load_network(tmp_path / "pruned" / "model.pt")
     shares = [float((stage.weight == 0).float().mean())
               for stage in [*network.convs, *list(network.head)[:-1]]]
@@ -145,12 +159,12 @@ def test_pruned_weights_stay_zero(tmp_path):
 
 def test_the_second_phase_is_the_same_in_a_run_of_its_own(tmp_path):
     one = dataclasses.replace(CONFIG, fine_union_penalty=0.5)
-    training.train(one, tmp_path / "one")
-    training.train(CONFIG, tmp_path / "first")
+    train(one, tmp_path / "one")
+    train(CONFIG, tmp_path / "first")
     start = str(tmp_path / "first" / "float.pt")
-    training.train(dataclasses.replace(CONFIG, union_penalty=0.5, start=start),
+    train(dataclasses.replace(CONFIG, union_penalty=0.5, start=start),
                    tmp_path / "penalty")
-    report = training.train(dataclasses.replace(CONFIG, epochs=7, start=start), tmp_path / "none")
+    report = train(dataclasses.replace(CONFIG, epochs=7, start=start), tmp_path / "none")
     assert report["first_phase"]["epochs"] == 2 and report["epochs"] == 2
     states = {run: load_network(tmp_path / run / "model.pt")[0].state_dict()
               for run in ("one", "penalty", "none")}
@@ -160,7 +174,7 @@ def test_the_second_phase_is_the_same_in_a_run_of_its_own(tmp_path):
 
 
 def test_without_epochs_on_whole_clips_the_integer_form_is_taken_untrained(tmp_path):
-    report = training.train(dataclasses.replace(CONFIG, fine_epochs=0), tmp_path)
+    report = train(dataclasses.replace(CONFIG, fine_epochs=0), tmp_path)
     network, _ = load_network(tmp_path / "model.pt")
     start, _ = load_network(tmp_path / "float.pt")
     assert network.int8 and not start.int8 and report["epoch"] == report["epochs"] == 2
@@ -170,7 +184,7 @@ def test_without_epochs_on_whole_clips_the_integer_form_is_taken_untrained(tmp_p
     assert phases == ["float", "float"]
     features, labels, _ = _split(None, "val")
     assert report["val"]["all"]["pcc"] == pytest.approx(
-        np.corrcoef(training.predict(network, features), labels)[0, 1], abs=1e-4)
+        np.corrcoef(predict(network, features), labels)[0, 1], abs=1e-4)
 
 
 def test_statistics_of_batch_norm_do_not_depend_on_the_order_of_the_data_set(
@@ -181,12 +195,12 @@ def test_statistics_of_batch_norm_do_not_depend_on_the_order_of_the_data_set(
     features = (level + rng.normal(0, 2, (64, 249, 120))).astype(np.int8)
     monkeypatch.setattr(data_build, "load_split", lambda *args, **kwargs: (
         features, level[:, 0, 0] / 40 + 2.5, _split(None, "test")[2]))
-    monkeypatch.setattr(training, "_report", lambda *args: {})
-    training.train(dataclasses.replace(CONFIG, variant="bam", fine_epochs=1, fine_rate=1e-9),
+    monkeypatch.setattr(supervised, "_report", lambda *args: {})
+    train(dataclasses.replace(CONFIG, variant="bam", fine_epochs=1, fine_rate=1e-9),
                    tmp_path)
     first = load_network(tmp_path / "float.pt")[0].convs[0]
     with torch.no_grad():
-        sums = first.convolve(training.tensor_of(features), first.weight * first.in_scale)
+        sums = first.convolve(tensor_of(features), first.weight * first.in_scale)
     measured, true = first.norm.running_var, sums.var((0, 2, 3))
     assert (measured > 0.6 * true).all() and (measured < 1.1 * true).all()
 
@@ -213,11 +227,11 @@ def test_weights_on_their_grid_from_the_first_step_on(tmp_path, monkeypatch, int
     monkeypatch.setattr(ConvStage, "convolve", look)
     config = dataclasses.replace(CONFIG, fine_epochs=0, weight_bits=(3,) * 4,
                                  int8_first=int8_first)
-    whole = training.train(config, tmp_path / "whole")
+    whole = train(config, tmp_path / "whole")
     with pytest.raises(AssertionError, match="killed"):
-        training.train(config, tmp_path / "killed", Stop())
+        train(config, tmp_path / "killed", Stop())
     seen.clear()
-    resumed = training.train(config, tmp_path / "killed")
+    resumed = train(config, tmp_path / "killed")
     assert {**whole, "training_seconds": 0} == {**resumed, "training_seconds": 0}
     assert len(seen) >= 4 * 3 and (max(seen) <= 7) == int8_first  # -3..3
 
@@ -235,7 +249,7 @@ def test_cycles_are_cosines_from_the_peak_again(tmp_path, monkeypatch):
     for name, epochs, cycles in (("two", 4, 2), ("one", 2, 1)):
         rates[name] = []
         config = dataclasses.replace(CONFIG, epochs=epochs, cycles=cycles, fine_epochs=1)
-        training.train(config, tmp_path / name)
+        train(config, tmp_path / name)
         log = (tmp_path / name / "log.jsonl").read_text().splitlines()
         losses[name] = [json.loads(line)["loss"] for line in log]
     assert losses["two"][:2] == losses["one"][:2]
@@ -246,11 +260,11 @@ def test_cycles_are_cosines_from_the_peak_again(tmp_path, monkeypatch):
 
 
 def test_a_start_of_other_activations_is_refused(tmp_path):
-    training.train(CONFIG, tmp_path / "first")
+    train(CONFIG, tmp_path / "first")
     config = dataclasses.replace(CONFIG, variant="fp32",
                                  start=str(tmp_path / "first" / "float.pt"))
-    with pytest.raises(training.TrainError, match="must hold a network of the same activations"):
-        training.train(config, tmp_path / "second")
+    with pytest.raises(TrainError, match="must hold a network of the same activations"):
+        train(config, tmp_path / "second")
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +274,7 @@ def twin(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data_build, "build", lambda *args, **kwargs: "made-up")
         patch.setattr(data_build, "load_split", _split)
-        training.train(dataclasses.replace(CONFIG, variant="fp32", epochs=8), folder)
+        train(dataclasses.replace(CONFIG, variant="fp32", epochs=8), folder)
     return str(folder / "float.pt")
 
 
@@ -272,19 +286,19 @@ STILL = {"epochs": 1, "fine_epochs": 1, "rate": 1e-9, "fine_rate": 1e-9}
 def test_binary_maps_start_with_what_their_twin_has_learnt(twin, tmp_path, bits):
     """Untrained, they score about as the twin does, with the wanted share of ones."""
     features, _, _ = _split(None, "train")
-    wanted = training.predict(load_network(twin)[0], features)
+    wanted = predict(load_network(twin)[0], features)
     error = {}
     for name, start in (("twin", twin), ("random", None)):
         config = dataclasses.replace(CONFIG, variant="bam", input_bits=bits, twin=start,
                                      start_bias=-0.8, **STILL)
-        training.train(config, tmp_path / name)
+        train(config, tmp_path / name)
         network, _ = load_network(tmp_path / name / "model.pt")
-        error[name] = np.std(training.predict(network, features) - wanted)
+        error[name] = np.std(predict(network, features) - wanted)
     assert error["twin"] < 0.2 * np.std(wanted) < error["random"]
 
     network, _ = load_network(tmp_path / "twin" / "model.pt")
     with torch.no_grad():
-        ones = [float(m.mean()) for m in network.eval().maps(training.tensor_of(features, bits))]
+        ones = [float(m.mean()) for m in network.eval().maps(tensor_of(features, bits))]
     np.testing.assert_allclose(ones, 0.212, atol=0.03)  # Phi(-0.8)
 
 
@@ -292,45 +306,43 @@ def test_a_run_from_a_twin_continues_without_it(twin, tmp_path):
     """Only the start reads the twin: a run that has begun goes on where it stands."""
     copy = shutil.copy(twin, tmp_path)
     config = dataclasses.replace(CONFIG, twin=copy)
-    report = training.train(config, tmp_path / "run")
+    report = train(config, tmp_path / "run")
     Path(copy).unlink()
     assert "fit of a full-precision run" in (tmp_path / "run" / "card.md").read_text()
-    assert training.train(config, tmp_path / "run") == report
+    assert train(config, tmp_path / "run") == report
 
 
 def test_a_run_trains_its_own_twin_first(tmp_path):
     """It ends as one that was given that twin; begun, it goes on without training it again."""
     config = dataclasses.replace(CONFIG, twin_epochs=3, rate=2e-3, input_bits=5, int8_first=True)
-    own = training.train(config, tmp_path / "own")
+    own = train(config, tmp_path / "own")
     twin, metadata = load_network(tmp_path / "own" / "twin" / "float.pt")
     assert not twin.config.binary and twin.config.input_bits == 8
     first = metadata["training"]
     assert (first["epochs"], first["rate"], first["clips"]) == (3, 3e-3, 24)
-    given = training.train(dataclasses.replace(config, twin_epochs=0,
+    given = train(dataclasses.replace(config, twin_epochs=0,
                                                twin=str(tmp_path / "own/twin/float.pt")),
                            tmp_path / "given")
     assert given["test"] == own["test"]
     shutil.rmtree(tmp_path / "own" / "twin")
-    assert training.train(config, tmp_path / "own") == own
+    assert train(config, tmp_path / "own") == own
     assert not (tmp_path / "own" / "twin").exists()
     assert "trained for 3 epochs before" in (tmp_path / "own" / "card.md").read_text()
 
 
 def test_a_twin_with_binary_maps_is_refused(twin, tmp_path):
-    training.train(dataclasses.replace(CONFIG, variant="bam", **STILL), tmp_path / "bam")
+    train(dataclasses.replace(CONFIG, variant="bam", **STILL), tmp_path / "bam")
     config = dataclasses.replace(CONFIG, twin=str(tmp_path / "bam" / "float.pt"))
-    with pytest.raises(training.TrainError, match="variant fp32 of the same shape, not paper bam"):
-        training.train(config, tmp_path / "run")
+    with pytest.raises(TrainError, match="variant fp32 of the same shape, not paper bam"):
+        train(config, tmp_path / "run")
     for values, complaint in (({"start": twin}, "start and twin must not be given together"),
                               ({"twin_epochs": 1}, "twin and twin_epochs must not be given tog"),
-                              ({"variant": "w8"}, "'bam' or 'bam-w8' to start from a twin"),
-                              ({"global_pool": "max"}, "'sum' to start from a twin")):
-        with pytest.raises(training.TrainError, match=complaint):
+                              ({"variant": "w8"}, "'bam' or 'bam-w8' to start from a twin")):
+        with pytest.raises(TrainError, match=complaint):
             dataclasses.replace(CONFIG, twin=twin, **values)
 
 
 @pytest.mark.parametrize("values, complaint", [
-    ({"crop": 20}, "Crop must be in 32..249 frames, not 20"),
     ({"prune": 1.0}, "Share of pruned weights must be in 0..1"),
     ({"variant": "w4"}, "Variant must be one of fp32, w8, bam, bam-w8"),
     ({"input_bits": 2}, "Input bits must be in 3..8"),
@@ -339,25 +351,21 @@ def test_a_twin_with_binary_maps_is_refused(twin, tmp_path):
 ])
 def test_impossible_configurations_are_refused(values, complaint):
     with pytest.raises(ValueError, match=complaint):
-        training.TrainConfig(**values)
+        TrainConfig(**values)
 
 
-def test_colour_is_a_smooth_gain_that_leaves_the_floor():
-    rng = np.random.default_rng(3)
-    gains = np.stack([training.coloured_gain(rng, 3.0) for _ in range(400)])
-    assert np.abs(np.diff(gains.astype(int), axis=1)).max() <= 4
-    # One step is 1/9 neper of power, 0.4825 dB: 3 dB are 6.2 steps
-    assert gains[:, 0].std() == pytest.approx(3 / 0.4825, rel=0.1)
-    clip = np.array([[-128] * 120, [-100] * 120, [0] * 120, [120] * 120], np.int8)
-    moved = training.shifted(clip, gains[0] + 20)
-    np.testing.assert_array_equal(moved[:2], clip[:2])
-    np.testing.assert_array_equal(moved[2], gains[0] + 20)
-    assert moved[3].max() == 127
+def test_a_stored_configuration_may_have_retired_options():
+    config = TrainConfig(epochs=8, weight_bits=(8, 6, 4, 4))
+    stored = {**config.decides(), "crop": 160, "global_pool": "sum", "colour": 0.0}
+    assert TrainConfig.from_stored(stored).decides() == config.decides()
+    with pytest.raises(TrainError) as error:
+        TrainConfig.from_stored({**stored, "colour": 1.5})
+    assert str(error.value) == "colour must be 0.0, as in every run of today, not 1.5"
 
 
 def test_augmentation_leaves_the_bands_that_the_front_end_leaves_out():
     clips = np.random.default_rng(4).integers(-90, 40, (3, 249, 120)).astype(np.int8)
-    changed = training.augment(clips, np.random.default_rng(5), crop=100, colour=3.0)
+    changed = augment(clips, np.random.default_rng(5), crop=100)
     assert (changed[..., :2] == -32).all() and changed.shape == (3, 100, 120)
 
 
@@ -366,9 +374,9 @@ def test_the_data_set_is_of_the_configured_recipe(tmp_path, monkeypatch):
     monkeypatch.setattr(data_build, "build",
                         lambda *args, **kwargs: asked.append(kwargs["recipe"]) or "made-up")
     config = dataclasses.replace(CONFIG, data_recipe=7, epochs=1, fine_epochs=1)
-    training.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     assert set(asked) == {7}
     with pytest.raises(ValueError, match="Data recipe must be one of 6, 7, 8, 9, not 5"):
         dataclasses.replace(CONFIG, data_recipe=5)
-    with pytest.raises(training.TrainError, match="recipe 8 has no PESQ.*`bamac distil`"):
+    with pytest.raises(TrainError, match="recipe 8 has no PESQ.*`bamac distil`"):
         dataclasses.replace(CONFIG, data_recipe=8)

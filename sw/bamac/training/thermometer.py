@@ -1,61 +1,51 @@
-"""More than one threshold per kernel, so that binary maps say how large a value is.
+"""Networks with more thresholds: new channels for a network that has been trained or fitted.
 
-*The last map.* The released DNSMOS P.808 keeps the largest value of each of its 64 last channels.
-A popcount of one threshold says little about a maximum: from the released network's own last maps,
-cut into bits, its score can be regressed to PCC 0.93 with one threshold per channel and to 0.96
-with three (reports/popcounts.md). To the hardware a threshold more is a channel more, of the same
-kernel at the start: three levels make a last convolution of 192 channels.
+With one threshold per kernel, a bit says whether a value is large; with several (a thermometer
+code) the bits say how large. To the hardware a further threshold is a further channel.
 
-*Earlier maps.* Further thresholds share the kernel's weights (:class:`bamac.nn.network.ConvSpec`)
-and tell the next convolution more of a value than whether it is large. Layer by layer fits of the
-released network reproduce its last sums with a correlation of 0.69 with one threshold per kernel,
-of 0.81 with 3, 2, 2, 2 and of 0.86 with three everywhere (reports/thresholds.md).
+:func:`add_levels` widens the last map, so that its popcounts say more of a maximum; new channels
+have kernels of their own. :func:`add_thresholds` widens any map; the new channels share their
+kernel's weights (:class:`bamac.nn.config.ConvSpec`). Either way they have no effect on the score
+until they are trained.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from bamac.training.warm_start import FURTHER, fit_kernels, limits, per_kernel, set_thresholds
+from bamac.nn.config import NetConfig
+from bamac.nn.network import Network
 
-from .network import Network
+from .warm_start import FURTHER, fit_kernels, limits, per_kernel, set_thresholds
 
-__all__ = ["add_levels", "add_thresholds", "level_shares", "with_thresholds"]
+__all__ = ["add_levels", "add_thresholds", "level_shares"]
 
 FIT_CLIPS = 256
 """Clips that the new channels are fitted on."""
-
-
 LOOK_CLIPS = 32
 """Clips that further thresholds are set on."""
 
 
-def with_thresholds(config, counts):
-    """``config`` with so many thresholds per kernel of each map, one number per convolution."""
-    return dataclasses.replace(config, convs=tuple(
-        dataclasses.replace(conv, out_channels=conv.kernels * count, levels=count)
-        for conv, count in zip(config.convs, counts, strict=True)))
-
-
-def level_shares(levels):
-    """Shares of ones of the levels after the first: 1 %, then a fifth of the one before."""
+def level_shares(levels: int) -> list[float]:
+    """Densities of the levels after the first: 1 %, then a fifth of the one before."""
     return [0.01 / 5**i for i in range(levels - 1)]
 
 
 @torch.no_grad()
-def add_levels(config, network, twin, batches, seed=0):
+def add_levels(config: NetConfig, network: Network, twin: Network, batches: Sequence[Tensor],
+               seed: int = 0) -> Network:
     """A network that gives the scores of ``network``, with more channels in its last map.
 
     Every level after the first has the twin's last kernels, fitted to the bits that they read, and
-    thresholds for its share of ones (:func:`level_shares`). The head does not listen to the new
-    channels yet: their weights are 0.
+    thresholds for its density (:func:`level_shares`). The head's weights of the new channels are 0.
 
     Parameters
     ----------
-    config : :class:`bamac.nn.network.NetConfig` of the result: that of ``network``, but for a
+    config : :class:`bamac.nn.config.NetConfig` of the result: that of ``network``, but for a
         multiple of the channels in the last convolution
     network : with binary maps, float weights and one level; not changed
     twin : ReLU network of the same shape, in evaluation mode
@@ -86,15 +76,15 @@ def add_levels(config, network, twin, batches, seed=0):
 
 
 @torch.no_grad()
-def add_thresholds(config, network, batches):
+def add_thresholds(config: NetConfig, network: Network, batches: Sequence[Tensor]) -> Network:
     """A network that gives the scores of ``network``, with further thresholds in its maps.
 
     Each keeps :data:`bamac.training.warm_start.FURTHER` of the ones of the threshold before. The
-    next convolution does not listen to them yet: those weights are 0.
+    weights that the next convolution has for the new channels are 0.
 
     Parameters
     ----------
-    config : :class:`bamac.nn.network.NetConfig` of the result: that of ``network``, but for more
+    config : :class:`bamac.nn.config.NetConfig` of the result: that of ``network``, but for more
         levels in its convolutions
     network : with binary maps and float weights; not changed
     batches : feature tensors (n, 1, rows, cols); the first :data:`LOOK_CLIPS` clips count
