@@ -1,6 +1,4 @@
-"""What a datapath is to everything around it: the facts that geometry, compiler, model and reports
-read.
-"""
+"""What a datapath is to everything around it: to geometry, compiler, model and reports."""
 
 from __future__ import annotations
 

@@ -51,8 +51,10 @@ class LayerDraft:
         raise NotImplementedError
 
     def build(self, name: str, carried: tuple[int, int] | None):
-        """The finished layer, with ``name``; ``carried`` are bits and shift that only the metadata
-        holds, or None."""
+        """The finished layer, with ``name``.
+
+        ``carried`` are bits and shift that only the metadata holds, or None.
+        """
         raise NotImplementedError
 
 

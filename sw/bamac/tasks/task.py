@@ -23,8 +23,10 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 class DataSet(Protocol):
-    """Where the clips of a task come from. :class:`bamac.data.degraded_speech.DegradedSpeech` is
-    the one that the package has."""
+    """Where the clips of a task come from.
+
+    :class:`bamac.data.degraded_speech.DegradedSpeech` is the one that the package has.
+    """
 
     def sizes(self, clips: int) -> Mapping[str, int]:
         """Clips of ``train``, ``val`` and ``test`` for that many training clips."""
