@@ -1,8 +1,8 @@
 """Measure the project's targets on the RTL, and write ``reports/targets.md``.
 
 ``python -m benchmarks [--networks N] [--clips N]``. Real clips are the test split of the data set
-that ``bamac train`` makes (its cache is used); expected values of the random networks come from
-the ``qonnx`` package's own executor, which knows nothing of our compiler.
+that ``bamac train`` makes, from its cache. Expected values of the random networks come from the
+executor of the ``qonnx`` package, which is independent of our compiler.
 """
 
 import argparse

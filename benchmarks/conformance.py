@@ -1,11 +1,11 @@
 """Random networks x arrays x inputs in RTL against reference and model: ``reports/conformance.md``.
 
 ``python -m benchmarks.conformance [--runs N] [--batch N] [--arrays NAME,...]``. A run is one
-network on one array with one input. Its score and every output bit (value, with int8 lanes) must be
-the integer reference's; every counter of every layer (cycles by cause, each memory's accesses) must
-be the model's; and cycles and accesses must lie within the bounds that the model gives without an
-input. Finished batches are kept under ``build/conformance``, so that an interrupted measurement
-goes on where it was.
+network on one array with one input. Its score and every output bit (int8 lanes: every value) must
+equal the integer reference. Every counter of every layer (cycles by cause, accesses of each memory)
+must equal the model. Cycles and accesses must lie within the bounds that the model gives without an
+input. Finished batches are kept under ``build/conformance``, so an interrupted measurement
+continues where it stopped.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "reports" / "conformance.md"
 ACCESSES = [name for name in COUNTERS if name.endswith(("_reads", "_writes"))]
 INPUTS = ("its own frames", "uniform noise", "mostly zeros", "all zeros", "two clips in a row")
-# Every network comes with a seed of its own, so that arrays share none.
+# Every array has its own range of seeds, so that arrays share no network.
 GEOMETRIES = (
     Geometry.preset("small"),
     Geometry.preset("small_event"),
@@ -69,7 +69,7 @@ def frames_of(case, seed):
 
 
 def jobs_of(geometry, first_seed, count):
-    """The next ``count`` networks from ``first_seed`` on that fit: (seed, case, kind, program)."""
+    """The first ``count`` networks from ``first_seed`` on that fit: (seed, case, kind, program)."""
     pools = [(rows, cols) for rows in (1, 2, 4) for cols in (1, 2, 4)
              if rows <= geometry.tile_rows and cols <= geometry.tile_cols]
     seed = first_seed
@@ -97,7 +97,7 @@ def within_bounds(frames, program, result):
 
 
 def batch(geometry, first_seed, count):
-    """Simulate some networks one after the other; a list of plain rows."""
+    """Simulate some networks one after the other; return a list of plain rows."""
     jobs = list(jobs_of(geometry, first_seed, count))
     results = simulate_many([Job(program, frames) for *_, frames, program in jobs])
     rows = []

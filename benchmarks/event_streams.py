@@ -1,9 +1,9 @@
-"""Estimates of walks that offer more than one event per cycle, from real activations.
+"""Estimates of event-driven walks with more than one event per cycle, from real activations.
 
-``python -m benchmarks.event_walk`` puts the table into its report. One of them is built: a scanner
-for each row of a tile's pixels, in step tile by tile (``Geometry(streams=2)``). A figure is the
-cycles with events, against one event of the whole tile per cycle. Starts, loads and waits are not
-in it, and are as many as before.
+``python -m benchmarks.event_walk`` puts the table into its report. One of these walks is built: a
+scanner for each row of a tile's pixels, in step tile by tile (``Geometry(streams=2)``). A figure is
+the number of cycles with events, compared with one event of the whole tile per cycle. Starts, loads
+and waits are left out, since they do not change.
 """
 
 from types import SimpleNamespace
@@ -73,7 +73,7 @@ PARTS = {"a scanner for each row of a tile's pixels": (1, 2),
 def estimate(program, network, clips):
     """``(layer names, rows)``: a name and a share per convolution and in all, for each way.
 
-    ``program`` is of an event-driven array with tiles of 2 x 2, ``clips`` are integer frames.
+    ``program`` must be for an event-driven array with tiles of 2 x 2; ``clips`` are integer frames.
     """
     names = [conv.name for conv in network.convs]
     passes = np.array([row["passes"] for row in program.layers[:len(names)]])

@@ -1,11 +1,10 @@
 """Measure the event-driven walk against the dense one, and write ``reports/event-walk.md``.
 
-``python -m benchmarks.event_walk [--clips N] [--rtl N] [--no-synth]``. The clips are the real
-speech that is shipped, and degraded copies of it (noise, clipping, band limits, packet loss and so
-on, drawn with a seed). Cycles and accesses are counted in the RTL for the first ``--rtl`` clips and
-compared with the model, which gives the rest. Times are wall times, with whatever else runs: means
-of runs that last about as long as each other, so that both meet the same load. LUTs are those of
-whole accelerators after Yosys, with nothing placed (kept in the cache of ``bamac synth``).
+``python -m benchmarks.event_walk [--clips N] [--rtl N] [--no-synth]``. The clips are the shipped
+speech and degraded copies of it (noise, clipping, band limits, packet loss and so on, drawn with a
+seed). Cycles and accesses of the first ``--rtl`` clips are counted in the RTL and compared with the
+model, which gives the others. Times are wall times, the least of several runs. LUTs are those of
+whole accelerators, mapped by Yosys and not placed, from the cache of ``bamac synth``.
 """
 
 import argparse
@@ -41,7 +40,7 @@ SEED = 1
 SHAPES = ((2, 2, 32), (2, 4, 16), (4, 2, 16), (4, 4, 8))
 TARGET = "ecp5-25k"
 STREAMS = replace(Geometry.preset("small_event"), name="small_event_2", streams=2)
-# Arrays that are synthesised, with the memories of `small`; the first is what others are held to.
+# Arrays that are synthesised, with the memories of `small`. The first is the baseline.
 SYNTHESISED = {
     "`small`": Geometry.preset("small"),
     "`small` without performance counters": replace(Geometry.preset("small"), counters=False),
@@ -53,7 +52,7 @@ SYNTHESISED = {
 
 
 def clips_of(count, bits):
-    """``(name, frames)``, of ``bits`` bits, of the shipped clips and degraded copies of them."""
+    """``(name, frames)`` with ``bits`` bits, for the shipped clips and degraded copies of them."""
     found = []
     paths = load.demo_clips()
     for number in range(count):
@@ -98,7 +97,7 @@ def shapes(network, frames):
 
 
 def area(network, frames):
-    """Lines of the table of LUTs, from Yosys and, for the cycles, the model."""
+    """Lines of the table of LUTs: LUTs from Yosys, cycles from the model."""
     lines = ["", f"LUTs (LUT4, two for each CCU2C, four for each 16 x 4 bit memory) of the whole "
              f"accelerator with the program in its memories, mapped for {TARGET} without DSP, and "
              f"cycles per clip, means. The network's MACs are those of its binary planes, padding "
@@ -198,7 +197,7 @@ def main():
          "all"),
     ]
     if simulated_seconds:
-        # The least of each, as other work on the machine only ever adds.
+        # The least of each, since other work on the machine only adds time
         simulated, modelled = min(simulated_seconds), min(model_seconds)
         rows.append(("time per clip, the least of all runs: model, all clips at once; RTL "
                      "simulation; model against it",

@@ -1,7 +1,7 @@
-"""What features and data cost on one core: ``python -m benchmarks.front_end``.
+"""Time of features, labels and degradations on one core: ``python -m benchmarks.front_end``.
 
-Writes ``reports/front-end.md``. Times are the median of several repetitions, on one thread; the
-ratio beside each is audio time over computing time, which says how many streams a core carries.
+Writes ``reports/front-end.md``. Times are medians of several repetitions on one thread. The ratio
+beside each is audio time over computing time: the number of streams that one core can process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REPORT = Path(__file__).parents[1] / "reports" / "front-end.md"
 
 
 def _milliseconds(work):
-    work()  # tables and imports
+    work()  # the first call makes tables and imports modules
     times = []
     for _ in range(REPETITIONS):
         start = time.perf_counter()

@@ -1,6 +1,6 @@
-"""What lanes cost, alone and in whole accelerators: ``python -m benchmarks.lanes``.
+"""The cost of lanes, alone and in whole accelerators: ``python -m benchmarks.lanes``.
 
-Maps arrays of every lane variant, and the accelerator of every lane's preset, for ECP5, and writes
+Maps arrays of every lane variant and the accelerator of every lane's preset for ECP5. Writes
 ``reports/lanes.md``: LUTs, and LUTs x cycles of the paper's network.
 """
 
@@ -30,8 +30,8 @@ from bamac_hw.geometry import Geometry
 TARGET = "ecp5-85k"
 PIXELS = 4
 ACC_BITS = 20
-INT8_ACC_BITS = 24  # 288 products of 8-bit values, less the most extreme of them
-FEW = 8  # channels of the arrays of lanes alone
+INT8_ACC_BITS = 24  # holds sums of 288 products of 8-bit values, but for the most extreme
+FEW = 8  # channels of the arrays that are mapped alone
 REPORT = Path(__file__).parents[1] / "reports" / "lanes.md"
 
 
@@ -55,7 +55,7 @@ VARIANTS = (
     Variant("`int8_dsp`", lambda **sizes: Int8LaneArray(**sizes, multiplier="dsp"),
             INT8_ACC_BITS),
 )
-# Presets, and the shipped model that each runs.
+# Presets, and the shipped model that each of them runs.
 ARRAYS = {
     "small": "paper-bam-w8.onnx", "small_pair": "paper-bam-w8.onnx",
     "small_event": "paper-bam-w8.onnx",
@@ -65,11 +65,11 @@ BINARY, INT8 = ("small", "small_pair", "small_event"), ("small_int8", "small_dsp
 
 
 def accelerators(cache):
-    """What each whole accelerator costs, and what it takes for a clip: plain values by preset.
+    """Resources of each whole accelerator and its cycles per clip, as plain values by preset.
 
-    LUTs and so on are those that Yosys maps, with nothing placed. Cycles are the model's, which are
-    equal to the RTL's counters (tests, conformance): means over the clips that ship with the
-    package. Binary arrays run the shipped network, int8 arrays its twin with 8-bit maps.
+    Resources are those that Yosys maps; nothing is placed. Cycles are means over the clips that
+    ship with the package, predicted by the model, which equals the RTL's counters (tests,
+    conformance). Binary arrays run the shipped network, int8 arrays its twin with 8-bit maps.
     """
     found = {}
     for name, model in ARRAYS.items():

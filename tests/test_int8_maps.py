@@ -206,8 +206,8 @@ def test_event_counts_are_of_values_that_are_not_zero():
 
 def test_binary_checkpoints_have_no_such_form():
     from bamac.nn.checkpoint import load_network
-    from bamac.nn.post_training import integerise_values
+    from bamac.nn.post_training import integerise_int8_maps
 
     module, _ = load_network()
     with pytest.raises(GraphError, match="must have ReLU maps .variant w8 or fp32. for 8-bit"):
-        integerise_values(module, np.zeros((1, 249, 120), np.int64))
+        integerise_int8_maps(module, np.zeros((1, 249, 120), np.int64))

@@ -8,7 +8,14 @@ import pytest
 from bamac.compiler.images import accumulator_bounds
 from bamac.compiler.walks import walks
 from bamac.ir import reference
-from bamac.ir.bounds import accumulator_range, conv_shape, largest_sum, memory_count, reach
+from bamac.ir.bounds import (
+    accumulator_range,
+    conv_shape,
+    largest_sum,
+    largest_sums,
+    memory_count,
+    reach,
+)
 from bamac.ir.network import Conv2d, Dense
 from bamac.ir.random_networks import paper_network, random_case
 from bamac_hw.geometry import Geometry
@@ -26,14 +33,16 @@ def test_reach_is_the_extreme_of_all_inputs(low, high):
 
 
 def test_largest_sum_by_hand():
-    assert largest_sum(np.array([[[[1, -2]]], [[[3, 4]]]]), 10) == 70
+    weights = np.array([[[[1, -2]]], [[[3, 4]]]])
+    assert largest_sum(weights, 10) == 70
+    assert largest_sums(weights, 10).tolist() == [30, 70]
 
 
 def test_accumulators_start_at_the_threshold_and_make_up_for_the_offset():
     conv = Conv2d("conv", np.array([3, -2]).reshape(1, 1, 1, 2), np.array([10]))
     # Unsigned, 2 bits: from -10, up by 9 and down by 6. Signed: 2 (3 - 2) less at the start.
-    assert [int(v[0]) for v in accumulator_range(conv, 2)] == [-16, -1]
-    assert [int(v[0]) for v in accumulator_range(conv, 2, signed=True)] == [-18, -3]
+    assert [int(v[0]) for v in accumulator_range(conv, 0, 3)] == [-16, -1]
+    assert [int(v[0]) for v in accumulator_range(conv, -2, 1)] == [-18, -3]
 
 
 @pytest.mark.parametrize("kernel, stride, padding", [

@@ -170,8 +170,8 @@ def test_random_networks_fit_their_accumulators(acc_bits):
         bits = [case.network.input.bits] + [1] * (len(case.network.convs) - 1)
         bits += case.network.vector_bits()
         for index, (layer, n) in enumerate(zip(case.network.layers, bits, strict=True)):
-            signed = index == 0 and case.network.input.signed
-            low, high = bounds.accumulator_range(layer, n, signed)
+            smallest = case.network.input.min if index == 0 else 0
+            low, high = bounds.accumulator_range(layer, smallest, smallest + (1 << n) - 1)
             assert -limit <= low.min() and high.max() < limit, (seed, layer.name)
 
 

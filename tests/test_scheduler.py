@@ -138,14 +138,14 @@ class Surroundings:
             self.jobs.append({"chosen": self.cycle})
         self.was_loading = bool(loading)
         job = self.jobs[-1] if self.jobs else None
-        place = dut.walk.place
+        place = dut.job.place
         if get(place.prepare):
             job["prepared"] = self.cycle
         if get(dut.output.start):
             job["output"] = self.cycle
             job |= {name: get(getattr(dut.output, name)) for name in ("slot", "low", "left",
                                                                         "first")}
-        if get(dut.walk.start):
+        if get(dut.job.start):
             job |= {"started": self.cycle, "layer": get(dut.current),
                     "weight_base": get(dut.layer.weight_base), "ahead": get(place.ahead),
                     "above": get(place.above), "in_slot": get(place.slot)}
@@ -172,7 +172,7 @@ class Surroundings:
         if done:
             job["walked"] = self.cycle
             self.walk_left, self.drain = None, self.rng.choice((0, 0, 7, 60))
-        ctx.set(dut.walk.done, done)
+        ctx.set(dut.job.done, done)
         if self.drain is not None and not done:
             self.drain = self.drain - 1 if self.drain else None
         busy = self.drain not in (None, 0)
@@ -181,7 +181,7 @@ class Surroundings:
             job["free"] = self.cycle + 1
         if self.walk_left is not None and "next_slot" not in job:
             job["next_slot"] = self.rng.randrange(1, 500)
-            ctx.set(dut.walk.place.next_slot, job["next_slot"])
+            ctx.set(dut.job.place.next_slot, job["next_slot"])
 
     def _frames(self, ctx, finish):
         """The frame writer, with a ring as large as a clip."""

@@ -1,5 +1,7 @@
 """Recordings: voices and noises of each recipe, and how files are read."""
 
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -72,3 +74,15 @@ def test_training_speech_keeps_all_of_its_band(tmp_path):
     assert full.size == faded.size == 3 * RATE
     assert _share_above(full, 7600) == pytest.approx(0.05, rel=0.1)
     assert _share_above(faded, 7600) < 0.02
+
+
+@pytest.mark.parametrize("name, written, collection", [
+    ("queen-joe", {}, "games"), ("qabcs-be", {}, "further"), ("june-fr", {}, "core"),
+    ("my-talker", {}, "core"), ("my-talker", {"collection": "games"}, "games")])
+def test_a_prepared_voice_belongs_to_a_collection(tmp_path, name, written, collection):
+    (tmp_path / f"voice-{name}.json").write_text(json.dumps(
+        {"name": name, "files": ["a", "b"], "bounds": [0, 2, 5], **written}))
+    np.save(tmp_path / f"voice-{name}.npy", np.array([1, 2, 16384, -16384, 0], np.int16))
+    voice = sources.load_prepared(tmp_path)[0][name]
+    assert voice["collection"] == collection
+    assert sources.recording(voice, 1).tolist() == [0.5, -0.5, 0.0]

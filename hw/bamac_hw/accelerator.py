@@ -181,11 +181,11 @@ class Accelerator(wiring.Component):
         for block in (walker, parts.fetch, datapath, parts.write_back, parts.collector):
             m.d.comb += block.layer.eq(scheduler.layer)
         m.d.comb += [
-            datapath.running.eq(scheduler.running), datapath.job_start.eq(scheduler.walk.start),
+            datapath.running.eq(scheduler.running), datapath.job_start.eq(scheduler.job.start),
             scheduler.collector_busy.eq(walker.collect.busy),
         ]
         connect(m, scheduler.frames, parts.frames.control)
-        connect(m, scheduler.walk, walker.job)
+        connect(m, scheduler.job, walker.job)
         connect(m, scheduler.output, parts.write_back.job)
         connect(m, walker.fetch, parts.fetch.request)
         connect(m, walker.work, datapath.work)

@@ -192,7 +192,7 @@ def simulate_many(jobs, *, build_dir=None, waves=None, trace=True, accumulators=
         if job.program.geometry.digest() != geometry.digest():
             raise ValueError(f"All jobs must have one geometry, not {geometry.name} and "
                              f"{job.program.geometry.name}")
-    if accumulators and geometry.int8_maps:
+    if accumulators and "acc" not in _record_fields(geometry, accumulators=True):
         raise ValueError(f"Accumulators of array {geometry.name} cannot be recorded: int8 lanes "
                          f"show their values alone")
     trace = bool(trace or accumulators or any(job.monitors for job in jobs))
@@ -238,10 +238,14 @@ def _design(built):
     """What the testbench must know: the geometry's lane may be unknown to the simulator's process.
     """
     geometry = built.geometry
-    record = variant_of(geometry).write_back.record_signature(
-        geometry, accumulators=built.accumulators)
     return Design(int(geometry.digest()[:8], 16), geometry.max_layers, geometry.counters,
-                  own_fields(record))
+                  _record_fields(geometry, accumulators=built.accumulators))
+
+
+def _record_fields(geometry, *, accumulators):
+    """What the datapath's write-back records of a tile."""
+    return own_fields(variant_of(geometry).write_back.record_signature(
+        geometry, accumulators=accumulators))
 
 
 def _run(folder, jobs, built, waves, progress):
@@ -353,9 +357,10 @@ def _conv_arrays(geometry, layer, part):
     tile_rows = -(-layer["tiled_rows"] // rows)
     tile_cols = -(-layer["tiled_cols"] // cols)
     passes = -(-layer["out_channels"] // channels)
-    words = channels // geometry.word_channels  # records of a tile and pass
+    by_word = "group" in part
+    words = channels // geometry.word_channels if by_word else 1  # records of a tile and pass
     index = (part["row"] * tile_cols + part["col"]) * passes + part["pass"]
-    if geometry.int8_maps:
+    if by_word:
         index = index * words + part["group"]
     inside = (part["row"] < tile_rows) & (part["col"] < tile_cols) & (part["pass"] < passes)
     if not inside.all() or not np.array_equal(np.sort(index),
@@ -364,16 +369,16 @@ def _conv_arrays(geometry, layer, part):
             f"layer {layer['name']} has {len(index)} tiles, not each of {tile_rows} x {tile_cols} "
             f"in {passes} passes once")
     order = np.argsort(index)
-    if geometry.int8_maps:
+    if by_word:
         # -> (pass, word, channel of the word, tile row, row, tile col, col)
-        values = np.packbits(np.unpackbits(part["bits"], axis=1, count=geometry.lanes,
-                                           bitorder="little").reshape(-1, 8), bitorder="little")
-        values = values.reshape(len(index), -1)[order].reshape(
+        maps = np.packbits(np.unpackbits(part["bits"], axis=1, count=geometry.lanes,
+                                         bitorder="little").reshape(-1, 8), bitorder="little")
+        maps = maps.reshape(len(index), -1)[order].reshape(
             tile_rows, tile_cols, passes, words, rows, cols, geometry.word_channels)
-        values = values.transpose(2, 3, 6, 0, 4, 1, 5).reshape(
+        maps = maps.transpose(2, 3, 6, 0, 4, 1, 5).reshape(
             passes * channels, tile_rows * rows, tile_cols * cols)
         return {"bits": np.ascontiguousarray(
-            values[:layer["out_channels"], :layer["tiled_rows"], :layer["tiled_cols"]])}
+            maps[:layer["out_channels"], :layer["tiled_rows"], :layer["tiled_cols"]])}
 
     def to_map(lanes):  # (tile_rows * tile_cols * passes, lanes)
         lanes = lanes[order].reshape(tile_rows, tile_cols, passes, rows, cols, channels)

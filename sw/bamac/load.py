@@ -80,15 +80,15 @@ def integer_network(module: Network, metadata: Mapping[str, Any]) -> IntegerNetw
     the package.
     """
     if module.config.binary:
-        from bamac.nn.integerise import integerise
+        from bamac.nn.lowering import integerise
 
         return integerise(module, metadata)
     from bamac.frontends.metadata import front_end_of
-    from bamac.nn.post_training import calibration_frames, integerise_values
+    from bamac.nn.post_training import calibration_frames, integerise_int8_maps
 
     front_end = front_end_of(metadata)
     source = spec_for_input(module.config.name, front_end, module.config.rows, module.config.cols)
-    return integerise_values(module, calibration_frames(source, demo_clips()), front_end)
+    return integerise_int8_maps(module, calibration_frames(source, demo_clips()), front_end)
 
 
 def frames_of_clip(spec: InputSpec, name: str, front_end: FrontEnd, path: str | Path,

@@ -31,7 +31,7 @@ __all__ = [
 
 FORMAT_VERSION = 3  # of programs and registers
 DESCRIPTOR_WORDS = 16
-AHEAD_BITS = 17  # signed: rows of a map, or how many a job looks beyond it
+AHEAD_BITS = 17  # signed: rows of a map, or how many a job reads beyond it
 
 
 class Source(enum.Enum, shape=2):
@@ -66,9 +66,9 @@ HEADER = (
     {"offset": unsigned(8), "high_mask": unsigned(8)},
 )
 
-# In the order in which they are read, while the pipeline still holds the end of the job before: its
-# last activation word needs the fields of the third and fourth word for four cycles more, its
-# outputs need the others behind WALK_WORDS for eight.
+# The words are read in this order while the pipeline still holds the end of the job before. That
+# job's last activation word needs the fields of the third and fourth word for four more cycles, and
+# its outputs need those behind WALK_WORDS for eight.
 LAYER = (
     {"ring_base": unsigned(16), "ring_end": unsigned(16)},
     {"pitch": unsigned(16), "group_start": signed(16)},
@@ -148,8 +148,8 @@ _COLUMNS = {"col_to_last", "cols_last", "tiles_last", "out_cols"}
 def layer_layout(geometry=None):
     """All fields of a layer descriptor as one structure: what the scheduler holds in registers.
 
-    With a geometry, fields are no wider than its memories need, and those that it never looks at
-    are left out; the bits behind are zero in every program that fits them.
+    With a geometry, fields are no wider than its memories need, and those that it never uses are
+    left out. The bits that are cut off are zero in every program that fits.
     """
     return _joined(LAYER, geometry)
 

@@ -19,10 +19,10 @@ QUEUE_LATENCY = 2
 def tag_layout(geometry):
     """What goes with the activation words of one kernel tap.
 
-    ``row`` is the weight row of the word's first bit, ``row_low`` and ``col_low`` are the window's,
-    which say whose words these are. ``tile_end`` marks a tile's last word;
-    together with it, ``pass_end`` and ``job_end`` say that the tile is the last of its pass, and
-    the pass the last of its job.
+    ``row`` is the weight row of the word's first bit. ``row_low`` and ``col_low`` are the window's,
+    and say which pixel each word belongs to. ``tile_end`` marks a tile's last word; together with
+    it, ``pass_end`` and ``job_end`` say that the tile is the last of its pass, and the pass the
+    last of its job.
     """
     g = geometry
     return data.StructLayout({
@@ -37,7 +37,7 @@ class ActivityQueue(wiring.Component):
     its own, so a word is in the queue one cycle before its count.
 
     Latency: a word pushed into an empty queue is at the head two cycles later
-    (``QUEUE_LATENCY``). Throughput: one word per cycle. There is no check for room: whoever
+    (``QUEUE_LATENCY``). Throughput: one word per cycle. There is no check for room: the block that
     pushes counts the free places.
 
     Parameters
@@ -79,7 +79,8 @@ class ActivityQueue(wiring.Component):
         content = data.StructLayout({
             "tag": tag_layout(g), "words": data.ArrayLayout(g.word_bits, g.stream_pixels)})
         m.submodules.store = store = Memory(shape=content, depth=depth, init=[])
-        # What is found beside the count costs no more memory, and is early at the head.
+        # ``skip`` is found together with the count: it costs no more memory, and is early at the
+        # head.
         counted = data.StructLayout({"events": range(g.word_bits + 1), "skip": 1})
         m.submodules.counts = counts = Memory(shape=counted, depth=depth, init=[])
         store_write, store_read = store.write_port(), store.read_port(domain="comb")
@@ -95,13 +96,13 @@ class ActivityQueue(wiring.Component):
             *(store_write.data.words[q].eq(self.words[q]) for q in range(g.stream_pixels)),
         ]
 
-        # One cycle later their count does.
-        union = Signal(g.word_bits)
-        m.d.comb += union.eq(reduce(or_, self.words))
+        # Their count enters one cycle later.
+        active = Signal(g.word_bits)
+        m.d.comb += active.eq(reduce(or_, self.words))
         parts = []
         for low in range(0, g.word_bits, 4):
             part = Signal(3, name=f"ones_{low}")
-            m.d.sync += part.eq(_sum(list(union[low:low + 4])))
+            m.d.sync += part.eq(_sum(list(active[low:low + 4])))
             parts.append(part)
         counting, ends_tile = Signal(), Signal()
         count_in = Signal(range(depth))

@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import or_
+from types import SimpleNamespace
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -37,7 +38,7 @@ IDLE_SLOTS = 4  # of a round: for the host
 
 # A counter is visited at least once in two rounds, as a flush may begin a new one.
 ROUND_CYCLES = len(ORDER) + IDLE_SLOTS
-BETWEEN_PASSES = 2 * ROUND_CYCLES
+BETWEEN_VISITS = 2 * ROUND_CYCLES
 
 
 class Counters(wiring.Component):
@@ -84,21 +85,22 @@ class Counters(wiring.Component):
         })
 
     def elaborate(self, platform):
-        g = self._geometry
         m = Module()
+        visit = self._round(m)
+        taken = [self._count(m, visit, n, name) for n, name in enumerate(ORDER)]
+        self._book(m, visit, taken)
+        return m
 
-        # A word is read, and written one cycle later (with registers on the way: three); no other
-        # access of it is in between.
-        m.submodules.memory = memory = self._memories.counters(g)
-        read, write = memory.read, memory.write
-
-        # The round: ``turn`` is high for the counter that is passed, ``rest`` low.
+    def _round(self, m):
+        """Which counter is visited, and for which layer."""
         slots = ROUND_CYCLES
         others = (1 << slots) - 2
-        turn, rest = Signal(slots, init=1), Signal(slots, init=others)
-        slot = Signal(range(slots))
-        booking = Signal()  # until the job that has ended is booked
-        booked = Signal(4)
+        # ``turn`` is high for the counter that is visited, ``rest`` low.
+        turn = Signal(slots, init=1, name="turn")
+        rest = Signal(slots, init=others, name="rest")
+        slot = Signal(range(slots), name="slot")
+        booking = Signal(name="booking")  # until the job that has ended is booked
+        booked = Signal(4, name="booked")
         with m.If(self.flush):
             m.d.sync += [turn.eq(1), slot.eq(0), booking.eq(1), booked.eq(self.layer)]
         with m.Else():
@@ -111,74 +113,84 @@ class Counters(wiring.Component):
             # Registers instead of inverters.
             m.d.sync += rest.eq(Mux(self.flush, others, rest.rotate_left(1)))
 
-        passing = Signal()
-        layer = Signal(4)
+        visits = Signal(name="visits")
+        layer = Signal(4, name="visited_layer")
         of_first = Cat(turn[ORDER.index(name)] for name in FIRST_LAYER).any()
         m.d.comb += [
-            passing.eq(slot < len(ORDER)),
+            visits.eq(slot < len(ORDER)),
             layer.eq(Mux(of_first, 0, Mux(booking, booked, self.layer))),
         ]
-        taken, name_index = [], []
-        for n, name in enumerate(ORDER):
-            index = NAMES.index(name)
-            most = (g.pixels * g.macs_per_lane if name in BY_PIXEL else
-                    g.streams if name == "weight_reads" else 1)
-            waits = name == "cycles_wait_input"
-            bits = COUNT_BITS if waits else (BETWEEN_PASSES * most).bit_length()
-            local = Signal(bits, name=f"local_{name}")
-            passed = Signal(bits, name=f"passed_{name}")
-            amount = self.add[index]
-            for stage in range(LATE.get(name, 0)):
-                later = Signal(name=f"late_{name}_{stage}")
-                m.d.sync += later.eq(amount)
-                amount = later
-            begins, stays = turn[n], rest[n]
-            if waits:
-                stays = rest[n] | ~booking
-                begins = ~stays | self.clear
-            elif n == 1:
-                # Not again before the memory is written.
-                stays = rest[n] | self.flush
-                begins = ~stays
-            if most == 1:
-                # What comes in this cycle is the first of the next pass, so that the sum has one
-                # use: its logic and its register are one cell of an iCE40.
-                one = amount[0]
-                more = one_more(local, one) if bits <= 8 else (local + one)[:bits]
-                m.d.comb += passed.eq(local)
-                first = one & ~self.clear if waits else one
-                m.d.sync += local.eq(Cat(first ^ (local[0] & ~begins), more[1:]))
-                with m.If(begins):
-                    m.d.sync += local[1:].eq(0)
-            elif self._family == "ice40" or name == "weight_reads":
-                # Weights of the next job may be read in this cycle.
-                m.d.comb += passed.eq(local)
-                m.d.sync += local.eq(local + amount)
-                with m.If(begins):
-                    m.d.sync += local.eq(amount)
-            else:
-                m.d.comb += passed.eq(local + amount)
-                m.d.sync += local.eq(passed)
-                with m.If(begins):
-                    m.d.sync += local.eq(0)
-            take = Signal(bits, name=f"taken_{name}", reset_less=True)
-            if self._family == "ice40":
-                m.d.comb += take.eq(passed & ~stays.replicate(bits))
-            else:
-                # All registers but one are in reset, so an OR takes the place of a selection.
-                with m.If(stays):
-                    m.d.sync += take.eq(0)
-                with m.Else():
-                    m.d.sync += take.eq(passed)
-            taken.append(take)
-            name_index.append(index)
+        return SimpleNamespace(turn=turn, rest=rest, slot=slot, booking=booking, visits=visits,
+                               layer=layer)
 
-        # Add and write, with zero for both operands while clearing.
-        read_addr = Signal.like(self.host.addr)
+    def _count(self, m, visit, n, name):
+        """What the counter at position ``n`` has counted, in the cycle behind its visit; else 0."""
+        g = self._geometry
+        most = (g.pixels * g.macs_per_lane if name in BY_PIXEL else
+                g.streams if name == "weight_reads" else 1)
+        waits = name == "cycles_wait_input"
+        bits = COUNT_BITS if waits else (BETWEEN_VISITS * most).bit_length()
+        local = Signal(bits, name=f"local_{name}")
+        count = Signal(bits, name=f"count_{name}")
+        amount = self.add[NAMES.index(name)]
+        for stage in range(LATE.get(name, 0)):
+            later = Signal(name=f"late_{name}_{stage}")
+            m.d.sync += later.eq(amount)
+            amount = later
+        begins, stays = visit.turn[n], visit.rest[n]
+        if waits:
+            stays = visit.rest[n] | ~visit.booking
+            begins = ~stays | self.clear
+        elif n == 1:
+            # Not again before the memory is written.
+            stays = visit.rest[n] | self.flush
+            begins = ~stays
+        if most == 1:
+            # What comes in this cycle is the first of the next visit, so that the sum has one use:
+            # its logic and its register are one cell of an iCE40.
+            one = amount[0]
+            more = one_more(local, one) if bits <= 8 else (local + one)[:bits]
+            m.d.comb += count.eq(local)
+            first = one & ~self.clear if waits else one
+            m.d.sync += local.eq(Cat(first ^ (local[0] & ~begins), more[1:]))
+            with m.If(begins):
+                m.d.sync += local[1:].eq(0)
+        elif self._family == "ice40" or name == "weight_reads":
+            # Weights of the next job may be read in this cycle.
+            m.d.comb += count.eq(local)
+            m.d.sync += local.eq(local + amount)
+            with m.If(begins):
+                m.d.sync += local.eq(amount)
+        else:
+            m.d.comb += count.eq(local + amount)
+            m.d.sync += local.eq(count)
+            with m.If(begins):
+                m.d.sync += local.eq(0)
+        take = Signal(bits, name=f"taken_{name}", reset_less=True)
+        if self._family == "ice40":
+            m.d.comb += take.eq(count & ~stays.replicate(bits))
+        else:
+            # All registers but one are in reset, so an OR takes the place of a selection.
+            with m.If(stays):
+                m.d.sync += take.eq(0)
+            with m.Else():
+                m.d.sync += take.eq(count)
+        return take
+
+    def _book(self, m, visit, taken):
+        """Add the visited count to its word of the memory; clear the memory; let the host read.
+
+        A word is read, and written one cycle later (with registers on the way: three); no other
+        access of it is in between. While clearing, both operands are zero.
+        """
+        m.submodules.memory = memory = self._memories.counters(self._geometry)
+        read, write = memory.read, memory.write
+        read_addr = Signal.like(self.host.addr, name="read_addr")
         clear_addr = Signal(range(self._words + 1), init=0)
+        slots = Array(NAMES.index(name) for name in ORDER)
         m.d.comb += [
-            read_addr.eq(layer * COUNTER_SLOTS + Array(name_index)[slot]),
-            read.addr.eq(Mux(passing, read_addr, self.host.addr)), read.en.eq(1),
+            read_addr.eq(visit.layer * COUNTER_SLOTS + slots[visit.slot]),
+            read.addr.eq(Mux(visit.visits, read_addr, self.host.addr)), read.en.eq(1),
             self.host.data.eq(read.data),
             self.clearing.eq(clear_addr != self._words),
         ]
@@ -198,14 +210,14 @@ class Counters(wiring.Component):
         addend = Signal(COUNT_BITS)
         picked = reduce(or_, taken)
         if self._family == "ice40":
-            adding = later(passing, "adding", 1)
+            adding = later(visit.visits, "adding", 1)
             address, = later(read_addr, "address", 1)
             clear_now, clear_at = self.clearing, clear_addr
             m.d.sync += addend.eq(picked)
             total = Mux(self.clearing, 0, read.data + addend)
         else:
             # Block RAM is slow to come out.
-            adding = later(passing, "adding", 2)
+            adding = later(visit.visits, "adding", 2)
             *_, address = later(read_addr, "address", 2)
             (clear_now,), (clear_at,) = later(self.clearing, "clear_now", 1), later(
                 clear_addr, "clear_at", 1)
@@ -216,9 +228,8 @@ class Counters(wiring.Component):
                 m.d.sync += [old.eq(read.data), addend.eq(picked)]
             total = old + addend
         m.d.comb += [
-            self.host.busy.eq(reduce(or_, adding, booking | passing)),
+            self.host.busy.eq(reduce(or_, adding, visit.booking | visit.visits)),
             write.en.eq(adding[-1] | clear_now),
             write.addr.eq(Mux(clear_now, clear_at, address)),
             write.data.eq(total),
         ]
-        return m

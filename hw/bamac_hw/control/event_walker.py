@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import and_, or_
+from types import SimpleNamespace
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -20,8 +21,8 @@ from .work import CauseSignature, CollectSignature, EventWorkSignature
 
 __all__ = ["FETCH_LATENCY", "QUEUE_DEPTH", "EventWalker"]
 
-# Words between a window's fetch and the scanner. More than the cycles in between, so that a
-# run of empty words passes at one per cycle.
+# Words between a window's fetch and the scanner. More than the cycles in between, so that empty
+# words in a row leave the queue at one per cycle.
 QUEUE_DEPTH = 16
 # From the cycle of a word's last window until the word can be at the head of the queue.
 FETCH_LATENCY = WORD_STAGE + QUEUE_LATENCY
@@ -30,7 +31,7 @@ FETCH_LATENCY = WORD_STAGE + QUEUE_LATENCY
 class EventWalker(wiring.Component):
     """Walks one job, with a cycle only for (tap, bit) pairs that some pixel of the tile needs.
 
-    Two halves work beside each other. The *fetch* half steps through the windows of the whole job,
+    Two halves run at the same time. The *fetch* half steps through the windows of the whole job,
     as fast as there is room in a queue of activation words. The *scan* half takes words out of
     the queue and offers one event per cycle to the lanes: the lowest bit position that is left at
     which any pixel has a 1 (see :func:`~bamac_hw.control.event_scan.event_scan`). ::
@@ -43,14 +44,15 @@ class EventWalker(wiring.Component):
     negative ones; there is a weight row for each sign. Values near zero have few ones in this
     form, and neither padding nor silence has any.
 
-    The operand's shifter ends at plane ``EVENT_PLANE_MOST``. Values of a head vector that have
-    higher planes add their weight row times ``2**EVENT_PLANE_MOST`` as often as these are worth:
-    there are few, and a wider shifter takes a LUT for each bit and channel.
+    The operand's shifter ends at plane ``EVENT_PLANE_MOST``. An event of a higher plane ``p`` of a
+    head vector adds its weight row times ``2**EVENT_PLANE_MOST`` several times, namely
+    ``2**(p - EVENT_PLANE_MOST)``. Such events are few, and a wider shifter would take a LUT for
+    each bit and channel.
 
-    With two streams, each half of the tile's rows of pixels has a queue, a scan and a weight row
-    per cycle of its own. A word is fetched when both queues have room. A tile ends for both at
-    once, when both have offered all of its events: start values, write-back and collector are
-    shared.
+    With two streams, each half of the tile's rows of pixels has its own queue, its own scan and its
+    own weight row per cycle. A word is fetched when both queues have room. A tile ends for both
+    streams in the same cycle, when both have offered all of its events, because start values,
+    write-back and collector are shared.
 
     Cycles of the scan half:
 
@@ -62,12 +64,12 @@ class EventWalker(wiring.Component):
       last word. It costs time only when the scan has to wait for the word behind it;
     - *waits for words*: a word's last window can be fetched when the word ``QUEUE_DEPTH`` before
       it has left the queue, and not before the cycle behind the previous window. The word is at
-      the head ``FETCH_LATENCY`` cycles later, and the cycle after it has left the queue is the
-      first that can offer its events. It leaves the queue in the last cycle of the word before
-      it: its last event, or the end of its tile;
-    - with two streams, a tile's end is that of the later one, and all of the above holds for each
-      queue by itself. A cycle in which either offers an event computes; one in which neither does
-      waits for words, as long as one has not come to its end of the tile.
+      the head ``FETCH_LATENCY`` cycles later. It leaves the queue in the last cycle of the word
+      before it, which is that word's last event or the end of its tile. Its events can be offered
+      from the next cycle on;
+    - with two streams, a tile ends when the later stream ends it, and all of the above holds for
+      each queue by itself. A cycle computes if either stream offers an event. If neither does, the
+      cycle waits for words until both streams have reached the end of the tile.
 
     :mod:`bamac.perf.events` computes the same.
 
@@ -111,7 +113,7 @@ class EventWalker(wiring.Component):
         g, layer = self._geometry, self.layer
         m.submodules.windows = windows = WindowWalk(g)
 
-        # Much hangs on the load of a window, so that is a register.
+        # Long paths begin at the load of a window, so it is a register.
         active, load = Signal(), Signal()
         tag = Signal(tag_layout(g))
         complete, goes_on = Signal(), Signal()
@@ -187,7 +189,10 @@ class EventWalker(wiring.Component):
                 for column in columns]
 
     def _last_row(self, bits_last):
-        """Weight rows of a word less 1: one for each channel; the row and its negative; or one."""
+        """Weight rows of a word, less 1.
+
+        A map has one for each channel, an input value the row and its negative, a vector one.
+        """
         source = self.layer.source
         return Mux(source == Source.LINE, bits_last, source == Source.INPUT)
 
@@ -195,13 +200,12 @@ class EventWalker(wiring.Component):
         """Take words out of the queues and offer their events, one of each queue per cycle."""
         g, layer, step = self._geometry, self.layer, self.work.step
         steps = [step, *self.work.additions]
-        # The states SCAN and COLLECT, and a tile's last cycle in either: registers, and few levels
-        # of logic behind them, as the word that is next taken out of a queue hangs on these.
+        # The states SCAN and COLLECT, and a tile's last cycle in either: registers with few levels
+        # of logic behind them, because they decide which word leaves a queue next.
         scanning, reads_out, closes = Signal(), Signal(), Signal()
         scans = [event_scan(m, g, layer, queue, one, scanning=scanning, closes=closes,
                             stream=stream)
                  for stream, (queue, one) in enumerate(zip(queues, steps, strict=True))]
-        tag = scans[0].tag  # at a tile's end, that of all
 
         start_row = Signal(g.row_bits)  # of the pass's start values
         count = Signal(range(max(g.start_bytes, LANE_STAGE + 1)))
@@ -216,13 +220,30 @@ class EventWalker(wiring.Component):
                 reads_out, self.collect.busy,
                 scans[0].is_vector | (is_global & self.collect.busy))),
         ]
+        self._sequence(m, scans[0], SimpleNamespace(
+            scanning=scanning, reads_out=reads_out, closes=closes, start_row=start_row,
+            count=count, some=some, lacking=lacking))
+
+        first_row, *other_rows = self.work.rows
+        self._send(m, scans[0], first_row, start=(step.byte, start_row, count))
+        for scan, row in zip(scans[1:], other_rows, strict=True):
+            self._send(m, scan, row)
+        m.d.comb += [
+            self.collect.capture.eq(step.capture),
+            self.work.bits.eq(Cat(self._pixel_bits(m, scan) for scan in scans)),
+        ]
+
+    def _sequence(self, m, scan, at):
+        """Passes and tiles of the scan half; ``scan`` is the first stream's."""
+        g, layer, step = self._geometry, self.layer, self.work.step
+        tag = scan.tag  # at a tile's end, that of all streams
 
         def next_tile():
             """Leave a tile that has ended: on to the next tile, pass, or out."""
             with m.If(tag.pass_end):
                 # The next pass's rows lie behind the last word's.
-                m.d.sync += [scanning.eq(0), reads_out.eq(0), count.eq(0), start_row.eq(
-                    tag.row + 1 + self._last_row(layer.end_bits_last))]
+                m.d.sync += [at.scanning.eq(0), at.reads_out.eq(0), at.count.eq(0),
+                             at.start_row.eq(tag.row + 1 + self._last_row(layer.end_bits_last))]
                 m.next = "BYTES"
                 with m.If(tag.job_end):
                     m.d.comb += self.job.done.eq(1)
@@ -230,52 +251,46 @@ class EventWalker(wiring.Component):
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [count.eq(0), start_row.eq(layer.weight_base)]
+                m.d.sync += [at.count.eq(0), at.start_row.eq(layer.weight_base)]
                 with m.If(self.job.start):
                     m.next = "BYTES"
 
             with m.State("BYTES"):
-                # Words are fetched and shifted elsewhere, nothing is cleared: no step ever asks.
+                # Fields that this walk never sets are driven all the same.
                 m.d.comb += [step.byte.eq(1), step.load.eq(0), step.shift.eq(0),
                              step.clear.eq(0), step.double.eq(0), self.causes.loading.eq(1)]
-                m.d.sync += count.eq(count + 1)
-                with m.If(count == g.start_bytes - 1):
+                m.d.sync += at.count.eq(at.count + 1)
+                with m.If(at.count == g.start_bytes - 1):
                     m.next = "START"
 
             with m.State("START"):
                 m.d.comb += [step.start.eq(1), self.causes.tiling.eq(1)]
-                m.d.sync += [count.eq(0), scanning.eq(1)]
+                m.d.sync += [at.count.eq(0), at.scanning.eq(1)]
                 m.next = "SCAN"
 
             with m.State("SCAN"):
-                with m.If(closes):
+                with m.If(at.closes):
                     # The sums are read while the next tile's start values take their place.
                     m.d.comb += [step.capture.eq(1), step.start.eq(~tag.pass_end),
                                  step.pass_.eq(tag.pass_end), self.causes.tiling.eq(1)]
                     next_tile()
-                with m.Elif(~some & lacking):
+                with m.Elif(~at.some & at.lacking):
                     m.d.comb += self.causes.fetching.eq(1)
-                with m.Elif(~some):
-                    # For the lanes and to be read out, or for the collector.
+                with m.Elif(~at.some):
+                    # For the lanes, or for the collector.
                     m.d.comb += self.causes.collecting.eq(1)
-                with m.If(~some & ~lacking & scans[0].is_vector):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == LANE_STAGE - 1):
+                with m.If(~at.some & ~at.lacking & scan.is_vector):
+                    m.d.sync += at.count.eq(at.count + 1)
+                    with m.If(at.count == LANE_STAGE - 1):
                         m.d.comb += self.collect.start.eq(1)
-                        m.d.sync += [scanning.eq(0), reads_out.eq(1)]
+                        m.d.sync += [at.scanning.eq(0), at.reads_out.eq(1)]
                         m.next = "COLLECT"
 
             with m.State("COLLECT"):
-                m.d.comb += [self.causes.collecting.eq(~closes), self.causes.tiling.eq(closes)]
-                with m.If(closes):
+                m.d.comb += [self.causes.collecting.eq(~at.closes),
+                             self.causes.tiling.eq(at.closes)]
+                with m.If(at.closes):
                     next_tile()
-
-        first_row, *other_rows = self.work.rows
-        self._send(m, scans[0], first_row, start=(step.byte, start_row, count))
-        for scan, row in zip(scans[1:], other_rows, strict=True):
-            self._send(m, scan, row)
-        m.d.comb += self.collect.capture.eq(step.capture)
-        m.d.comb += self.work.bits.eq(Cat(self._pixel_bits(m, scan) for scan in scans))
 
     def _send(self, m, scan, weight_row, *, start=None):
         """The weight row travels beside the step until it is read."""

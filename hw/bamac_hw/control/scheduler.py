@@ -79,7 +79,7 @@ class Scheduler(wiring.Component):
     run : level; a rising edge boots (reads the header, resets every layer's state); when low, the
         scheduler stops when nothing can run
     layer : descriptor of the running layer
-    walk : ``Out(WalkJobSignature)``, to the walker
+    job : ``Out(WalkJobSignature)``, to the walker
     output : ``Out(OutputJobSignature)``, to the write-back
     frames : ``Out(FrameControlSignature)``, to the frame writer
     write : ``Out(WritePort.Signature)``: load the descriptor memory, while nothing runs
@@ -99,7 +99,7 @@ class Scheduler(wiring.Component):
         super().__init__({
             "run": In(1),
             "layer": Out(layer_layout(geometry)),
-            "walk": Out(WalkJobSignature(geometry)),
+            "job": Out(WalkJobSignature(geometry)),
             "output": Out(OutputJobSignature(geometry)),
             "frames": Out(FrameControlSignature(geometry)),
             "write": Out(write_signature(depth=(g.max_layers + 1) * DESCRIPTOR_WORDS, shape=32)),
@@ -145,7 +145,7 @@ class Scheduler(wiring.Component):
         with m.If(job.begin):
             m.d.sync += self.current.eq(candidate)
         with m.If(~job.booting):
-            m.d.comb += [self.walk.place.prepare.eq(count == RING_CYCLES),
+            m.d.comb += [self.job.place.prepare.eq(count == RING_CYCLES),
                          self.output.start.eq(count == len(LAYER) + 1)]
 
         self._load_words(m, job)
@@ -201,11 +201,11 @@ class Scheduler(wiring.Component):
             with m.State("LOAD"):
                 m.d.comb += self.loading.eq(1)
                 with m.If(count == START_CYCLES):
-                    m.d.comb += self.walk.start.eq(1)
+                    m.d.comb += self.job.start.eq(1)
                     m.next = "WALK"
 
             with m.State("WALK"):
-                with m.If(self.walk.done):
+                with m.If(self.job.done):
                     m.next = "LEAVE"
 
             with m.State("LEAVE"):
@@ -274,7 +274,7 @@ class Scheduler(wiring.Component):
         m.submodules.walks, m.submodules.outputs, m.submodules.aheads = walks, outputs, aheads
         m.d.comb += [
             walks.read.en.eq(job.begin), walks.read.addr.eq(job.candidate),
-            outputs.read.en.eq(self.walk.start), outputs.read.addr.eq(job.candidate),
+            outputs.read.en.eq(self.job.start), outputs.read.addr.eq(job.candidate),
             aheads.read.en.eq(1), aheads.read.addr.eq(job.candidate),
             *(memory.write.addr.eq(self.current) for memory in (walks, outputs, aheads)),
             *(memory.write.en.eq(job.save | job.reset) for memory in (walks, outputs, aheads)),
@@ -293,7 +293,7 @@ class Scheduler(wiring.Component):
                 m.d.sync += walk.eq(walks.read.data)
             with m.If(count == START_CYCLES + 1):
                 m.d.sync += output.eq(outputs.read.data)
-        place = self.walk.place
+        place = self.job.place
         m.d.comb += [
             place.slot.eq(walk.slot), place.above.eq(walk.above), place.ahead.eq(walk.ahead),
             self.output.first.eq(output.first), self.output.slot.eq(output.out_slot),
@@ -320,7 +320,7 @@ class Scheduler(wiring.Component):
             next_walk.ahead.eq(Mux(restart, layer.ahead_start, walk.ahead - advance)),
             next_walk.above.eq(Mux(restart, layer.padding_top,
                                    Mux(walk.above > advance, walk.above - advance, 0))),
-            next_walk.slot.eq(Mux(restart, layer.ring_start, self.walk.place.next_slot)),
+            next_walk.slot.eq(Mux(restart, layer.ring_start, self.job.place.next_slot)),
             next_output.out_slot.eq(
                 Mux(restart | (full & (output.out_slot == layer.out_end)), layer.out_base,
                     output.out_slot + Mux(full, layer.out_pitch, 0))),
@@ -387,5 +387,5 @@ class Scheduler(wiring.Component):
                 with m.Elif(~searched):
                     m.d.sync += candidate.eq(candidate - 1)
                     m.next = "LOOK"
-        m.d.comb += self.state_reading.eq(fsm.ongoing("LOOK") | self.walk.start)
+        m.d.comb += self.state_reading.eq(fsm.ongoing("LOOK") | self.job.start)
         return searched, found

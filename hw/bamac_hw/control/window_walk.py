@@ -1,5 +1,7 @@
 """The order in which a job reads its input windows, and where each of them lies in the rings."""
 
+from types import SimpleNamespace
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -61,156 +63,181 @@ class WindowWalk(wiring.Component):
         })
 
     def elaborate(self, platform):
-        g = self._geometry
-        layer, window = self.layer, self.window
         m = Module()
-        address = g.address_bits
+        loops = self._loops(m)
+        ends = self._ends(m, loops)
+        self._step_phase(m, loops, ends)
+        self._step_loops(m, loops, ends)
+        self._step_slots(m, loops, ends)
+        self._step_groups(m, loops, ends)
+        self._find_rows(m, loops.phase_row, begin=ends.restart, step=ends.row)
+        self._find_columns(m, loops.phase_col, loops.tap_col, begin=self.begin | ends.leave,
+                           to_first=ends.to_first)
+        return m
 
+    def _loops(self, m):
+        """Where each loop stands, and whether that is its end."""
+        g, layer, window = self._geometry, self.layer, self.window
+
+        # Each counter holds the next index, so that "this is the last" can be a register.
+        def counted(name, last):
+            """Statements ``begin`` and ``step`` of a loop up to ``last``, and ``is_last``."""
+            ahead = Signal(len(last), name=f"{name}_ahead")
+            is_last, several = Signal(name=f"last_{name}"), Signal(name=f"several_{name}s")
+            m.d.sync += several.eq(last.any())
+            return SimpleNamespace(
+                begin=[ahead.eq(1), is_last.eq(~several)],
+                step=[ahead.eq(one_more(ahead)), is_last.eq(ahead == last)], is_last=is_last)
+
+        loops = SimpleNamespace(
+            word=counted("word", layer.groups_last), col=counted("tap_col", layer.kernel_cols_last),
+            row=counted("tap_row", layer.kernel_rows_last),
+            tap_col=Signal(3, name="tap_col"), passes=Signal(8, name="passes"),
+            tile=Signal.like(layer.tiles_last, name="tile"), last_tile=Signal(name="last_tile"),
+            phase_row=Signal(name="phase_row"), phase_col=Signal(name="phase_col"),
+            row_low=Signal(2, name="row_low"), col_low=Signal(2, name="col_low"))
+        # Constant in a job.
+        strides = Signal()
+        m.d.sync += strides.eq(layer.stride2)
+        loops.last_phase_row = strides if g.tile_rows > 1 else C(0)
+        loops.last_phase_col = strides if g.tile_cols > 1 else C(0)
+        m.d.comb += [
+            loops.last_tile.eq(loops.tile == layer.tiles_last),
+            self.last_phase.eq((loops.phase_row == loops.last_phase_row)
+                               & (loops.phase_col == loops.last_phase_col)),
+            self.last_word.eq(loops.word.is_last),
+            self.last_tap.eq(loops.col.is_last & loops.row.is_last),
+            self.last_tile.eq(loops.last_tile),
+            self.last_pass.eq(loops.passes == layer.passes_last),
+            window.row_low.eq(loops.row_low), window.col_low.eq(loops.col_low),
+            window.phase_row.eq(loops.phase_row), window.phase_col.eq(loops.phase_col),
+        ]
+        return loops
+
+    def _ends(self, m, loops):
+        """What an advance ends: a phase, a word, a tap, a kernel row, a tile or its repetition."""
+        ends = SimpleNamespace(**{name: Signal(name=f"end_{name}") for name in (
+            "phase", "word", "tap", "row", "tile", "leave", "restart")})
+        # ``advance`` comes late in the cycle, so it only enables what has been worked out before.
+        ends.row_over, ends.tile_left, ends.to_first = (
+            Signal(name=name) for name in ("row_over", "tile_left", "to_first"))
+        tile_over = Signal()
+        m.d.comb += [
+            ends.row_over.eq(loops.word.is_last & loops.col.is_last),
+            tile_over.eq(ends.row_over & loops.row.is_last),
+            ends.tile_left.eq(tile_over & ~self.again),
+            ends.to_first.eq(self.begin | loops.last_tile),
+            ends.phase.eq(self.advance & ~self.last_phase),
+            ends.word.eq(self.advance & self.last_phase),
+            ends.tap.eq(ends.word & loops.word.is_last), ends.row.eq(ends.word & ends.row_over),
+            ends.tile.eq(ends.word & tile_over), ends.leave.eq(ends.word & ends.tile_left),
+            ends.restart.eq(self.begin | ends.tile),
+        ]
+        return ends
+
+    def _step_phase(self, m, loops, ends):
+        with m.If(ends.phase):
+            with m.If(loops.phase_col == loops.last_phase_col):
+                m.d.sync += [loops.phase_col.eq(0), loops.phase_row.eq(1)]
+            with m.Else():
+                m.d.sync += loops.phase_col.eq(1)
+        with m.If(self.begin | ends.word):
+            m.d.sync += [loops.phase_row.eq(0), loops.phase_col.eq(0)]
+
+    def _step_loops(self, m, loops, ends):
+        """Words, taps, tiles and passes."""
+        g, layer = self._geometry, self.layer
+        tap_col, col_low, row_low = loops.tap_col, loops.col_low, loops.row_low
+        with m.If(ends.word):
+            m.d.sync += loops.word.step
+        with m.If(self.begin | ends.tap):
+            m.d.sync += loops.word.begin
+
+        with m.If(ends.tap):
+            m.d.sync += [*loops.col.step, tap_col.eq(one_more(tap_col)),
+                         col_low.eq(Mux(col_low == g.tile_cols - 1, 0, col_low + 1))]
+        with m.If(self.begin | ends.row):
+            m.d.sync += [*loops.col.begin, tap_col.eq(0), col_low.eq(layer.col_low)]
+
+        with m.If(ends.row):
+            m.d.sync += [*loops.row.step, row_low.eq(row_low + 1)]
+            with m.If(row_low == g.tile_rows - 1):
+                m.d.sync += row_low.eq(0)
+        with m.If(ends.restart):
+            m.d.sync += [*loops.row.begin, row_low.eq(layer.row_low)]
+
+        with m.If(self.begin | ends.leave):
+            m.d.sync += [loops.tile.eq(Mux(ends.to_first, 0, loops.tile + 1)),
+                         self.first_tile.eq(ends.to_first)]
+        with m.If(ends.leave & loops.last_tile):
+            m.d.sync += loops.passes.eq(loops.passes + 1)
+        with m.If(self.begin):
+            m.d.sync += loops.passes.eq(0)
+
+    def _step_slots(self, m, loops, ends):
+        """Slots of the kernel row and of the two slots behind it in the ring.
+
+        One adder computes all of them; before the job, those of the first kernel row, where every
+        tile begins.
+        """
+        g, layer, window, place = self._geometry, self.layer, self.window, self.place
+        slots = [Signal(g.address_bits, name=f"slot_{k}") for k in range(3)]
+        job_slots = [place.slot, Signal(g.address_bits, name="job_slot_1"),
+                     Signal(g.address_bits, name="job_slot_2")]
+        prepared = [Signal(name=f"prepared_{k}") for k in range(3)]
+        next_slots = [
+            slots[0].eq(slots[1]), slots[1].eq(slots[2]),
+            slots[2].eq(Mux(slots[2] == layer.ring_end, layer.ring_base,
+                            (slots[2] + layer.pitch)[:g.address_bits])),
+        ]
+        m.d.sync += Cat(prepared).eq(Cat(place.prepare, prepared[:-1]))
+        m.d.comb += [
+            place.next_slot.eq(Mux(layer.stride2, job_slots[2], job_slots[1])),
+            window.slot_low.eq(Mux(loops.phase_row, slots[1], slots[0])),
+            window.slot_high.eq(Mux(loops.phase_row, slots[2], slots[1])),
+        ]
+        with m.If(prepared[2]):
+            m.d.sync += [to.eq(slot) for to, slot in zip(job_slots[1:], slots[1:], strict=True)]
+        with m.If(ends.row):
+            with m.If(loops.row_low == g.tile_rows - 1):
+                m.d.sync += next_slots
+        with m.If(prepared[0] | prepared[1]):
+            m.d.sync += next_slots
+        with m.If(place.prepare):
+            m.d.sync += slots[2].eq(place.slot)
+        with m.If(ends.tile):
+            m.d.sync += [to.eq(value) for to, value in zip(slots, job_slots, strict=True)]
+
+    def _step_groups(self, m, loops, ends):
+        """Addresses of columns.
+
+        On by one word; or back to the first word of the column and so to the next column; or on to
+        the next tile.
+        """
+        g, layer, window, address = (self._geometry, self.layer, self.window,
+                                     self._geometry.address_bits)
         # Constant in a job.
         groups = Signal(address + 1)
         stride_groups = Signal(address)
         m.d.sync += [groups.eq(layer.groups_last + 1),
                      stride_groups.eq(Mux(layer.stride2, groups << 1, groups))]
 
-        # Slots of the kernel row and of the two slots behind it in the ring. One adder computes all
-        # of them; before the job, those of the first kernel row, where every tile begins.
-        slots = [Signal(address, name=f"slot_{k}") for k in range(3)]
-        job_slots = [self.place.slot, Signal(address, name="job_slot_1"),
-                     Signal(address, name="job_slot_2")]
-        prepared = [Signal(name=f"prepared_{k}") for k in range(3)]
-        next_slots = [
-            slots[0].eq(slots[1]), slots[1].eq(slots[2]),
-            slots[2].eq(Mux(slots[2] == layer.ring_end, layer.ring_base,
-                            (slots[2] + layer.pitch)[:address])),
-        ]
-        m.d.sync += Cat(prepared).eq(Cat(self.place.prepare, prepared[:-1]))
-        m.d.comb += self.place.next_slot.eq(Mux(layer.stride2, job_slots[2], job_slots[1]))
-        with m.If(prepared[2]):
-            m.d.sync += [to.eq(slot) for to, slot in zip(job_slots[1:], slots[1:], strict=True)]
-
-        # Each counter holds the next index, so that "this is the last" can be a register.
-        def counted(name, last):
-            """``(begin, step, is_last)`` of a loop that ends at this index, in registers."""
-            ahead = Signal(len(last), name=f"{name}_ahead")
-            is_last, several = Signal(name=f"last_{name}"), Signal(name=f"several_{name}s")
-            m.d.sync += several.eq(last.any())
-            return ([ahead.eq(1), is_last.eq(~several)],
-                    [ahead.eq(one_more(ahead)), is_last.eq(ahead == last)], is_last)
-
-        begin_word, next_word, last_word = counted("word", layer.groups_last)
-        begin_col, next_col, last_col = counted("tap_col", layer.kernel_cols_last)
-        begin_row, next_row, last_row = counted("tap_row", layer.kernel_rows_last)
-
-        tap_col = Signal(3)
-        passes = Signal(8)
-        tile = Signal.like(layer.tiles_last)
-        last_tile = Signal()
-        m.d.comb += last_tile.eq(tile == layer.tiles_last)
-
-        tile_group = Signal(address)
-        phase_row = Signal()
-        phase_col = Signal()
-
-        row_low = Signal(2)
-        col_low = Signal(2)
-        group_addr = Signal(address)
-        phase_addr = Signal(address)
+        tile_group, group_addr, phase_addr, stepped, new_group, next_group = (
+            Signal(address, name=name) for name in (
+                "tile_group", "group_addr", "phase_addr", "stepped", "new_group", "next_group"))
         m.d.comb += [
-            phase_addr.eq(group_addr + Mux(phase_col, groups, 0)),
-            window.slot_low.eq(Mux(phase_row, slots[1], slots[0])),
-            window.slot_high.eq(Mux(phase_row, slots[2], slots[1])),
-            window.group_low.eq(phase_addr),
-            window.group_high.eq(phase_addr + groups),
-            window.row_low.eq(row_low),
-            window.col_low.eq(col_low),
-            window.phase_row.eq(phase_row),
-            window.phase_col.eq(phase_col),
-        ]
-
-        # Constant in a job.
-        strides = Signal()
-        m.d.sync += strides.eq(layer.stride2)
-        last_phase_row = strides if g.tile_rows > 1 else C(0)
-        last_phase_col = strides if g.tile_cols > 1 else C(0)
-        m.d.comb += [
-            self.last_phase.eq((phase_row == last_phase_row) & (phase_col == last_phase_col)),
-            self.last_word.eq(last_word), self.last_tap.eq(last_col & last_row),
-            self.last_tile.eq(last_tile), self.last_pass.eq(passes == layer.passes_last),
-        ]
-
-        # What an advance ends: a phase, a word, a tap, a kernel row, a tile or its repetition.
-        end_phase, end_word, end_tap, end_row, end_tile, leave, restart = (
-            Signal(name=name) for name in ("end_phase", "end_word", "end_tap", "end_row",
-                                           "end_tile", "leave", "restart"))
-        # ``advance`` comes late in the cycle, so it only enables what has been worked out before.
-        row_over, tile_over, tile_left, to_first = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [
-            row_over.eq(last_word & last_col), tile_over.eq(row_over & last_row),
-            tile_left.eq(tile_over & ~self.again), to_first.eq(self.begin | last_tile),
-            end_phase.eq(self.advance & ~self.last_phase),
-            end_word.eq(self.advance & self.last_phase),
-            end_tap.eq(end_word & last_word), end_row.eq(end_word & row_over),
-            end_tile.eq(end_word & tile_over), leave.eq(end_word & tile_left),
-            restart.eq(self.begin | end_tile),
-        ]
-
-        with m.If(end_phase):
-            with m.If(phase_col == last_phase_col):
-                m.d.sync += [phase_col.eq(0), phase_row.eq(1)]
-            with m.Else():
-                m.d.sync += phase_col.eq(1)
-        with m.If(self.begin | end_word):
-            m.d.sync += [phase_row.eq(0), phase_col.eq(0)]
-        with m.If(end_word):
-            m.d.sync += next_word
-        with m.If(self.begin | end_tap):
-            m.d.sync += begin_word
-
-        with m.If(end_tap):
-            m.d.sync += [*next_col, tap_col.eq(one_more(tap_col)),
-                         col_low.eq(Mux(col_low == g.tile_cols - 1, 0, col_low + 1))]
-        with m.If(self.begin | end_row):
-            m.d.sync += [*begin_col, tap_col.eq(0), col_low.eq(layer.col_low)]
-
-        with m.If(end_row):
-            m.d.sync += [*next_row, row_low.eq(row_low + 1)]
-            with m.If(row_low == g.tile_rows - 1):
-                m.d.sync += [row_low.eq(0), *next_slots]
-        with m.If(prepared[0] | prepared[1]):
-            m.d.sync += next_slots
-        with m.If(self.place.prepare):
-            m.d.sync += slots[2].eq(self.place.slot)
-        with m.If(restart):
-            m.d.sync += [*begin_row, row_low.eq(layer.row_low)]
-        with m.If(end_tile):
-            m.d.sync += [to.eq(value) for to, value in zip(slots, job_slots, strict=True)]
-
-        with m.If(self.begin | leave):
-            m.d.sync += [tile.eq(Mux(to_first, 0, tile + 1)), self.first_tile.eq(to_first)]
-        with m.If(leave & last_tile):
-            m.d.sync += passes.eq(passes + 1)
-        with m.If(self.begin):
-            m.d.sync += passes.eq(0)
-
-        # On by one, or back to the first group of the column and so to the next column, or on to
-        # the next tile.
-        stepped, new_group, next_group = (Signal(address, name=name) for name in (
-            "stepped", "new_group", "next_group"))
-        m.d.comb += [
-            stepped.eq(group_addr - Mux(last_word & (col_low != g.tile_cols - 1),
+            phase_addr.eq(group_addr + Mux(loops.phase_col, groups, 0)),
+            window.group_low.eq(phase_addr), window.group_high.eq(phase_addr + groups),
+            stepped.eq(group_addr - Mux(loops.word.is_last & (loops.col_low != g.tile_cols - 1),
                                         layer.groups_last, C(-1, address))),
-            new_group.eq(Mux(to_first, layer.group_start, tile_group + stride_groups)),
-            next_group.eq(Mux(self.begin | tile_left, new_group,
-                              Mux(row_over, tile_group, stepped))),
+            new_group.eq(Mux(ends.to_first, layer.group_start, tile_group + stride_groups)),
+            next_group.eq(Mux(self.begin | ends.tile_left, new_group,
+                              Mux(ends.row_over, tile_group, stepped))),
         ]
-        with m.If(self.begin | end_word):
+        with m.If(self.begin | ends.word):
             m.d.sync += group_addr.eq(next_group)
-        with m.If(self.begin | leave):
+        with m.If(self.begin | ends.leave):
             m.d.sync += tile_group.eq(new_group)
-
-        self._find_rows(m, phase_row, begin=restart, step=end_row)
-        self._find_columns(m, phase_col, tap_col, begin=self.begin | leave, to_first=to_first)
-        return m
 
     # Which rows and columns of the window lie in the map. A window is at most 15 rows and columns
     # away from the first one of its tile (kernel 7, second phase, tile 4), so a few bits of that

@@ -1,4 +1,4 @@
-"""ECP5's carry chain with a table of our own in front of each carry."""
+"""ECP5's carry chain with a chosen table in front of each carry."""
 
 from amaranth import *
 
@@ -6,7 +6,7 @@ __all__ = ["carry_chain", "check_family"]
 
 
 def check_family(family):
-    """Refuse any family but ``"ecp5"`` and None: for the others lanes are expressions."""
+    """Refuse any family but ``"ecp5"`` and None: on the others, lanes are expressions."""
     if family not in (None, "ecp5"):
         raise ValueError(f"Family must be ecp5 or None, not {family!r}")
 

@@ -9,8 +9,8 @@ from ..pipeline import Step
 
 __all__ = ["DoubledOperands"]
 
-# Bits of an operand that take a LUT each: at least the seven below a weight's sign. Fewer make less
-# logic and more wires to the lanes.
+# Bits of an operand that take a LUT each: at least the seven below a weight's sign. Fewer bits mean
+# less logic, but more wires to the lanes.
 LOW_BITS = 7
 
 
@@ -19,8 +19,8 @@ class DoubledOperands(wiring.Component):
 
     A lane adds ``gate & (operand | fill)``. On ECP5 the LUT in front of the carry has room for it
     (:class:`~bamac_hw.datapath.lane_array.LaneArray`), so only the low ``LOW_BITS`` bits need a LUT
-    each: it loads weight or start value, or shifts. From there on all is done by what registers can
-    do alone, which is to be set or reset. After ``p`` doublings, bit ``k`` from ``LOW_BITS`` on
+    each: it loads weight or start value, or shifts. The bits above need only what a register does
+    without logic: it can be set or reset. After ``p`` doublings, bit ``k`` from ``LOW_BITS`` on
     is::
 
         operand      zero is loaded (by reset), then shifts: the low bits go on here
@@ -33,8 +33,8 @@ class DoubledOperands(wiring.Component):
         fill         1: the sign of a row that is set
         gate         the start value; it is set in all other steps
 
-    On other families ``operand`` is all, at one LUT for each bit: iCE40's carry cells have no such
-    room, and Yosys does not use that of xc7's.
+    On other families ``operand`` holds everything, at one LUT for each bit: iCE40's carry cells
+    have no such room, and Yosys does not use that of xc7's.
 
     Latency: a step at stage 3 (``step_read``) reads ``data``, which is there at stage 4; what the
     lanes add is there at stage 6 together with the step itself. Results are modulo

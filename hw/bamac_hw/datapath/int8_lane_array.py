@@ -1,4 +1,4 @@
-"""Lanes that multiply int8 weights by unsigned 8-bit activations: the baseline of all ratios."""
+"""Lanes that multiply int8 weights by unsigned 8-bit activations: the baseline."""
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -21,8 +21,8 @@ _FIRST_LUT = 0x7888
 class Int8LaneArray(wiring.Component):
     """``pixels * channels`` accumulators: ``acc += weight[channel] * value[pixel]``.
 
-    It has the shape of :class:`~bamac_hw.datapath.lane_array.LaneArray` and takes one tap and
-    channel of whole 8-bit activations per cycle, where that one takes a bit. Two multipliers:
+    It has the shape of :class:`~bamac_hw.datapath.lane_array.LaneArray`, which takes one bit of an
+    activation per cycle; this array takes a whole activation of 8 bits. Two multipliers:
 
     ``"shift-add"`` adds the weight, shifted, for each bit of the value; a row is a chain of
     nine carries. With ``family`` ``"ecp5"`` the AND of weight and bit goes into the carry cells'

@@ -16,12 +16,14 @@ class LaneArray(wiring.Component):
     """``pixels * channels`` accumulators, each gated by its pixel's activation bit.
 
     In every cycle, accumulator ``(pixel, channel)`` adds ``gate & (operand | fill)`` of its channel
-    if ``en[pixel]`` is set. Yosys gives the two gates of each bit LUTs of their own on ECP5, though
-    they fit the LUT in front of its carry; so the lanes are built from the cells by hand there.
-    The bit is the accumulators' clock enable and ``clear`` their synchronous reset, so neither
-    costs logic. Latency: one cycle. There is no saturation: the compiler proves that no sum leaves
-    ``acc_bits``. The accumulators have no other reset: ``clear`` must be held for a cycle before
-    the first addition.
+    if ``en[pixel]`` is set. On ECP5 the lanes are built from the cells by hand: the two gates of
+    each bit fit the LUT in front of its carry, but Yosys would give them LUTs of their own. The
+    activation bit is the accumulators' clock enable and ``clear`` their synchronous reset, so
+    neither costs logic.
+
+    Latency: one cycle. There is no saturation: the compiler proves that no sum leaves ``acc_bits``.
+    The accumulators have no other reset: ``clear`` must be held for a cycle before the first
+    addition.
 
     Parameters
     ----------

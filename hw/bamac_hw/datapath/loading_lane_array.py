@@ -22,8 +22,7 @@ class LoadingLaneArray(wiring.Component):
     hand. Latency: one cycle. There is no saturation: the compiler proves that no sum leaves
     ``acc_bits``. The accumulators have no reset: a start value must come first.
 
-    With several streams, the pixels are shared out to them in order, and each has operands of its
-    own.
+    With several streams, each has an equal part of the pixels, in order, and operands of its own.
 
     Parameters
     ----------

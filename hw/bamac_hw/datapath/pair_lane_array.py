@@ -21,16 +21,16 @@ class PairLaneArray(wiring.Component):
     """``pixels * channels`` accumulators, each adding 0, ``first``, ``second`` or both per cycle.
 
     The sum of both weights is formed once per channel, outside. A lane needs one LUT for each bit
-    of a weight, which selects ``first``, ``second`` or 0; what is left of the selection, and the
-    addition, fits the LUT in front of ECP5's carry::
+    of a weight, which selects ``first``, ``second`` or 0. The rest of the selection and the
+    addition fit the LUT in front of ECP5's carry::
 
         wide  selected   accumulator
          0       m       acc + m        one of the weights (its sign in the upper bits)
          1       0       acc + total    both, or a start value
          1       1       acc + acc      the sums of the lower planes are to be added
 
-    Written as an expression, Yosys does not find that form. It is built from the cells by hand if
-    ``family`` is ``"ecp5"``, and as an expression otherwise.
+    Yosys does not find that form in an expression, so with ``family`` ``"ecp5"`` the lanes are
+    built from the cells by hand.
 
     Latency: bits and step at stage 5 take effect at stage 6, two cycles until ``acc`` shows it.
     There is no saturation: the compiler proves that no sum leaves ``acc_bits``. The accumulators
@@ -43,7 +43,7 @@ class PairLaneArray(wiring.Component):
 
     Members
     -------
-    step_5 : the step at stage 5: ``compute``, ``start`` and ``double`` are looked at
+    step_5 : the step at stage 5, of which ``compute``, ``start`` and ``double`` matter
     bits : two bits per pixel, stage 5: whether it adds ``first``, ``second``
     clear : set every accumulator to zero, whatever the step is
     first, second : ``signed(WEIGHT_BITS)`` per channel, stage 6

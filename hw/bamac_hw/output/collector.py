@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import or_
+from types import SimpleNamespace
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -57,40 +58,60 @@ class Collector(wiring.Component):
 
     def elaborate(self, platform):
         g = self._geometry
-        layer, tile, start = self.layer, self.pooled, self.collect.start
         m = Module()
-        reserve = Signal()
-        m.d.comb += reserve.eq(self.collect.capture & (
-            (layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM)))
-
-        # The channel at hand. ``rest`` is low for its lane alone.
-        dense_pass = Signal(8)
-        passes = Signal(8)
-        index = Signal(range(g.channels))
-        rest = Signal(g.channels, init=-1)
-        last = Signal()
-        advance = Signal()
-        address = Signal(g.address_bits)
-        busy = Signal()
+        at = self._channel(m)
+        pool = self._pool(m, at)
+        dense = self._read_out(m, at)
+        write_addr = Signal(g.address_bits)
+        m.d.sync += [self.read.addr.eq(at.address), write_addr.eq(self.read.addr),
+                     self.write.addr.eq(write_addr)]
         m.d.comb += [
-            self.collect.busy.eq(busy),
-            passes.eq(Mux(start, dense_pass, tile.pass_)),
+            self.read.en.eq(pool.reading), at.advance.eq(pool.counting | dense.emitted),
+            # One of the two addends is zero.
+            self.write.en.eq(pool.writing | (dense.emitted & ~dense.raw)),
+            self.write.data.eq(pool.old + (dense.result | pool.addend)),
+            self.scores.payload.value.eq(dense.selected),
+            self.scores.payload.last.eq(at.last & at.last_pass),
+            self.record.valid.eq(dense.emitted),
+            self.record.index.eq(at.dense_pass * g.channels + at.index),
+            self.record.value.eq(Mux(dense.raw, dense.selected, dense.result)),
         ]
-        last_pass = Signal()
-        m.d.comb += last.eq(index == Mux(last_pass, layer.end_channels_last,
-                                         layer.pass_channels_last))
+        return m
+
+    def _channel(self, m):
+        """The channel at hand."""
+        g, layer, tile, start = self._geometry, self.layer, self.pooled, self.collect.start
+        at = SimpleNamespace(
+            dense_pass=Signal(8, name="dense_pass"), index=Signal(range(g.channels), name="index"),
+            rest=Signal(g.channels, init=-1, name="rest"),  # low for the channel's lane alone
+            last=Signal(name="last"), last_pass=Signal(name="last_pass"),
+            advance=Signal(name="advance"), address=Signal(g.address_bits, name="address"),
+            busy=Signal(name="busy"))
+        reserve = Signal()
+        passes = Signal(8)
+        m.d.comb += [
+            reserve.eq(self.collect.capture & (
+                (layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM))),
+            self.collect.busy.eq(at.busy), passes.eq(Mux(start, at.dense_pass, tile.pass_)),
+            at.last.eq(at.index == Mux(at.last_pass, layer.end_channels_last,
+                                       layer.pass_channels_last)),
+        ]
         with m.If(reserve | start):
-            m.d.sync += busy.eq(1)
+            m.d.sync += at.busy.eq(1)
         with m.If(tile.load | start):
             m.d.sync += [
-                index.eq(0), rest.eq(~C(1, g.channels)), last_pass.eq(passes == layer.passes_last),
-                address.eq(layer.out_base + passes * g.channels),
+                at.index.eq(0), at.rest.eq(~C(1, g.channels)),
+                at.last_pass.eq(passes == layer.passes_last),
+                at.address.eq(layer.out_base + passes * g.channels),
             ]
-        with m.Elif(advance):
-            m.d.sync += [index.eq(index + 1), rest.eq(rest.rotate_left(1)),
-                         address.eq(address + 1)]
+        with m.Elif(at.advance):
+            m.d.sync += [at.index.eq(at.index + 1), at.rest.eq(at.rest.rotate_left(1)),
+                         at.address.eq(at.address + 1)]
+        return at
 
-        # Global pool: read, and pick; register; add and write.
+    def _pool(self, m, at):
+        """Global pool: read, and pick; register; add and write."""
+        g, layer, tile = self._geometry, self.layer, self.pooled
         counting = Signal()
         mask = Signal(g.pixels)
         fresh = Signal()
@@ -99,15 +120,15 @@ class Collector(wiring.Component):
         addend = Signal.like(ones)
         # Some channel, and the last one, on its way.
         picking, pooling, pooled = (Signal(2, name=name)
-                                    for name in ("picking", "pooling", "pooled"))
+                                    for name in ("picking", "pooling", "pooled_now"))
         reading = Signal()
-        bits = [self._pick(m, f"bits_{q}", list(tile.data[q]), index, rest) & mask[q]
+        bits = [self._pick(m, f"bits_{q}", list(tile.data[q]), at.index, at.rest) & mask[q]
                 for q in range(g.pixels)]
-        m.d.sync += [picking.eq(Cat(counting, counting & last)), pooling.eq(picking),
+        m.d.sync += [picking.eq(Cat(counting, counting & at.last)), pooling.eq(picking),
                      pooled.eq(pooling), reading.eq(counting & ~fresh), ones.eq(_count(bits))]
         with m.If(tile.load):
             m.d.sync += [counting.eq(1), mask.eq(tile.mask), fresh.eq(tile.first)]
-        with m.Elif(last):
+        with m.Elif(at.last):
             m.d.sync += counting.eq(0)
         with m.If(fresh | ~pooling[0]):
             m.d.sync += old.eq(0)
@@ -116,13 +137,17 @@ class Collector(wiring.Component):
         with m.If(pooled[0]):
             m.d.comb += addend.eq(Mux(layer.emit == Emit.GLOBAL_SUM, ones, ones.any() & ~old[0]))
         with m.If(pooled[1]):
-            m.d.sync += busy.eq(0)
+            m.d.sync += at.busy.eq(0)
+        return SimpleNamespace(counting=counting, reading=reading, old=old, addend=addend,
+                               writing=pooled[0])
 
-        # Dense: pick, shift, clamp, emit.
+    def _read_out(self, m, at):
+        """Dense layer: pick, shift, clamp, emit."""
+        g, layer = self._geometry, self.layer
         if self._family == "ice40":
-            value = Array(self.head.acc)[index]  # both stay until it is selected
+            value = Array(self.head.acc)[at.index]  # both stay until it is selected
         else:
-            value = self._pick(m, "acc", list(self.head.acc), index, rest)
+            value = self._pick(m, "acc", list(self.head.acc), at.index, at.rest)
         selected = Signal(signed(g.acc_bits))
         limit = Signal(g.acc_bits - 1)
         shifts = Signal(5)
@@ -137,7 +162,7 @@ class Collector(wiring.Component):
         m.d.sync += result.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(start):
+                with m.If(self.collect.start):
                     m.next = "PICK"
             with m.State("PICK"):
                 m.next = "PICK-ON"
@@ -161,27 +186,12 @@ class Collector(wiring.Component):
                 ]
                 with m.If(emitted):
                     m.next = "PICK"
-                    with m.If(last):
-                        m.d.sync += [busy.eq(0), dense_pass.eq(dense_pass + 1)]
+                    with m.If(at.last):
+                        m.d.sync += [at.busy.eq(0), at.dense_pass.eq(at.dense_pass + 1)]
                         m.next = "IDLE"
-                        with m.If(last_pass):
-                            m.d.sync += dense_pass.eq(0)
-
-        write_addr = Signal(g.address_bits)
-        m.d.sync += [self.read.addr.eq(address), write_addr.eq(self.read.addr),
-                     self.write.addr.eq(write_addr)]
-        m.d.comb += [
-            self.read.en.eq(reading), advance.eq(counting | emitted),
-            # One of the two sums' halves is zero.
-            self.write.en.eq(pooled[0] | (emitted & ~raw)),
-            self.write.data.eq(old + (result | addend)),
-            self.scores.payload.value.eq(selected),
-            self.scores.payload.last.eq(last & last_pass),
-            self.record.valid.eq(emitted),
-            self.record.index.eq(dense_pass * g.channels + index),
-            self.record.value.eq(Mux(raw, selected, result)),
-        ]
-        return m
+                        with m.If(at.last_pass):
+                            m.d.sync += at.dense_pass.eq(0)
+        return SimpleNamespace(selected=selected, result=result, raw=raw, emitted=emitted)
 
     def _pick(self, m, name, values, index, rest):
         """One of ``values``, two cycles after the channel's number (or its turn) is there."""

@@ -1,5 +1,7 @@
 """The serial end of the accelerator with int8 lanes: global pools, hidden vectors, and scores."""
 
+from types import SimpleNamespace
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
@@ -51,13 +53,30 @@ class Int8Collector(wiring.Component):
         } | collector_outputs(geometry))
 
     def elaborate(self, platform):
-        g = self._geometry
-        layer, tile, head = self.layer, self.pooled, self.head
-        at_once = g.word_channels
-        low = at_once.bit_length() - 1
+        g, layer = self._geometry, self.layer
         m = Module()
+        vector, scores = self._gather(m), self._send_scores(m)
+        # The last word is written when the next job's descriptor is already there.
+        is_dense = Signal()
+        m.d.sync += is_dense.eq(layer.emit == Emit.UNSIGNED)
+        m.d.comb += [
+            self.collect.busy.eq(scores.busy),
+            self.read.en.eq(vector.loading[1] & ~vector.fresh[1]),
+            self.read.addr.eq(layer.out_base + vector.numbers[1]),
+            self.write.en.eq(vector.loading[5]),
+            self.write.addr.eq(layer.out_base + vector.numbers[5]),
+            self.record.valid.eq(scores.sent | (vector.loading[5] & is_dense)),
+            self.record.index.eq(Mux(is_dense, vector.numbers[5],
+                                     scores.passes * g.channels + scores.channel)),
+            self.record.value.eq(Mux(is_dense, self.write.data, scores.score)),
+        ]
+        return m
 
-        # Vector: pick and read; join the banks; register the old word; join both; shift and write.
+    def _gather(self, m):
+        """Vector: pick and read; join the banks; register the old word; join both; shift and write.
+        """
+        g, layer, tile = self._geometry, self.layer, self.pooled
+        low = g.word_channels.bit_length() - 1
         stages = 5
         loading = [tile.load] + [Signal(name=f"loading_{n}") for n in range(1, stages + 1)]
         fresh = [tile.first] + [Signal(name=f"fresh_{n}") for n in range(1, 3)]
@@ -88,14 +107,18 @@ class Int8Collector(wiring.Component):
         m.d.comb += shifted.eq(total >> Mux(adds & final[4], layer.pool_shift, 0))
         over = final[4] & shifted[VALUE_BITS:].any()
         m.d.sync += self.write.data.eq(Mux(over, (1 << VALUE_BITS) - 1, shifted))
+        return SimpleNamespace(loading=loading, fresh=fresh, numbers=numbers)
 
-        # Scores: the sum is chosen; registered; offered.
-        channel = Signal.like(head.chosen)
+    def _send_scores(self, m):
+        """Scores: the sum is chosen; registered; offered."""
+        g, layer, head = self._geometry, self.layer, self.head
+        low = g.word_channels.bit_length() - 1
+        channel = Signal.like(head.chosen, name="channel")
         passes = Signal(8)
         last = Signal()
         last_pass = Signal()
         score = Signal(signed(g.acc_bits + 1))
-        sent = Signal()
+        sent, busy = Signal(), Signal()
         m.d.comb += [
             head.chosen.eq(channel), last_pass.eq(passes == layer.passes_last),
             last.eq(channel == Mux(last_pass, layer.end_channels_last, layer.pass_channels_last)),
@@ -121,17 +144,5 @@ class Int8Collector(wiring.Component):
                     with m.If(last):
                         m.d.sync += passes.eq(Mux(last_pass, 0, passes + 1))
                         m.next = "IDLE"
-
-        # The last word is written when the next job's descriptor is already there.
-        is_dense = Signal()
-        m.d.sync += is_dense.eq(layer.emit == Emit.UNSIGNED)
-        m.d.comb += [
-            self.collect.busy.eq(~fsm.ongoing("IDLE")),
-            self.read.en.eq(loading[1] & ~fresh[1]),
-            self.read.addr.eq(layer.out_base + numbers[1]),
-            self.write.en.eq(loading[5]), self.write.addr.eq(layer.out_base + numbers[5]),
-            self.record.valid.eq(sent | (loading[5] & is_dense)),
-            self.record.index.eq(Mux(is_dense, numbers[5], passes * g.channels + channel)),
-            self.record.value.eq(Mux(is_dense, self.write.data, score)),
-        ]
-        return m
+        m.d.comb += busy.eq(~fsm.ongoing("IDLE"))
+        return SimpleNamespace(busy=busy, sent=sent, passes=passes, channel=channel, score=score)

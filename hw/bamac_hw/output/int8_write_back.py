@@ -1,4 +1,4 @@
-"""From the 8-bit values of a tile to the next layer's line buffer."""
+"""From a tile of an int8 map to the next layer's line buffer."""
 
 from amaranth import *
 from amaranth.lib import wiring

@@ -1,4 +1,4 @@
-"""Where a tile's output goes: shared by the write-backs of bits and of values."""
+"""Where a tile's output goes: shared by the write-backs of binary and of int8 maps."""
 
 from types import SimpleNamespace
 

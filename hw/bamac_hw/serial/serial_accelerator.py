@@ -20,7 +20,7 @@ class SerialAccelerator(wiring.Component):
 
     Received bytes are kept (``RECEIVE_BYTES``) while a command waits for the accelerator, so that
     frames can follow each other without a pause. A byte that finds no room resets the link and the
-    accelerator: that is how a host gets out of a command that waits for ever.
+    accelerator, which is how a host ends a command that waits for ever.
 
     Parameters
     ----------

@@ -15,13 +15,13 @@ __all__ = ["UartBridge"]
 class UartBridge(wiring.Component):
     """Executes the commands of :mod:`bamac_hw.serial.serial_link`, one after the other.
 
-    Nothing of a command with one word, or none, and no last value of a frame, goes out before the
-    check sequence was found to be right. Of longer data, what is more than 6 (words) or 3 (values)
-    bytes back goes out as it comes; if the check sequence is wrong then, the reply says so, and
-    the host has to begin anew. The next flag always begins a new command.
+    A command with at most one word, and the last value of a frame, take effect only after the check
+    sequence was found to be right. Longer data is passed on while it arrives, 6 bytes (words) or 3
+    bytes (values) behind the line. If the check sequence then turns out wrong, the reply says so,
+    and the host has to start again. The next flag always begins a new command.
 
-    One register of 6 bytes holds what is on its way in either direction: the newest bytes of a
-    command (they may be its check sequence), or the reply.
+    One register of 6 bytes serves both directions: it holds the newest bytes of a command (they may
+    be its check sequence), or the reply.
 
     Members
     -------
@@ -41,6 +41,7 @@ class UartBridge(wiring.Component):
             | axi_stream_ports("m_axis_frames", bits=8, flow=Out)
             | axi_stream_ports("s_axis_scores", bits=32, flow=In))
 
+    # One state machine, whose states share all registers: longer than a function should be.
     def elaborate(self, platform):
         m = Module()
 

@@ -1,18 +1,52 @@
-"""What a datapath is to everything around it: the facts that geometry, compiler, model and reports
-read.
-"""
+"""What a datapath is to everything around it: to geometry, compiler, model and reports."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 
 from ..abi.descriptors import Emit, Source
 from ..pipeline import COLLECT_LATENCY, LANE_STAGE, READ_OUT_CYCLES
 
-__all__ = ["DatapathTraits"]
+__all__ = ["ArraySizes", "DatapathTraits", "LayerLoops"]
 
 INPUT_BITS = 8    # of a value of the input, at most
 VECTOR_BITS = 16  # of a value of a head's vector
+
+
+class LayerLoops(Protocol):
+    """A layer's loop bounds, as a row of the program's layer table names them."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def emit(self) -> Emit: ...
+    @property
+    def tiles(self) -> int: ...
+    @property
+    def passes(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def fetches(self) -> int: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def out_channels(self) -> int: ...
+    @property
+    def shift(self) -> int: ...
+
+
+class ArraySizes(Protocol):
+    """What cycles depend on of a geometry."""
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def word_channels(self) -> int: ...
+    @property
+    def start_reads(self) -> int: ...
 
 
 class DatapathTraits:
@@ -123,22 +157,19 @@ class DatapathTraits:
 
     # --- cycles, of walks that do not depend on the input
 
-    def job_cycles(self, walk, geometry) -> dict[str, int]:
-        """Cycles of one job's walk by cause: ``compute``, ``fetch``, ``tile``, ``collect``.
-
-        ``walk`` has a layer's loop bounds, as a row of the program's layer table names them.
-        """
+    def job_cycles(self, walk: LayerLoops, geometry: ArraySizes) -> dict[str, int]:
+        """Cycles of one job's walk by cause: ``compute``, ``fetch``, ``tile``, ``collect``."""
         tiles = walk.tiles * walk.passes
         # Start, and capture; behind each round but the last, the sums are doubled twice.
         ends = 2 * walk.rounds
         return {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": ends * tiles,
                 "collect": _collect_cycles(walk, geometry, ends + walk.steps + walk.fetches)}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__}: lane {self.lane}, walk {self.walk}>"
 
 
-def _collect_cycles(walk, geometry, between):
+def _collect_cycles(walk: LayerLoops, geometry: ArraySizes, between: int) -> int:
     """Cycles in which a walk waits for the serial collector; ``between`` lie between two tiles."""
     channels = [min(geometry.channels, walk.out_channels - number * geometry.channels)
                 for number in range(walk.passes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..abi.descriptors import Source
-from .base import INPUT_BITS, DatapathTraits
+from .base import INPUT_BITS, ArraySizes, DatapathTraits, LayerLoops
 
 __all__ = ["EventTraits"]
 
@@ -38,5 +38,5 @@ class EventTraits(DatapathTraits):
             return rows
         return np.stack([rows, -rows], axis=1).reshape(-1, rows.shape[1])
 
-    def job_cycles(self, walk, geometry) -> dict[str, int]:
+    def job_cycles(self, walk: LayerLoops, geometry: ArraySizes) -> dict[str, int]:
         raise ValueError("Cycles of the event-driven walk depend on the input")

@@ -102,6 +102,7 @@ def say(text):
 
 
 def warn(text):
+    """A warning, on stderr."""
     click.echo(f"warning: {text}", err=True)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from typing import Any
 
 import click
 
@@ -32,7 +35,8 @@ class RecipeName(click.ParamType):
 
     name = "recipe"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> int:
         try:
             return recipes.get(value).number
         except ValueError:
@@ -40,7 +44,7 @@ class RecipeName(click.ParamType):
             self.fail(f"must be one of {names}, not {value!r}", param, ctx)
 
 
-def data_options(default_clips):
+def data_options(default_clips: int) -> Callable:
     """Options that decide a data set and where it is kept.
 
     The command is called with ``clips`` (never None), ``speech_folder``, ``data_recipe`` (a
@@ -85,7 +89,7 @@ def data_options(default_clips):
     return decorate
 
 
-def run_options(default_out):
+def run_options(default_out: str) -> Callable:
     """Options of every training run: its folder, its seeds, its threads."""
     options = (
         click.option("--out", metavar="FOLDER", default=default_out, show_default=True,
@@ -105,9 +109,8 @@ def _with(options, command):
     return command
 
 
-def check_output(path):
+def check_output(path: str | os.PathLike | None) -> None:
     """Refuse an output file that cannot be written, before any long work."""
-    import os
     from pathlib import Path
 
     if path is None:
@@ -122,7 +125,7 @@ def check_output(path):
 
 
 @contextmanager
-def simulation_bar(quiet):
+def simulation_bar(quiet: bool) -> Iterator[Callable[[float, int], None] | None]:
     """A callable for the simulation's progress; it draws a bar on stderr if that is a terminal."""
     import sys
 
@@ -144,7 +147,8 @@ def simulation_bar(quiet):
 
 
 @contextmanager
-def transfer_bar(quiet, title, total, unit):
+def transfer_bar(quiet: bool, title: str, total: float,
+                 unit: str) -> Iterator[Callable[[float], None] | None]:
     """A callable that adds to ``total``; it draws a bar on stderr if that is a terminal."""
     import sys
 

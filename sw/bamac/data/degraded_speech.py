@@ -48,7 +48,6 @@ class DegradedSpeech:
 
     def load(self, folder: str | Path, split: str, clips: int | None = None
              ) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """``(features, labels, manifest entries)`` of a split, see
-        :func:`bamac.data.dataset.load_split`."""
+        """``(features, labels, entries)`` of a split: :func:`bamac.data.dataset.load_split`."""
         return data_build.load_split(folder, split, clips, label=self.label,
                                      features=self.features)

@@ -13,10 +13,10 @@ import numpy as np
 from .checks import Array
 
 if TYPE_CHECKING:
-    from .conv import Conv2d
-    from .dense import Dense
+    from .layer import Layer
 
-__all__ = ["accumulator_range", "conv_shape", "largest_sum", "memory_count", "reach"]
+__all__ = ["accumulator_range", "conv_shape", "largest_sum", "largest_sums", "memory_count",
+           "reach"]
 
 
 def reach(weights: Array, low: int, high: int) -> tuple[Array, Array]:
@@ -38,18 +38,32 @@ def reach(weights: Array, low: int, high: int) -> tuple[Array, Array]:
     return negative * high + positive * low, positive * high + negative * low
 
 
+def largest_sums(weights: Array, largest: int) -> Array:
+    """The largest magnitude of each channel's sum with activations in -``largest``..``largest``.
+
+    ``weights`` is (out_channels, ...), the result int64 (out_channels,).
+    """
+    sums: Array = np.abs(weights).reshape(len(weights), -1).sum(axis=1) * int(largest)
+    return sums
+
+
 def largest_sum(weights: Array, largest: int) -> int:
-    """The largest magnitude of any channel's sum with activations in -``largest``..``largest``."""
-    return int(np.abs(weights).reshape(len(weights), -1).sum(axis=1).max()) * int(largest)
+    """The largest of them."""
+    return int(largest_sums(weights, largest).max())
 
 
-def accumulator_range(layer: Conv2d | Dense, bits: int,
-                      signed: bool = False) -> tuple[Array, Array]:
-    """Lowest and highest value that the array's accumulators of ``layer`` can pass through.
+def accumulator_range(layer: Layer, low: int, high: int) -> tuple[Array, Array]:
+    """Lowest and highest value that the dense walk's accumulators of ``layer`` can pass through.
 
     The array starts an accumulator of a convolution at ``-threshold`` (of a layer with a bias at
-    ``bias``) and adds gated weights. A signed input of ``bits`` bits is read in offset form,
-    ``u = v + 2**(bits - 1)``, and the start value makes up for the offset.
+    ``bias``) and adds gated weights. An input of ``low``..``high`` is read in offset form, ``u = v
+    - low``, and the start value makes up for the offset. What other datapaths do is never farther
+    from zero.
+
+    Parameters
+    ----------
+    layer : a layer with ``thresholds`` or a ``bias``
+    low, high : range of the activations that it reads, with ``low`` <= 0
 
     Returns
     -------
@@ -58,10 +72,10 @@ def accumulator_range(layer: Conv2d | Dense, bits: int,
     weights = layer.weights.reshape(layer.out_channels, -1)
     thresholds: Array | None = getattr(layer, "thresholds", None)
     start: Array = np.asarray(layer.bias) if thresholds is None else -thresholds
-    if signed:
-        start = start - (1 << (bits - 1)) * weights.sum(axis=1)
-    low, high = reach(weights, 0, (1 << bits) - 1)
-    return np.minimum(start + low, start), np.maximum(start + high, start)
+    if low:
+        start = start + low * weights.sum(axis=1)
+    least, most = reach(weights, 0, high - low)
+    return np.minimum(start + least, start), np.maximum(start + most, start)
 
 
 def conv_shape(rows: int, cols: int, kernel: tuple[int, ...], stride: int,

@@ -85,9 +85,7 @@ class LayerTrace(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, Array]:
-        """The arrays that are compared with the RTL, by kind, as :class:`bamac.ir.trace.Trace`
-        names them.
-        """
+        """The arrays that are compared with the RTL, by the kinds of ``ir.trace.Trace``."""
 
 
 class Layer(ABC):

@@ -1,7 +1,7 @@
 """The integer network: what every level from the export down means by "the network".
 
 An :class:`IntegerNetwork` is a chain of layers over integers. It is produced from a trained
-PyTorch network (:mod:`bamac.nn.integerise`) or from a QONNX file (:mod:`bamac.qonnx.importer`), run
+PyTorch network (:mod:`bamac.nn.lowering`) or from a QONNX file (:mod:`bamac.qonnx.importer`), run
 by the integer reference (:mod:`bamac.ir.reference`) and mapped onto the array by the compiler
 (:mod:`bamac.compiler`). Nothing in it is a float, except the scale of the final score and the
 quantisation of the front end, which hardware never sees.

@@ -54,7 +54,8 @@ def _spread(sums: Array, bits: int) -> tuple[Array, int]:
 
 
 def _fits(layer: Conv2d | Dense, bits: int, signed: bool, acc_bits: int) -> bool:
-    low, high = accumulator_range(layer, bits, signed)
+    smallest = -(1 << (bits - 1)) if signed else 0
+    low, high = accumulator_range(layer, smallest, smallest + (1 << bits) - 1)
     return bool(low.min() >= -(1 << (acc_bits - 1)) and high.max() < 1 << (acc_bits - 1))
 
 

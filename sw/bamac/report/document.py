@@ -31,12 +31,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Paragraph:
+    """One paragraph of text; Markdown."""
+
     text: str
     kind = "paragraph"
 
 
 @dataclass(frozen=True)
 class Bullets:
+    """A list of texts."""
+
     entries: list
     kind = "bullets"
 
@@ -56,6 +60,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
+    """A plot with an optional caption."""
+
     drawing: Drawing
     caption: str = ""
     kind = "figure"
@@ -63,6 +69,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
+    """A title and what stands under it."""
+
     title: str
     blocks: list
 

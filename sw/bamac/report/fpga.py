@@ -16,7 +16,7 @@ def progress_display(quiet):
     """A callable (what, stage) that prints a line per step, and on a terminal the current stage."""
     import sys
 
-    from bamac.cli.main import say
+    import click
 
     if quiet:
         yield None
@@ -26,7 +26,7 @@ def progress_display(quiet):
         def announce(what, stage):
             nonlocal last
             if what != last:
-                say(f"{time.monotonic() - began:6.0f} s  {what}")
+                click.echo(f"{time.monotonic() - began:6.0f} s  {what}", err=True)
                 last = what
         yield announce
         return

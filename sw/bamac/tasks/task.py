@@ -14,7 +14,7 @@ from bamac.frontends.metadata import metadata_of
 from bamac.frontends.registry import FrontEndSpec, with_bits
 
 if TYPE_CHECKING:
-    from bamac.nn.network import NetConfig
+    from bamac.nn.config import NetConfig
 
 __all__ = ["DataSet", "Task"]
 
@@ -23,8 +23,10 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 class DataSet(Protocol):
-    """Where the clips of a task come from. :class:`bamac.data.degraded_speech.DegradedSpeech` is
-    the one that the package has."""
+    """Where the clips of a task come from.
+
+    :class:`bamac.data.degraded_speech.DegradedSpeech` is the one that the package has.
+    """
 
     def sizes(self, clips: int) -> Mapping[str, int]:
         """Clips of ``train``, ``val`` and ``test`` for that many training clips."""
@@ -53,7 +55,7 @@ class Task:
     ----------
     name : in configurations and checkpoints
     title : what is predicted, of what, in words
-    network : name of the network's shape (:func:`bamac.nn.network.make_config`), or a function
+    network : name of the network's shape (:func:`bamac.nn.config.make_config`), or a function
         that is called like it but without the name: ``network(variant, **changes) -> NetConfig``
     front_end : makes frames of audio, with integers of 8 bits
     label : what the network learns and is compared with
@@ -72,11 +74,11 @@ class Task:
     def net_config(self, variant: str = "bam-w8", **changes: Any) -> NetConfig:
         """The network's configuration in one of its variants.
 
-        ``changes`` are fields of :class:`bamac.nn.network.NetConfig`.
+        ``changes`` are fields of :class:`bamac.nn.config.NetConfig`.
         """
         if callable(self.network):
             return self.network(variant, **changes)
-        from bamac.nn.network import make_config
+        from bamac.nn.config import make_config
 
         return make_config(self.network, variant, **changes)
 

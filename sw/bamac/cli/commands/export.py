@@ -13,7 +13,7 @@ from bamac.cli.options import check_output, json_option
 @click.option("-o", "--output", metavar="FILE.onnx", default=None,
               help="Default: the model's name with .onnx, in the current folder.")
 @json_option
-def command(model, output, as_json):
+def command(model: str, output: str | None, as_json: bool) -> None:
     """Write MODEL (.pt, or .onnx to normalise it) as QONNX that any executor computes exactly.
 
     \b

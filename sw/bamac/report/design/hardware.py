@@ -56,6 +56,7 @@ def facts(design):
 
 
 def resources_section(design):
+    """Resources after mapping, by module."""
     mapped = _own_mapped(design)
     if isinstance(mapped, Missing):
         return Section("Resources", [Paragraph(f"Resources: {mapped.reason}.")])
@@ -126,6 +127,7 @@ def _comparison(shown):
 
 
 def timing_section(design):
+    """Fmax of every placed seed, and the critical path."""
     made = design.implementation
     if isinstance(made, Missing):
         return Section("Timing", [Paragraph(f"Timing: {made.reason}.")])

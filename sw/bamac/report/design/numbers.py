@@ -6,6 +6,7 @@ __all__ = ["count", "mega", "percent", "size"]
 
 
 def count(value):
+    """With commas between thousands."""
     return f"{value:,}"
 
 
@@ -15,6 +16,7 @@ def mega(value):
 
 
 def percent(share):
+    """A share of 1, with one decimal."""
     return f"{100 * share:.1f} %"
 
 
