@@ -6,6 +6,11 @@ count minus one. ``weight_base`` counts words of the weight store, which with pa
 rows. With int8 lanes, values take the place of bits in ``word_bits_last`` and ``end_bits_last``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from amaranth import Shape, signed, unsigned
 from amaranth.lib import data, enum
 from amaranth.utils import ceil_log2
@@ -25,6 +30,8 @@ __all__ = [
     "unpack_descriptor",
     "word_layout",
 ]
+
+Fields = Mapping[str, Any]  # of a descriptor word: names to shapes, least significant first
 
 FORMAT_VERSION = 3  # of programs and registers
 DESCRIPTOR_WORDS = 16
@@ -87,14 +94,14 @@ LAYER = (
 WALK_WORDS = 6  # all that a walk needs to start
 
 
-def word_layout(fields):
+def word_layout(fields: Fields) -> data.StructLayout:
     """The 32-bit layout of one descriptor word."""
     used = data.StructLayout(fields).size
     assert used <= 32, fields
-    return data.StructLayout(fields | ({"reserved": 32 - used} if used < 32 else {}))
+    return data.StructLayout({**fields, **({"reserved": 32 - used} if used < 32 else {})})
 
 
-def pack_descriptor(words, values):
+def pack_descriptor(words: Sequence[Fields], values: Mapping[str, Any]) -> list[int]:
     """Pack named integers into sixteen 32-bit words.
 
     Raises
@@ -103,7 +110,7 @@ def pack_descriptor(words, values):
         If a value does not fit its field, or a name is unknown or missing.
     """
     values = dict(values)
-    packed = []
+    packed: list[int] = []
     for fields in words:
         layout = word_layout(fields)
         word = {}
@@ -125,9 +132,9 @@ def pack_descriptor(words, values):
     return packed + [0] * (DESCRIPTOR_WORDS - len(packed))
 
 
-def unpack_descriptor(words, packed):
+def unpack_descriptor(words: Sequence[Fields], packed: Sequence[int]) -> dict[str, int]:
     """The named integers in sixteen 32-bit words: the inverse of :func:`pack_descriptor`."""
-    values = {}
+    values: dict[str, int] = {}
     for fields, word in zip(words, packed, strict=False):
         view = word_layout(fields).from_bits(int(word))
         for name in fields:
@@ -141,7 +148,7 @@ _ADDRESSES = {"groups_last", "ring_base", "ring_end", "pitch", "ring_start", "gr
 _COLUMNS = {"col_to_last", "cols_last", "tiles_last", "out_cols"}
 
 
-def layer_layout(geometry=None):
+def layer_layout(geometry: Any = None) -> data.StructLayout:
     """All fields of a layer descriptor as one structure: what the scheduler holds in registers.
 
     With a geometry, fields are no wider than its memories need, and those that it never uses are
@@ -150,13 +157,13 @@ def layer_layout(geometry=None):
     return _joined(LAYER, geometry)
 
 
-def header_layout(geometry=None):
+def header_layout(geometry: Any = None) -> data.StructLayout:
     """All header fields as one structure, like :func:`layer_layout`."""
     return _joined(HEADER, geometry)
 
 
-def _joined(words, geometry):
-    fields = {}
+def _joined(words: Sequence[Fields], geometry: Any) -> data.StructLayout:
+    fields: dict[str, Any] = {}
     for word in words:
         fields |= word
     if geometry is not None:

@@ -4,12 +4,17 @@ read.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from ..abi.descriptors import Emit, Source
 from ..pipeline import COLLECT_LATENCY, LANE_STAGE, READ_OUT_CYCLES
 
-__all__ = ["DatapathTraits"]
+__all__ = ["DatapathTraits", "IntArray"]
+
+IntArray = npt.NDArray[np.integer[Any]]
 
 INPUT_BITS = 8    # of a value of the input, at most
 VECTOR_BITS = 16  # of a value of a head's vector
@@ -93,7 +98,7 @@ class DatapathTraits:
         """Weight rows for each activation word with planes of a layer that reads ``source``."""
         return 1
 
-    def pack(self, rows: np.ndarray, source: Source, taps: int) -> np.ndarray:
+    def pack(self, rows: IntArray, source: Source, taps: int) -> IntArray:
         """A pass's weight rows in the order of the store.
 
         Parameters
@@ -109,7 +114,7 @@ class DatapathTraits:
         """
         return rows
 
-    def sum_bounds(self, start: np.ndarray, low: np.ndarray, high: np.ndarray,
+    def sum_bounds(self, start: IntArray, low: IntArray, high: IntArray,
                    rounds: int) -> tuple[int, int]:
         """Smallest and largest value that an accumulator can hold on its way.
 
@@ -123,7 +128,7 @@ class DatapathTraits:
 
     # --- cycles, of walks that do not depend on the input
 
-    def job_cycles(self, walk, geometry) -> dict[str, int]:
+    def job_cycles(self, walk: Any, geometry: Any) -> dict[str, int]:
         """Cycles of one job's walk by cause: ``compute``, ``fetch``, ``tile``, ``collect``.
 
         ``walk`` has a layer's loop bounds, as a row of the program's layer table names them.
@@ -134,11 +139,11 @@ class DatapathTraits:
         return {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": ends * tiles,
                 "collect": _collect_cycles(walk, geometry, ends + walk.steps + walk.fetches)}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__}: lane {self.lane}, walk {self.walk}>"
 
 
-def _collect_cycles(walk, geometry, between):
+def _collect_cycles(walk: Any, geometry: Any, between: int) -> int:
     """Cycles in which a walk waits for the serial collector; ``between`` lie between two tiles."""
     channels = [min(geometry.channels, walk.out_channels - number * geometry.channels)
                 for number in range(walk.passes)]
