@@ -5,21 +5,26 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint bench bench-peers reports clean setup check-tools
+.PHONY: demo check test test-slow lint bench bench-peers reports clean setup check-tools
 
 demo: $(READY)
 	$(BIN)/bamac demo
 
-test: $(READY)
-	$(BIN)/ruff check .
+# The quickest useful subset: the linters, and the tests that start no simulator, synthesis or
+# training. Under a minute on two cores.
+check: lint
+	$(BIN)/python -m pytest -n 2 -q -m quick
+
+test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # Whole clips on every preset, and hundreds of random networks.
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
+# ruff, the layers of imports, and types, as .pre-commit-config.yaml names them.
 lint: $(READY)
-	$(BIN)/ruff check .
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pre-commit run --all-files
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -1,8 +1,8 @@
 """Measure the project's targets on the RTL, and write ``reports/targets.md``.
 
 ``python -m benchmarks [--networks N] [--clips N]``. Real clips are the test split of the data set
-that ``bamac train`` makes (its cache is used); expected values of the random networks come from
-the ``qonnx`` package's own executor, which knows nothing of our compiler.
+that ``bamac train`` makes, from its cache. Expected values of the random networks come from the
+executor of the ``qonnx`` package, which is independent of our compiler.
 """
 
 import argparse
@@ -14,46 +14,30 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import pipeline
 from bamac.compiler import CompileError, compile_network
 from bamac.data import build as data_build
 from bamac.frontends.log_mel import fewer_bits
-from bamac.ir import reference
 from bamac.ir.random_networks import p808_network, paper_network, random_case
 from bamac.perf.cycles import predict, predict_events
 from bamac.qonnx import exporter as qonnx_export
 from bamac.qonnx import importer as qonnx_import
 from bamac.qonnx import oracle as qonnx_oracle
-from bamac_hw.abi.counters import COUNTERS
+from bamac.shipped import ASSETS
+from bamac.verify import compare, equal_layers
 from bamac_hw.geometry import Geometry
 from bamac_sim.simulate import Job, simulate_many
 
 REPORT = Path(__file__).parents[1] / "reports" / "targets.md"
-MODEL = Path(pipeline.__file__).parent / "assets" / "models" / "paper-bam-w8.onnx"
+MODEL = ASSETS / "models" / "paper-bam-w8.onnx"
 
 
-def counts_equal(program, network, frames, result):
-    """Whether every counter of every layer is what the model predicts."""
-    predicted = predict(program, network, frames)
-    events = np.sum([predict_events(program, network, clip) for clip in frames], axis=0)
-    return result.cycles == predicted["cycles"] and all(
-        counters[name] == {**layer, "events": int(count)}[name]
-        for counters, layer, count in zip(result.counters, predicted["layers"], events, strict=True)
-        for name in COUNTERS)
-
-
-def bits_equal(program, expected_bits, expected_outputs, result, clip=0):
-    """Whether every computed output bit, dense output and score is the expected one."""
-    trace = result.trace[clip]
-    equal = True
-    for row in program.layers:
-        if row["kind"] == "conv":
-            wanted = expected_bits[row["name"]][:, :row["tiled_rows"], :row["tiled_cols"]]
-            equal &= np.array_equal(trace[row["name"]]["bits"], wanted)
-        else:
-            equal &= np.array_equal(trace[row["name"]]["outputs"], expected_outputs[row["name"]])
-    last = program.layers[-1]["name"]
-    return bool(equal and np.array_equal(result.outputs[clip], expected_outputs[last]))
+def equals_oracle(program, oracle, result):
+    """Whether every computed value of the first clip is the one that qonnx's executor gives."""
+    expected = ({name: {"bits": bits} for name, bits in oracle.bits.items()}
+                | {name: {"outputs": outputs} for name, outputs in oracle.outputs.items()})
+    scores = oracle.outputs[program.layers[-1]["name"]]
+    return (all(equal_layers(program, expected, result.trace[0]).values())
+            and np.array_equal(result.outputs[0], scores))
 
 
 def run_clips(network, geometry, clips):
@@ -62,11 +46,9 @@ def run_clips(network, geometry, clips):
     results = simulate_many([Job(program, clip) for clip in clips])
     exact = counted = 0
     for clip, result in zip(clips, results, strict=True):
-        trace = reference.run(network, clip)
-        bits = {c.name: trace.layers[c.name].bits for c in network.convs}
-        outputs = {d.name: trace.layers[d.name].outputs for d in network.denses}
-        exact += bits_equal(program, bits, outputs, result)
-        counted += counts_equal(program, network, clip[None], result)
+        verified = compare(program, network, clip[None], result)
+        exact += verified.values_equal
+        counted += verified.counts_equal
     return exact, counted, results, program
 
 
@@ -91,8 +73,8 @@ def conformance(geometries, wanted):
                     Path(folder) / "net.onnx")
                 oracle = qonnx_oracle.run(case.network, path, case.frames[0])
             runs += 1
-            exact += bits_equal(program, oracle.bits, oracle.outputs, result)
-            counted += counts_equal(program, case.network, case.frames, result)
+            exact += equals_oracle(program, oracle, result)
+            counted += compare(program, case.network, case.frames, result).counts_equal
         print(f"{geometry.name}: {runs} networks, {exact} bit-exact, {counted} counted exactly",
               flush=True)
     return runs, exact, counted

@@ -1,9 +1,9 @@
-"""How a network's agreement with PESQ holds when recordings sound brighter, duller, or rumble.
+"""Agreement with PESQ when recordings sound brighter or duller, or rumble.
 
 ``python -m benchmarks.colour MODEL.pt ... [--audio N]`` scores the test clips as they are, and with
-a smooth gain over frequency, drawn anew for each clip, of 1.5 and 3 dB (standard deviation at seven
-points). N of them are made again as audio, and scored with and without rumble below 45 Hz, 20 to
-40 dB below the speech; PESQ too is asked how much of it there is to hear. It writes
+a smooth random gain over frequency of 1.5 and 3 dB (standard deviation at seven points), drawn for
+each clip. N of them are also made as audio and scored with and without rumble below 45 Hz, 20 to
+40 dB below the speech. PESQ of the same clips shows how audible the rumble is. Writes
 ``reports/colour.md``.
 """
 
@@ -15,29 +15,40 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
-from bamac.data import build as data_build
-from bamac.data import degrade, sources
-from bamac.data.sources import recipe_of
+from bamac import tasks
+from bamac.data import clips, degrade, sources
+from bamac.data.dataset import DEFAULT_CACHE
 from bamac.evaluation.metrics import agreement
 from bamac.files import write_text
-from bamac.frontends.log_mel import features_int8
+from bamac.frontends.log_mel import STEPS, features_int8
 from bamac.nn.checkpoint import DEFAULT_MODEL, load_network
-from bamac.training.supervised import coloured_gain, predict, shifted
+from bamac.nn.predict import predict
+from bamac.training.pesq_augmentation import with_gain
 
 REPORT = Path(__file__).parents[1] / "reports" / "colour.md"
-COLOURS = (0.0, 1.5, 3.0)
+DEVIATIONS = (0.0, 1.5, 3.0)
+"""Standard deviations, in dB, of the random equalisation."""
+KNOTS = np.linspace(0, 119, 7)
+"""Mel bands at which gains are drawn; between them they are interpolated."""
+STEPS_PER_DB = STEPS * np.log(10) / 10
 
 
-def coloured(features, colour, seed=1):
-    """The features int8 (n, frames, 120), each clip with a gain of its own."""
-    if not colour:
+def equaliser_gain(rng, deviation):
+    """Gain, int16 (120,) in feature steps, smooth over the mel bands; ``deviation`` dB at knots."""
+    gains = np.interp(np.arange(120), KNOTS, rng.normal(0, deviation, KNOTS.size))
+    return np.rint(gains * STEPS_PER_DB).astype(np.int16)
+
+
+def equalised(features, deviation, seed=1):
+    """The features, int8 (n, frames, 120), each clip with a random gain of its own."""
+    if not deviation:
         return features
     rng = np.random.default_rng(seed)
-    return np.stack([shifted(clip, coloured_gain(rng, colour)) for clip in features])
+    return np.stack([with_gain(clip, equaliser_gain(rng, deviation)) for clip in features])
 
 
 def rumbling(samples, rng):
-    """The clip with noise below 45 Hz, 20 to 40 dB below the clip's own power."""
+    """The clip with noise below 45 Hz, 20 to 40 dB below the clip's power."""
     low_pass = signal.butter(8, 45, fs=16_000, output="sos")
     noise = signal.sosfilt(low_pass, rng.standard_normal(samples.size))
     level = degrade.power_db(samples) - rng.uniform(20, 40)
@@ -46,13 +57,13 @@ def rumbling(samples, rng):
 
 
 def audio_clips(count, data_seed):
-    """Test clips as audio: features without and with rumble, labels, and PESQ's change by it."""
+    """Test clips as audio: features without and with rumble, labels, and the change of PESQ."""
     import pesq
 
-    folder = sources.prepare(data_build.DEFAULT_CACHE, None, None)
+    folder = sources.prepare(DEFAULT_CACHE, None, None)
     plain, rumble, labels, change = [], [], [], []
     for pair in range(-(-count // 2)):
-        clean, versions = data_build.make_pair(folder, "test", pair, data_seed)
+        clean, versions = clips.make_pair(folder, "test", pair, data_seed)
         for degraded, entry in versions:
             samples = degraded / 32768.0
             noisy = rumbling(samples, np.random.default_rng([1, len(labels)]))
@@ -81,22 +92,21 @@ def main():
              f"PESQ itself moves by {change.mean():+.3f} on average, and by "
              f"{np.abs(change).mean():.3f} in magnitude, when those clips get the rumble; louder "
              "rumble it does hear.", "",
-             "| model | trained with | " + " | ".join(f"{c:g} dB: PCC | RMSE" for c in COLOURS)
+             "| model | " + " | ".join(f"{c:g} dB: PCC | RMSE" for c in DEVIATIONS)
              + f" | {len(audio_labels)} clips: PCC | RMSE | with rumble: PCC | RMSE |",
-             "|---" * (6 + 2 * len(COLOURS)) + "|"]
+             "|---" * (5 + 2 * len(DEVIATIONS)) + "|"]
     for path in arguments.models:
         network, metadata = load_network(path)
         training = metadata["training"]
-        folder = data_build.set_folder(data_build.DEFAULT_CACHE, training["data_seed"],
-                                        recipe=recipe_of(training))
-        features, labels, _ = data_build.load_split(folder, "test")
+        data = tasks.of_metadata(metadata).data
+        features, labels, _ = data.load(data.folder(training), "test")
         cells = []
-        for changed, truth in [*((coloured(features, c), labels) for c in COLOURS),
+        for changed, truth in [*((equalised(features, c), labels) for c in DEVIATIONS),
                                (plain, audio_labels), (rumble, audio_labels)]:
             found = agreement(predict(network, changed), truth)
             cells += [f"{found['pcc']:.3f}", f"{found['rmse']:.3f}"]
         lines.append(f"| {path.stem if path.stem != 'model' else path.parent.name} | "
-                     f"{training.get('colour', 0):g} dB | " + " | ".join(cells) + " |")
+                     + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
     write_text(REPORT, "\n".join(lines) + "\n")
 

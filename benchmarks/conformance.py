@@ -1,11 +1,11 @@
 """Random networks x arrays x inputs in RTL against reference and model: ``reports/conformance.md``.
 
 ``python -m benchmarks.conformance [--runs N] [--batch N] [--arrays NAME,...]``. A run is one
-network on one array with one input. Its score and every output bit (value, with int8 lanes) must be
-the integer reference's; every counter of every layer (cycles by cause, each memory's accesses) must
-be the model's; and cycles and accesses must lie within the bounds that the model gives without an
-input. Finished batches are kept under ``build/conformance``, so that an interrupted measurement
-goes on where it was.
+network on one array with one input. Its score and every output bit (int8 lanes: every value) must
+equal the integer reference. Every counter of every layer (cycles by cause, accesses of each memory)
+must equal the model. Cycles and accesses must lie within the bounds that the model gives without an
+input. Finished batches are kept under ``build/conformance``, so an interrupted measurement
+continues where it stopped.
 """
 
 import argparse
@@ -22,8 +22,9 @@ from bamac.compiler import CompileError, compile_network
 from bamac.explore import Store
 from bamac.explore.evaluate import model_version
 from bamac.files import write_text
-from bamac.ir import random_networks, reference
-from bamac.perf.cycles import bounds, predict, predict_events
+from bamac.ir import random_networks
+from bamac.perf.cycles import bounds
+from bamac.verify import compare
 from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.geometry import Geometry
 from bamac_sim.simulate import Job, simulate_many
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "reports" / "conformance.md"
 ACCESSES = [name for name in COUNTERS if name.endswith(("_reads", "_writes"))]
 INPUTS = ("its own frames", "uniform noise", "mostly zeros", "all zeros", "two clips in a row")
-# Every network comes with a seed of its own, so that arrays share none.
+# Every array has its own range of seeds, so that arrays share no network.
 GEOMETRIES = (
     Geometry.preset("small"),
     Geometry.preset("small_event"),
@@ -68,13 +69,13 @@ def frames_of(case, seed):
 
 
 def jobs_of(geometry, first_seed, count):
-    """The next ``count`` networks from ``first_seed`` on that fit: (seed, case, kind, program)."""
+    """The first ``count`` networks from ``first_seed`` on that fit: (seed, case, kind, program)."""
     pools = [(rows, cols) for rows in (1, 2, 4) for cols in (1, 2, 4)
              if rows <= geometry.tile_rows and cols <= geometry.tile_cols]
     seed = first_seed
     while count:
         case = random_networks.random_case(seed, acc_bits=min(geometry.acc_bits, 24), pools=pools,
-                                           values=geometry.int8_maps)
+                                           int8_maps=geometry.int8_maps)
         try:
             program = compile_network(case.network, geometry)
         except CompileError:
@@ -83,33 +84,6 @@ def jobs_of(geometry, first_seed, count):
             count -= 1
             yield seed, case, *frames_of(case, seed), program
         seed += 1
-
-
-def values_equal(case, frames, program, result):
-    """Whether every computed bit, dense output and score is the reference's."""
-    equal = True
-    for clip, window in enumerate(frames):
-        expected = reference.run(case.network, window)
-        for row in program.layers:
-            layer, found = expected.layers[row["name"]], result.trace[clip][row["name"]]
-            if row["kind"] == "conv":
-                wanted = layer.bits[:, :row["tiled_rows"], :row["tiled_cols"]]
-                equal &= np.array_equal(found["bits"], wanted)
-            else:
-                equal &= np.array_equal(found["outputs"], layer.outputs)
-        equal &= np.array_equal(result.outputs[clip], expected.outputs)
-    return bool(equal)
-
-
-def counts_equal(case, frames, program, result):
-    """Whether total cycles and every counter of every layer are the model's."""
-    predicted = predict(program, case.network, frames)
-    events = np.sum([predict_events(program, case.network, clip) for clip in frames], axis=0)
-    wanted = [{**layer, "events": int(count)}
-              for layer, count in zip(predicted["layers"], events, strict=True)]
-    return result.cycles == predicted["cycles"] and all(
-        counters[name] == layer[name]
-        for counters, layer in zip(result.counters, wanted, strict=True) for name in COUNTERS)
 
 
 def within_bounds(frames, program, result):
@@ -123,15 +97,17 @@ def within_bounds(frames, program, result):
 
 
 def batch(geometry, first_seed, count):
-    """Simulate some networks one after the other; a list of plain rows."""
+    """Simulate some networks one after the other; return a list of plain rows."""
     jobs = list(jobs_of(geometry, first_seed, count))
     results = simulate_many([Job(program, frames) for *_, frames, program in jobs])
-    return [{"array": geometry.name, "seed": seed, "input": kind, "layers": len(program.layers),
-             "cycles": int(result.cycles),
-             "exact": values_equal(case, frames, program, result),
-             "counted": counts_equal(case, frames, program, result),
-             "bounded": within_bounds(frames, program, result)}
-            for (seed, case, kind, frames, program), result in zip(jobs, results, strict=True)]
+    rows = []
+    for (seed, case, kind, frames, program), result in zip(jobs, results, strict=True):
+        verified = compare(program, case.network, frames, result)
+        rows.append({"array": geometry.name, "seed": seed, "input": kind,
+                     "layers": len(program.layers), "cycles": int(result.cycles),
+                     "exact": verified.values_equal, "counted": verified.counts_equal,
+                     "bounded": within_bounds(frames, program, result)})
+    return rows
 
 
 def report(rows, command):

@@ -1,9 +1,9 @@
-"""Estimates of walks that offer more than one event per cycle, from real activations.
+"""Estimates of event-driven walks with more than one event per cycle, from real activations.
 
-``python -m benchmarks.event_walk`` puts the table into its report. One of them is built: a scanner
-for each row of a tile's pixels, in step tile by tile (``Geometry(streams=2)``). A figure is the
-cycles with events, against one event of the whole tile per cycle. Starts, loads and waits are not
-in it, and are as many as before.
+``python -m benchmarks.event_walk`` puts the table into its report. One of these walks is built: a
+scanner for each row of a tile's pixels, in step tile by tile (``Geometry(streams=2)``). A figure is
+the number of cycles with events, compared with one event of the whole tile per cycle. Starts, loads
+and waits are left out, since they do not change.
 """
 
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def _count(words):
     return np.bitwise_count(words).astype(np.int64)
 
 
-def _split(program, network, trace, frames, rows, cols):
+def _split(program, trace, frames, rows, cols):
     """Events of each part of ``rows x cols`` pixels of a tile, by layer: (parts, jobs, tiles)."""
     g = program.geometry
     down, across = g.tile_rows // rows, g.tile_cols // cols
@@ -30,7 +30,7 @@ def _split(program, network, trace, frames, rows, cols):
         tile_rows=rows, tile_cols=cols, channels=g.channels), layers=[
             {**row, "jobs": row["jobs"] * down, "tiles": row["tiles"] * across}
             for row in program.layers if row["kind"] == "conv"])
-    for row, words in zip(program.layers, layer_unions(part, network, trace, frames), strict=False):
+    for row, words in zip(program.layers, layer_unions(part, trace, frames), strict=False):
         events = _count(words).sum(axis=2)
         yield events.reshape(row["jobs"], down, row["tiles"], across).transpose(
             1, 3, 0, 2).reshape(-1, row["jobs"], row["tiles"])
@@ -73,7 +73,7 @@ PARTS = {"a scanner for each row of a tile's pixels": (1, 2),
 def estimate(program, network, clips):
     """``(layer names, rows)``: a name and a share per convolution and in all, for each way.
 
-    ``program`` is of an event-driven array with tiles of 2 x 2, ``clips`` are integer frames.
+    ``program`` must be for an event-driven array with tiles of 2 x 2; ``clips`` are integer frames.
     """
     names = [conv.name for conv in network.convs]
     passes = np.array([row["passes"] for row in program.layers[:len(names)]])
@@ -82,12 +82,12 @@ def estimate(program, network, clips):
                for what in ("in step tile by tile", "each at its own pace")}
     for frames in clips:
         trace = reference.run(network, frames)
-        for n, words in enumerate(layer_unions(program, network, trace, frames)):
+        for n, words in enumerate(layer_unions(program, trace, frames)):
             totals[None][n] += _count(words).sum()
             for way, cycles in WAYS.items():
                 totals[way][n] += cycles(words, n == 0).sum()
         for way, (rows, cols) in PARTS.items():
-            for n, events in enumerate(_split(program, network, trace, frames, rows, cols)):
+            for n, events in enumerate(_split(program, trace, frames, rows, cols)):
                 totals[f"{way}, in step tile by tile"][n] += events.max(axis=0).sum()
                 totals[f"{way}, each at its own pace"][n] += events.sum() / len(events)
     base = passes * totals.pop(None)

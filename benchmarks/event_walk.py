@@ -1,11 +1,10 @@
 """Measure the event-driven walk against the dense one, and write ``reports/event-walk.md``.
 
-``python -m benchmarks.event_walk [--clips N] [--rtl N] [--no-synth]``. The clips are the real
-speech that is shipped, and degraded copies of it (noise, clipping, band limits, packet loss and so
-on, drawn with a seed). Cycles and accesses are counted in the RTL for the first ``--rtl`` clips and
-compared with the model, which gives the rest. Times are wall times, with whatever else runs: means
-of runs that last about as long as each other, so that both meet the same load. LUTs are those of
-whole accelerators after Yosys, with nothing placed (kept in the cache of ``bamac synth``).
+``python -m benchmarks.event_walk [--clips N] [--rtl N] [--no-synth]``. The clips are the shipped
+speech and degraded copies of it (noise, clipping, band limits, packet loss and so on, drawn with a
+seed). Cycles and accesses of the first ``--rtl`` clips are counted in the RTL and compared with the
+model, which gives the others. Times are wall times, the least of several runs. LUTs are those of
+whole accelerators, mapped by Yosys and not placed, from the cache of ``bamac synth``.
 """
 
 import argparse
@@ -19,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import pipeline
+from bamac import load
 from bamac.compiler import CompileError, compile_network
 from bamac.data.degrade import Material, degrade, draw_chain
 from bamac.files import write_text
 from bamac.fpga import mapped
 from bamac.frontends import log_mel as features
 from bamac.frontends.audio import load_audio, windows
-from bamac.ir import reference
-from bamac.perf.cycles import access_bytes, adding_cycles, lower_bounds, predict, predict_events
+from bamac.perf.cycles import adding_cycles, predict
+from bamac.perf.traffic import access_bytes, lower_bounds
 from bamac.qonnx import importer as qonnx_import
-from bamac_hw.abi.counters import COUNTERS
+from bamac.verify import compare
 from bamac_hw.geometry import Geometry
 from bamac_sim.simulate import Job, simulate_many
 
@@ -41,7 +40,7 @@ SEED = 1
 SHAPES = ((2, 2, 32), (2, 4, 16), (4, 2, 16), (4, 4, 8))
 TARGET = "ecp5-25k"
 STREAMS = replace(Geometry.preset("small_event"), name="small_event_2", streams=2)
-# Arrays that are synthesised, with the memories of `small`; the first is what others are held to.
+# Arrays that are synthesised, with the memories of `small`. The first is the baseline.
 SYNTHESISED = {
     "`small`": Geometry.preset("small"),
     "`small` without performance counters": replace(Geometry.preset("small"), counters=False),
@@ -53,9 +52,9 @@ SYNTHESISED = {
 
 
 def clips_of(count, bits):
-    """``(name, frames)``, of ``bits`` bits, of the shipped clips and degraded copies of them."""
+    """``(name, frames)`` with ``bits`` bits, for the shipped clips and degraded copies of them."""
     found = []
-    paths = pipeline.demo_clips()
+    paths = load.demo_clips()
     for number in range(count):
         path = Path(paths[number % len(paths)])
         samples = next(iter(windows(load_audio(path))))
@@ -74,17 +73,6 @@ def clips_of(count, bits):
 
 def total(layers, *names):
     return sum(layer[name] for layer in layers for name in names)
-
-
-def equal(program, network, frames, predicted, result):
-    """Whether score, cycles and every counter are those of the reference and the model."""
-    events = predict_events(program, network, frames)
-    same = np.array_equal(result.outputs[0], reference.run(network, frames).outputs)
-    same &= result.cycles == predicted["cycles"]
-    for counters, layer, ones in zip(result.counters, predicted["layers"], events, strict=True):
-        wanted = {**layer, "events": ones}
-        same &= all(counters[name] == wanted[name] for name in COUNTERS)
-    return bool(same)
 
 
 def shapes(network, frames):
@@ -109,7 +97,7 @@ def shapes(network, frames):
 
 
 def area(network, frames):
-    """Lines of the table of LUTs, from Yosys and, for the cycles, the model."""
+    """Lines of the table of LUTs: LUTs from Yosys, cycles from the model."""
     lines = ["", f"LUTs (LUT4, two for each CCU2C, four for each 16 x 4 bit memory) of the whole "
              f"accelerator with the program in its memories, mapped for {TARGET} without DSP, and "
              f"cycles per clip, means. The network's MACs are those of its binary planes, padding "
@@ -158,7 +146,7 @@ def streams(program, network, frames):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.event_walk", description=__doc__)
-    parser.add_argument("--model", default=str(pipeline.default_model()))
+    parser.add_argument("--model", default=str(load.default_model()))
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("--rtl", type=int, default=4, help="clips that are simulated too")
     parser.add_argument("--no-synth", action="store_true", help="leave the table of LUTs out")
@@ -182,9 +170,9 @@ def main():
             model_seconds.append((time.perf_counter() - began) / len(frames))
         results = simulate_many([Job(programs[name], clip) for clip in frames[:count]],
                                 trace=False) if count else []
-        for clip, model, result in zip(frames, predicted[name], results, strict=False):
+        for clip, result in zip(frames, results, strict=False):
             runs += 1
-            exact += equal(programs[name], network, clip, model, result)
+            exact += not compare(programs[name], network, clip[None], result).differences
             if name == "small_event":
                 simulated_seconds.append(result.sim_seconds)
 
@@ -209,7 +197,7 @@ def main():
          "all"),
     ]
     if simulated_seconds:
-        # The least of each, as other work on the machine only ever adds.
+        # The least of each, since other work on the machine only adds time
         simulated, modelled = min(simulated_seconds), min(model_seconds)
         rows.append(("time per clip, the least of all runs: model, all clips at once; RTL "
                      "simulation; model against it",

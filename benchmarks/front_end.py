@@ -1,7 +1,7 @@
-"""What features and data cost on one core: ``python -m benchmarks.front_end``.
+"""Time of features, labels and degradations on one core: ``python -m benchmarks.front_end``.
 
-Writes ``reports/front-end.md``. Times are the median of several repetitions, on one thread; the
-ratio beside each is audio time over computing time, which says how many streams a core carries.
+Writes ``reports/front-end.md``. Times are medians of several repetitions on one thread. The ratio
+beside each is audio time over computing time: the number of streams that one core can process.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bamac.data import degrade
-from bamac.data.build import _level, _pesq, _to_int16
+from bamac.data.clips import set_level
+from bamac.data.dnsmos import P808Teacher
+from bamac.data.labels import pesq_of
+from bamac.data.references import to_int16
 from bamac.files import write_text
 from bamac.frontends import audio
 from bamac.frontends.dnsmos import features_p808_int8
 from bamac.frontends.log_mel import features_int8
-from bamac.pipeline import demo_clips
-from bamac.training.dnsmos import P808Teacher
+from bamac.load import demo_clips
 
 REPETITIONS = 15
 TARGET_MS = 20.0
@@ -29,7 +31,7 @@ REPORT = Path(__file__).parents[1] / "reports" / "front-end.md"
 
 
 def _milliseconds(work):
-    work()  # tables and imports
+    work()  # the first call makes tables and imports modules
     times = []
     for _ in range(REPETITIONS):
         start = time.perf_counter()
@@ -41,13 +43,13 @@ def _milliseconds(work):
 def measure():
     """``{what: milliseconds per 5 s clip}``, in the order of the report."""
     clip = audio.windows(audio.load_audio(next(p for p in demo_clips() if p.stem == "clean")))[0]
-    clean, rng = _to_int16(clip), np.random.default_rng(1)
-    noisy = _to_int16(_level(clip + 0.01 * rng.standard_normal(clip.size), rng))
+    clean, rng = to_int16(clip), np.random.default_rng(1)
+    noisy = to_int16(set_level(clip + 0.01 * rng.standard_normal(clip.size), rng))
     teacher = P808Teacher()
     found = {"features, paper's front end": _milliseconds(lambda: features_int8(clip)),
              "features, DNSMOS P.808's front end": _milliseconds(
                  lambda: features_p808_int8(clip)),
-             "label: wide-band PESQ": _milliseconds(lambda: _pesq(clean, noisy)),
+             "label: wide-band PESQ": _milliseconds(lambda: pesq_of(clean, noisy)),
              "label: DNSMOS P.808": _milliseconds(lambda: teacher.score(clip))}
     for name in ("noise", "codec", "suppressor", "room", "loss"):
         material = degrade.Material(rooms=[rng.standard_normal(8000) / 90])

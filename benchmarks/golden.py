@@ -1,10 +1,10 @@
-"""Digests of what the package makes, so that a change of form shows that it is nothing more.
+"""Digests of what the package generates, to show that a refactoring changes nothing.
 
 ``python -m benchmarks.golden [--check | --record] [--group NAME ...]``. The groups:
 
 =================  ===============================================================================
-``verilog``        every preset's Verilog, plain and with the program that it runs, of no family
-``verilog-ecp5``   the same from ECP5's cells
+``verilog``        every preset's Verilog, plain and with its program, for no FPGA family
+``verilog-ecp5``   the same with ECP5's cells
 ``verilog-ice40``  the same for iCE40
 ``programs``       memory images of every shipped network on an array that holds it
 ``registers``      the C header and the page of the registers
@@ -13,8 +13,8 @@
 =================  ===============================================================================
 
 ``--check`` computes them again, names every one that differs, and exits with 1 if one does.
-Mapped LUTs may differ by :data:`LUT_TOLERANCE`, since names alone move them; flip-flops may not.
-``--record`` writes ``benchmarks/golden.json``: for a change that is meant, in a commit of its own
+Mapped LUTs may differ by :data:`LUT_TOLERANCE`, since names alone change them; flip-flops may not.
+``--record`` writes ``benchmarks/golden.json``. Use it for an intended change, in a separate commit
 that says why. The comment line of the tool that writes the Verilog is left out.
 """
 
@@ -33,7 +33,7 @@ from bamac.compiler import compile_network
 from bamac.files import write_text
 from bamac.fpga import mapped
 from bamac.fpga.cache import Cache
-from bamac.pipeline import demo_clips, load_model
+from bamac.load import demo_clips, load_model
 from bamac.shipped import ASSETS
 from bamac_hw.abi import register_map
 from bamac_hw.geometry import Geometry
@@ -54,9 +54,9 @@ PROGRAMS = (
     ("p808-bam-w8-thermometer", ("large_event_256k.toml",)),
     ("p808-bam-w8-units", ("large_event_512k.toml",)),
 )
-"""Networks that ship, and arrays that hold them."""
+"""Shipped networks, and arrays that hold them."""
 RUNS = ((BINARY, "small"), (BINARY, "small_event"), (BINARY, "small_pair"), (INT8, "small_int8"))
-"""Networks and arrays whose runs are digested, one of each datapath."""
+"""Networks and arrays whose runs are digested, one for each datapath."""
 MAPPED_ON = "ecp5-85k"
 
 
@@ -151,12 +151,12 @@ def measure(groups, *, processes=2):
 
 
 def recorded():
-    """The same, as it was recorded."""
+    """The recorded digests; {} if there are none."""
     return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.is_file() else {}
 
 
 def differences(found, expected):
-    """A line for each entry of ``found`` that is not as ``expected``, or missing on one side."""
+    """A line for each entry that differs between ``found`` and ``expected``, or is in one only."""
     lines = []
     for group, values in found.items():
         wanted = expected.get(group, {})

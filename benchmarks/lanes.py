@@ -1,6 +1,6 @@
-"""What lanes cost, alone and in whole accelerators: ``python -m benchmarks.lanes``.
+"""The cost of lanes, alone and in whole accelerators: ``python -m benchmarks.lanes``.
 
-Maps arrays of every lane variant, and the accelerator of every lane's preset, for ECP5, and writes
+Maps arrays of every lane variant and the accelerator of every lane's preset for ECP5. Writes
 ``reports/lanes.md``: LUTs, and LUTs x cycles of the paper's network.
 """
 
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from amaranth.back import verilog
 
-from bamac import pipeline
+from bamac import load
 from bamac.compiler import compile_network
 from bamac.files import write_text
 from bamac.fpga import mapped as fpga_mapped
 from bamac.fpga.cache import Cache
 from bamac.fpga.flow import implement_verilog
 from bamac.perf.cycles import predict
+from bamac.shipped import ASSETS
 from bamac_hw.datapath.int8_lane_array import Int8LaneArray
 from bamac_hw.datapath.lane_array import LaneArray
 from bamac_hw.datapath.pair_lane_array import PairLaneArray
@@ -29,8 +30,8 @@ from bamac_hw.geometry import Geometry
 TARGET = "ecp5-85k"
 PIXELS = 4
 ACC_BITS = 20
-INT8_ACC_BITS = 24  # 288 products of 8-bit values, less the most extreme of them
-FEW = 8  # channels of the arrays of lanes alone
+INT8_ACC_BITS = 24  # holds sums of 288 products of 8-bit values, but for the most extreme
+FEW = 8  # channels of the arrays that are mapped alone
 REPORT = Path(__file__).parents[1] / "reports" / "lanes.md"
 
 
@@ -54,7 +55,7 @@ VARIANTS = (
     Variant("`int8_dsp`", lambda **sizes: Int8LaneArray(**sizes, multiplier="dsp"),
             INT8_ACC_BITS),
 )
-# Presets, and the shipped model that each runs.
+# Presets, and the shipped model that each of them runs.
 ARRAYS = {
     "small": "paper-bam-w8.onnx", "small_pair": "paper-bam-w8.onnx",
     "small_event": "paper-bam-w8.onnx",
@@ -64,19 +65,19 @@ BINARY, INT8 = ("small", "small_pair", "small_event"), ("small_int8", "small_dsp
 
 
 def accelerators(cache):
-    """What each whole accelerator costs, and what it takes for a clip: plain values by preset.
+    """Resources of each whole accelerator and its cycles per clip, as plain values by preset.
 
-    LUTs and so on are those that Yosys maps, with nothing placed. Cycles are the model's, which are
-    equal to the RTL's counters (tests, conformance): means over the clips that ship with the
-    package. Binary arrays run the shipped network, int8 arrays its twin with 8-bit maps.
+    Resources are those that Yosys maps; nothing is placed. Cycles are means over the clips that
+    ship with the package, predicted by the model, which equals the RTL's counters (tests,
+    conformance). Binary arrays run the shipped network, int8 arrays its twin with 8-bit maps.
     """
     found = {}
     for name, model in ARRAYS.items():
         geometry = Geometry.preset(name)
-        network = pipeline.load_model(pipeline.ASSETS / "models" / model)
+        network = load.load_model(ASSETS / "models" / model)
         program = compile_network(network, geometry)
-        frames = [pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)[0]
-                  for clip in pipeline.demo_clips()]
+        frames = [load.frames_of_clip(network.input, network.name, network.front_end, clip)[0]
+                  for clip in load.demo_clips()]
         cycles = [predict(program, network, window)["cycles"] for clip in frames for window in clip]
         resources = fpga_mapped(geometry, TARGET, program=program, cache=cache)
         found[name] = {

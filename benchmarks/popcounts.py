@@ -1,12 +1,12 @@
 """How much of DNSMOS P.808's score popcounts can carry: ``python -m benchmarks.popcounts``.
 
-The released network keeps the largest value of each of its 64 last channels; a network with binary
-maps counts ones. Here the released network's own last maps are cut into bits, at the value that
-gives a share of ones, counted, and a support vector regression learns the released score from the
-counts of training clips. What it then has on clips of other talkers is about what a network of
-perfect convolutions could have. The second table moves the window in time: pools on a grid of 8
-frames make the released score depend on where a clip starts. The third says what that costs a
-shipped network of binary maps.
+The released network keeps the maximum of each of its 64 last channels; a network with binary maps
+has their popcounts. Here the released network's own last maps are binarised, at thresholds that
+give a certain activation density. A support vector regression learns the released score from the
+popcounts of training clips. Its agreement on clips of other talkers is about what a network with
+perfect convolutions could reach. The second table moves the window in time: because the released
+network pools on a grid of 8 frames, its score depends on where a clip starts. The third table shows
+what that costs a shipped network with binary maps.
 
 Writes ``reports/popcounts.md``. The clips must be in the cache (``bamac data --data-recipe 7``).
 """
@@ -24,14 +24,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from bamac.data import build as data_build
+from bamac import tasks
 from bamac.evaluation.metrics import pcc, rmse
 from bamac.files import write_text
 from bamac.nn.checkpoint import load_network
+from bamac.nn.predict import predict, tensor_of
 from bamac.shipped import model_path
-from bamac.training.distillation import predict, tensor
+from bamac.training.dnsmos_augmentation import frames_from
 from bamac.training.dnsmos_start import released_network
-from bamac.training.feature_augmentation import frames_from
 
 REPORT = Path(__file__).parents[1] / "reports" / "popcounts.md"
 SHARES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -49,12 +49,12 @@ def last_maps(network, features):
     """The last maps (n, 64, 112, 15), a batch at a time."""
     for i in range(0, len(features), BATCH):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            maps = network.maps(tensor(features[i:i + BATCH]))[-1]
+            maps = network.maps(tensor_of(features[i:i + BATCH]))[-1]
         yield maps.float()
 
 
 def thresholds(network, features):
-    """``{share: (64,)}``: the value of each channel that is exceeded at that share of places."""
+    """``{share: (64,)}``: the value of each channel that this share of positions exceeds."""
     values = torch.cat(list(last_maps(network, features))).permute(1, 0, 2, 3).flatten(1)
     kept = values[:, ::max(1, values.shape[1] // 500_000)]
     return {share: torch.quantile(kept, 1 - share, dim=1) for share in SHARES}
@@ -74,7 +74,7 @@ def statistics(network, features, limits):
 def agreements(train, labels, others, other_labels):
     """Rows (what, training PCC, PCC on other talkers) of regressions on the statistics."""
     for what, keys in HEADS:
-        # Rare counts of other talkers may lie far outside of what training has shown
+        # Popcounts of other talkers may lie far outside of the range of the training clips
         head = make_pipeline(StandardScaler(), FunctionTransformer(
             np.clip, kw_args={"a_min": -4, "a_max": 4}), SVR(C=0.3, epsilon=0.05))
         given, wanted = (np.concatenate([part[k] for k in keys], 1) for part in (train, others))
@@ -85,9 +85,9 @@ def agreements(train, labels, others, other_labels):
 def shifts(network, features):
     """Rows (frames, PCC, RMS difference) of the released score of a window that starts later."""
     frames = features.shape[1] - max(SHIFTS)
-    first = predict(network, features[:, :frames])
+    first = predict(network, features[:, :frames], BATCH)
     for shift in SHIFTS:
-        moved = predict(network, features[:, shift:shift + frames])
+        moved = predict(network, features[:, shift:shift + frames], BATCH)
         yield shift, pcc(moved, first), rmse(moved, first)
 
 
@@ -95,7 +95,7 @@ def starts(network, features):
     """Scores (8, n) of 5 s clips whose window starts 0 to 7 frames into the clip."""
     frames = features.shape[1]
     return np.stack([predict(network, features[:, frames_from(start, frames)] if start
-                             else features) for start in range(8)])
+                             else features, BATCH) for start in range(8)])
 
 
 def grid_agreements(own, released):
@@ -111,9 +111,10 @@ def main():
     parser.add_argument("--clips", type=int, default=6000, help="training clips of recipe 7")
     arguments = parser.parse_args()
     network = released_network()
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, recipe=7)
-    features, labels, _ = data_build.load_split(folder, "train", arguments.clips, label="p808")
-    others, other_labels, _ = data_build.load_split(folder, "val", label="p808")
+    data = tasks.get("p808").data
+    folder = data.folder({"data_seed": 1, "speech_folder": None, "data_recipe": 7})
+    features, labels, _ = data.load(folder, "train", arguments.clips)
+    others, other_labels, _ = data.load(folder, "val")
     limits = thresholds(network, features[::len(features) // 200])
     lines = ["# What popcounts say of a maximum", "",
              f"Made by `python -m benchmarks.popcounts --clips {arguments.clips}` on "
@@ -133,7 +134,7 @@ def main():
     for shift, agreement, apart in shifts(network, others):
         lines.append(f"| {shift} | {agreement:.3f} | {apart:.3f} |")
         print(lines[-1], flush=True)
-    test = data_build.load_split(folder, "test", label="p808")[0]
+    test = data.load(folder, "test")[0]
     shipped = load_network(model_path(SHIPPED, (".pt",)))[0]
     lines += ["", f"`{SHIPPED}` on the {len(test):,} test clips, windows that start 0 to 7 frames "
               "into the clip.", "", "| of the network with binary maps | PCC |", "|---|---|"]

@@ -12,7 +12,7 @@ __all__ = ["index_text", "write_index"]
 
 
 def _made(report, took):
-    """The date in a report, and whether the gateware has changed since it was made."""
+    """The date that a report states, and a note if the gateware has changed since."""
     path = FOLDER / report.path
     if not path.is_file():
         return "not made yet"
@@ -28,9 +28,9 @@ def _about_times(times):
     machines = sorted({each["machine"] for each in times["reports"].values()})
     if not machines:
         return []
-    text = f"Minutes: what a report took when it was last made, two at a time, on " \
-           f"{' or '.join(machines)}; less where simulators, mappings or placements were in the " \
-           f"caches already."
+    text = f"Minutes: how long a report took when it was last made, two at a time, on " \
+           f"{' or '.join(machines)}; less where simulators, mappings or placements came from " \
+           f"the caches."
     if times["all"]:
         about = times["all"]
         text += f" All in one run: **{about['minutes']:.0f} minutes** on {about['machine']}, " \
@@ -42,9 +42,13 @@ def index_text():
     """Markdown of the index, from :data:`benchmarks.report_list.REPORTS`."""
     times = read_times()
     lines = ["# Reports", "",
-             "`make reports` makes all of them again, and this index (`python -m "
-             "benchmarks.reports --only NAME` one of them). Numbers are measured by the commands "
-             "beside them; estimates are called so. Dates are those that the reports state.", "",
+             "`make reports` makes all of them again, and this index; `python -m "
+             "benchmarks.reports --only NAME` makes one. The commands below measure the numbers; "
+             "estimates are called so. Dates are those that the reports state.", "",
+             "Few figures are kept here; the commands draw the others. Accuracy, learning curve "
+             "and trade-off are made from [runs.json](runs.json), which holds the reports, logs "
+             "and test scores of all training runs. `python -m benchmarks.pack_runs` adds runs to "
+             "it.", "",
              *_about_times(times),
              "| report | what it says | command | made | minutes |", "|---|---|---|---|--:|"]
     for report in REPORTS:

@@ -1,4 +1,4 @@
-"""The list of all reports: what each says, the command that makes it, and what it depends on."""
+"""The list of all reports: what each says, the command that makes it, and its sources."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ TWIN = "sw/bamac/assets/models/paper-fp32.pt"
 
 HARDWARE = ("hw/bamac_hw/**/*.py", "sim/bamac_sim/*.py")
 COMPILER = ("sw/bamac/ir/*.py", "sw/bamac/compiler/*.py", "sw/bamac/perf/*.py")
+DATA = ("sw/bamac/data/*.py", "sw/bamac/report/data.py")
 FPGA = ("sw/bamac/fpga/*.py",)
 FEATURES = ("sw/bamac/frontends/*.py",)
 SHIPPED = ("sw/bamac/assets/models/paper-bam-w8.*", "sw/bamac/assets/models/paper-fp32.*")
+RUNS = "reports/runs.json"
+TABLES = (RUNS, "sw/bamac/evaluation/runs.py", "sw/bamac/evaluation/tables.py")
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,28 @@ class Report:
     Parameters
     ----------
     name : str
-        As ``--only`` takes it.
+        Its name for ``--only``.
     path : str
-        Of its main file, in ``reports/``.
+        Its main file, in ``reports/``.
     says : str
-        One line for the index; Markdown.
+        What it says, as one line of Markdown for the index.
     command : tuple of str
-        Words for the repository's folder; ``bamac`` and ``python`` are those of this interpreter.
+        The command that makes it, run in the repository's folder. ``bamac`` and ``python`` stand
+        for those of this interpreter.
     sources : tuple of str
         Files and patterns whose contents decide the report.
     before : tuple of commands
-        To be run first.
+        Commands to run first.
     also : tuple of str
         Further files that it makes and other reports read, in ``reports/``.
+    drops : tuple of str
+        Files that the command also writes and the repository does not keep: names or patterns in
+        the folder of ``path``.
     data : int
         Recipe of the data set that it needs and ``bamac data`` makes; 0 for none.
     minutes : int
-        About how long it takes from empty caches, another one at the same time. The longest are
-        begun first, so that no long one is left alone at the end.
+        About how long it takes from empty caches while another report is made. The longest start
+        first, so that none of them is left alone at the end.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Report:
     sources: tuple
     before: tuple = ()
     also: tuple = ()
+    drops: tuple = ()
     data: int = 0
     minutes: int = 1
 
@@ -87,7 +95,7 @@ def _design(preset, target, *options, seeds=1, minutes, model=MODEL, what="the s
         (*HARDWARE, *COMPILER, *FPGA, *FEATURES, *SHIPPED, "sw/bamac/report/**/*.py",
          "reports/accuracy.json"),
         before=(("bamac", "compile", model, "--array", preset, "-o", program),),
-        minutes=minutes)
+        drops=("*.png",), minutes=minutes)
 
 
 def _baseline(preset, target, *, minutes):
@@ -103,52 +111,51 @@ REPORTS = (
            "time of a training step with this package's pool and step function and with PyTorch's",
            ("python", "-m", "benchmarks.training_step"),
            ("benchmarks/training_step.py", "sw/bamac/nn/pooling.py", "sw/bamac/nn/surrogate.py",
-            "sw/bamac/nn/network.py")),
+            "sw/bamac/nn/layers.py")),
     Report("accuracy", "accuracy.md",
-           "PCC, SRCC, RMSE of every variant, by damage, language and recording; memory; density",
-           ("bamac", "evaluate", "--table", "reports/runs"),
-           ("reports/runs/**/*", "sw/bamac/evaluation/tables.py", "sw/bamac/report/accuracy.py"),
-           also=("accuracy.json",), data=6),
+           "PCC, SRCC, RMSE of every variant, also by degradation, language and recording; memory; "
+           "activation density",
+           ("bamac", "evaluate", "--table", RUNS, "--set", "recipe-6"),
+           (*TABLES, "sw/bamac/report/accuracy.py"),
+           also=("accuracy.json",), drops=("accuracy-damage.png",)),
     Report("learning-curve", "learning-curve.md",
            "agreement against training clips, talkers and epochs",
-           ("bamac", "evaluate", "--curve", "reports/runs", "--curve", "reports/runs-of-fewer",
-            "--curve", "reports/recipe-7/runs",
-            "--curve", "reports/recipe-7/runs-of-other-settings"),
-           ("reports/**/runs*/**/*", "sw/bamac/report/learning_curve.py")),
+           ("bamac", "evaluate", "--curve", RUNS),
+           (*TABLES, "sw/bamac/report/learning_curve.py"), drops=("learning-curve.json",)),
     Report("trade-off", "trade-off.md",
            "agreement against cycles of the event-driven array, over settings of training",
-           ("python", "-m", "benchmarks.trade_off", "reports/runs"),
-           ("reports/runs/**/*", *COMPILER, *FEATURES, "benchmarks/trade_off.py")),
+           ("python", "-m", "benchmarks.trade_off", RUNS),
+           (*TABLES, "benchmarks/trade_off.py")),
     Report("data", "data.md",
-           "the data set by damage, noise, codec, language, voice, licence",
+           "the data set (recipe 6) by damage, noise, codec, language, voice, licence",
            ("bamac", "data", "--clips", "14400", "--report", "reports"),
-           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=6),
+           DATA, drops=("data.png",), data=6),
     Report("data-recipe-7", "recipe-7/data.md",
-           "the same of the second recipe of training clips",
+           "the data set of recipe 7: more talkers, all of the band",
            ("bamac", "data", "--clips", "14400", "--data-recipe", "7", "--report",
             "reports/recipe-7"),
-           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=7),
+           DATA, drops=("data.png",), data=7),
     Report("data-recipe-8", "recipe-8/data.md",
-           "the same of the recipe without PESQ, for distilling",
+           "the data set of recipe 8, for distilling: no PESQ",
            ("bamac", "data", "--clips", "20000", "--data-recipe", "8", "--report",
             "reports/recipe-8"),
-           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=8),
+           DATA, drops=("data.png",), data=8),
     Report("data-recipe-9", "recipe-9/data.md",
-           "the same with the voices and noises of games, for distilling",
+           "the data set of recipe 9, for distilling: voices and noises of games too",
            ("bamac", "data", "--clips", "30000", "--data-recipe", "9", "--report",
             "reports/recipe-9"),
-           ("sw/bamac/data/*.py", "sw/bamac/report/data.py"), data=9),
+           DATA, drops=("data.png",), data=9),
     Report("accuracy-recipe-7", "recipe-7/accuracy.md",
-           "full precision against binary maps with int8 weights, trained by the second recipe",
-           ("bamac", "evaluate", "--table", "reports/recipe-7/runs", "--out", "reports/recipe-7"),
-           ("reports/recipe-7/runs/**/*", "sw/bamac/evaluation/tables.py",
-            "sw/bamac/report/accuracy.py"),
-           data=7),
+           "full precision against binary maps with int8 weights, trained on recipe 7",
+           ("bamac", "evaluate", "--table", RUNS, "--set", "recipe-7", "--out",
+            "reports/recipe-7"),
+           (*TABLES, "sw/bamac/report/accuracy.py"), drops=("accuracy.json", "accuracy-*.png")),
     Report("explore", "explore.md",
-           "arrays against each other: cycles, lanes, memory, traffic; weight traffic against its "
-           "lower bound",
+           "arrays compared: cycles, lanes, memory, traffic; weight traffic against its lower "
+           "bound",
            ("bamac", "explore", "-o", "reports"),
-           (*HARDWARE, *COMPILER, *SHIPPED, "sw/bamac/explore/*.py")),
+           (*HARDWARE, *COMPILER, *SHIPPED, "sw/bamac/explore/*.py"),
+           drops=("explore.csv", "explore.json", "explore-traffic.png")),
     Report("event-walk", "event-walk.md",
            "event-driven against dense walk, by layer and cause; tile shapes",
            ("python", "-m", "benchmarks.event_walk", "--rtl", "20"),
@@ -158,21 +165,22 @@ REPORTS = (
            ("python", "-m", "benchmarks.lanes"),
            (*HARDWARE, *COMPILER, *FPGA, "benchmarks/lanes.py"), minutes=1),
     Report("thresholds", "thresholds.md",
-           "how much of DNSMOS P.808's sums binary maps keep, at one threshold per kernel or more",
+           "how much of DNSMOS P.808's sums binary maps keep, with one or more thresholds per "
+           "kernel",
            ("python", "-m", "benchmarks.thresholds"),
            ("benchmarks/thresholds.py", "sw/bamac/training/warm_start.py"), data=7, minutes=2),
     Report("popcounts", "popcounts.md",
-           "how much of DNSMOS P.808's score counts of ones can carry, at one threshold or more; "
-           "what its pooling grid costs",
+           "how much of DNSMOS P.808's score popcounts can carry, with one or more thresholds per "
+           "kernel; what its pooling grid costs",
            ("python", "-m", "benchmarks.popcounts"),
            ("sw/bamac/training/dnsmos_start.py", "sw/bamac/frontends/dnsmos.py",
-            "benchmarks/popcounts.py","sw/bamac/assets/models/p808-bam-w8-wide.pt"),
+            "benchmarks/popcounts.py", "sw/bamac/assets/models/p808-bam-w8-wide.pt"),
            data=7, minutes=4),
     Report("exactness", "exactness.md",
            "scores of the shipped binary networks at every level of the chain, on all test clips",
            ("python", "-m", "benchmarks.exactness"),
-           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx/*.py",
-            "sw/bamac/nn/integerise.py", "benchmarks/exactness.py"), data=6, minutes=28),
+           (*HARDWARE, *COMPILER, "sw/bamac/assets/models/*-bam-w8*", "sw/bamac/qonnx/**/*.py",
+            "sw/bamac/nn/lowering.py", "benchmarks/exactness.py"), data=6, minutes=28),
     Report("colour", "colour.md",
            "agreement when recordings have another spectrum, or rumble",
            ("python", "-m", "benchmarks.colour", "sw/bamac/assets/models/paper-bam-w8.pt",

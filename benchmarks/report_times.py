@@ -1,4 +1,4 @@
-"""How long reports took, and of which gateware they are, kept in ``reports/minutes.json``."""
+"""``reports/minutes.json``: how long each report took, and the gateware that it is about."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ def gateware():
 def read_times(path=TIMES):
     """``{"reports": {name: {minutes, machine, gateware}}, "all": {minutes, machine, date}}``.
 
-    "all" is None if no run made all of them.
-
-    Empty if the file is not there, or is none of ours.
+    "all" is None if no single run has made all reports. Without a valid file, there are no reports
+    and "all" is None.
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -56,7 +55,7 @@ def _write(path, times):
 
 
 def add_report(name, minutes, path=TIMES):
-    """Keep what the report ``name`` took with the gateware as it is; others keep theirs."""
+    """Record how long the report ``name`` took, with the present gateware's digest."""
     times = read_times(path)
     times["reports"][name] = {"minutes": round(minutes, 1), "machine": machine(),
                               "gateware": gateware()}
@@ -64,7 +63,7 @@ def add_report(name, minutes, path=TIMES):
 
 
 def add_all(made, minutes, path=TIMES):
-    """Keep what a run took, if ``made``, the names of what it made, are those of all reports."""
+    """Record how long a run took if it made all reports; ``made`` holds their names."""
     if {report.name for report in REPORTS} <= set(made):
         about = {"minutes": round(minutes, 1), "machine": machine(), "date": str(date.today())}
         _write(path, read_times(path) | {"all": about})

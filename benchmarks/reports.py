@@ -1,10 +1,11 @@
 """Make all reports again, and their index: ``python -m benchmarks.reports [--only NAME ...]``.
 
-A report whose sources have not changed since it was last made is left alone (doit keeps their
-digests in ``build/reports.db``), so a run that was stopped goes on where it was. Two reports are
-made at a time, the longest first. A report that fails is named at the end, the others are made all
-the same, and the exit code is 1. What each took is printed at the end, and kept for the index.
-``--only index`` makes the index alone.
+A report whose sources have not changed since it was last made is left alone: doit keeps their
+digests in ``build/reports.db``. So an interrupted run continues where it stopped. Two reports are
+made at a time, the longest first. If one fails, the others are still made, the failed ones are
+named at the end, and the exit code is 1. The time that each took is printed at the end and kept for
+the index. Files that the repository does not keep are removed once a report is made. ``--only
+index`` makes the index alone.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
+from bamac.files import write_text
 from benchmarks.report_index import write_index
 from benchmarks.report_list import FOLDER, PROGRAMS, REPORTS, ROOT
 from benchmarks.report_times import add_all, add_report, machine
 
-__all__ = ["main", "run"]
+__all__ = ["drop_files", "main", "run"]
 
 DATABASE = ROOT / "build" / "reports.db"
 AT_ONCE = 2
-"""Reports that are made at a time: most of what they run uses one core."""
+"""Reports that are made at a time; most of their work uses one core."""
 
 
 def _sources(report):
@@ -45,7 +48,8 @@ def _reporter(on_made):
     from doit.reporter import ConsoleReporter
 
     class Timed(ConsoleReporter):
-        """One line when a report is begun, kept, made or failed, with the time since the start."""
+        """One line when a report is started, kept, made or failed, with the time since the start.
+        """
 
         began = time.monotonic()
         making = {}
@@ -72,24 +76,42 @@ def _reporter(on_made):
     return Timed
 
 
+def drop_files(report, folder=FOLDER):
+    """Remove what ``report.drops`` names; the report then says so where it mentions the files."""
+    path = Path(folder) / report.path
+    if not path.is_file():
+        return
+    names = {found.name for pattern in report.drops for found in path.parent.glob(pattern)}
+    text = path.read_text(encoding="utf-8")
+    for name in names:
+        text = re.sub(rf"!\[(.*?)\]\({re.escape(name)}\)",
+                      r"*Figure that the command draws, not kept here: \1.*", text)
+        text = text.replace(f"`{name}`", f"`{name}` (not kept here)")
+        (path.parent / name).unlink()
+    write_text(path, text)
+
+
 def _tasks(reports):
     for report in sorted(reports, key=lambda report: -report.minutes):
-        yield {"basename": report.name, "actions": [list(words) for words in report.commands],
+        actions = [list(words) for words in report.commands]
+        if report.drops:
+            actions.append((drop_files, [report, FOLDER]))
+        yield {"basename": report.name, "actions": actions,
                "file_dep": _sources(report),
                "targets": [os.path.relpath(FOLDER / path, ROOT)
                            for path in (report.path, *report.also)], "verbosity": 1}
 
 
 def run(reports, *, force=False, database=DATABASE, on_made=lambda name, minutes: None):
-    """Make ``reports`` as far as their sources have changed; whether all of them are there.
+    """Make those of ``reports`` whose sources have changed; return whether none failed.
 
     Parameters
     ----------
     reports : sequence of Report
     force : bool
-        Make them whether their sources have changed or not.
+        Make them even if their sources have not changed.
     database : path
-        Where digests of the sources are kept.
+        Keeps the digests of the sources.
     on_made : callable
         Called with the name of each report that was made, and the minutes that it took.
     """
@@ -113,7 +135,7 @@ def main(arguments=None):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*names, "index"],
                         default=names, help=f"of {', '.join(names)}, index")
-    parser.add_argument("--force", action="store_true", help="whether sources changed or not")
+    parser.add_argument("--force", action="store_true", help="make them even if nothing changed")
     chosen = parser.parse_args(arguments)
     reports = [report for report in REPORTS if report.name in chosen.only]
     for recipe in sorted({report.data for report in reports} - {0}):

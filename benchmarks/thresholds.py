@@ -1,9 +1,9 @@
-"""How much of the released network its maps' bits keep: ``python -m benchmarks.thresholds``.
+"""How much of the released network binary maps keep: ``python -m benchmarks.thresholds``.
 
-Layer by layer, :func:`bamac.training.warm_start.warm_start` fits kernels that give the released
-DNSMOS P.808's sums from the bits of the maps before, with one threshold per kernel or more. The
-report says how well the fitted sums of each convolution agree with the released network's on clips
-that the fit has not seen: what is lost in one layer is missing in all that follow.
+Layer by layer, :func:`bamac.training.warm_start.warm_start` fits kernels that approximate the sums
+of the released DNSMOS P.808 from the bits of the previous maps, with one threshold per kernel or
+more. The report says how well the fitted sums of each convolution agree with the released network's
+on clips that were not used for the fit. What one layer loses is missing in all later layers.
 
 Writes ``reports/thresholds.md``. The clips must be in the cache (``bamac data --data-recipe 7``).
 """
@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bamac.data import build as data_build
+from bamac import tasks
 from bamac.files import write_text
 from bamac.nn.network import Network
-from bamac.training.distillation import DistilConfig, tensor
+from bamac.nn.predict import tensor_of
+from bamac.training.config import DistilConfig
 from bamac.training.dnsmos_start import released_network
 from bamac.training.warm_start import FIT_CLIPS, warm_start
 
@@ -29,14 +30,14 @@ REPORT = Path(__file__).parents[1] / "reports" / "thresholds.md"
 CHOICES = ((1, 1, 1, 1), (2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2), (2, 2, 2, 2),
            (3, 2, 2, 2), (3, 3, 3, 3))
 OTHERS = 32
-"""Clips that the agreement is measured on."""
+"""Number of clips that the agreement is measured on."""
 BATCH = 16
 
 
 def batches(features, count, seed):
     """``count`` clips in random order, as tensors of :data:`BATCH`."""
     chosen = np.random.default_rng(seed).permutation(len(features))[:count]
-    return [tensor(features[chosen[i:i + BATCH]]) for i in range(0, count, BATCH)]
+    return [tensor_of(features[chosen[i:i + BATCH]]) for i in range(0, count, BATCH)]
 
 
 @torch.no_grad()
@@ -55,7 +56,7 @@ def correlations(network, twin, clips):
 
 
 def measure(thresholds, twin, train, others):
-    """Correlations of a network with so many thresholds per kernel, fitted and not trained."""
+    """Correlations of a network with these thresholds per kernel, fitted and not trained."""
     torch.manual_seed(1)
     network = Network(DistilConfig(thresholds=thresholds).network())
     warm_start(network, twin, train)
@@ -79,8 +80,9 @@ def report(found):
 
 
 def main():
-    folder = data_build.set_folder(data_build.DEFAULT_CACHE, 1, recipe=7)
-    features, _, _ = data_build.load_split(folder, "train", 2000, label="p808")
+    data = tasks.get("p808").data
+    folder = data.folder({"data_seed": 1, "speech_folder": None, "data_recipe": 7})
+    features, _, _ = data.load(folder, "train", 2000)
     half = len(features) // 2
     train, others = batches(features[:half], FIT_CLIPS, 1), batches(features[half:], OTHERS, 2)
     twin = released_network()

@@ -1,10 +1,12 @@
 """Pool and step function of training against PyTorch's own: ``python -m benchmarks.training_step``.
 
-Writes ``reports/training-step.md``: what one training step costs (forward and backward through all
-convolutions, channels-last bfloat16, one thread) with :mod:`bamac.nn.pooling` and
-:mod:`bamac.nn.surrogate`, with ``max_pool2d`` and ``(z > limit).to(dtype)`` in their place, with
-frozen batch norm as an operation of its own, and with the compiled gradient of
-:mod:`bamac.nn.fused`, one after the other in the same run.
+Writes ``reports/training-step.md``: the time of one training step (forward and backward through all
+convolutions, channels-last bfloat16, one thread) in four ways, measured in turn in one run:
+
+- with :mod:`bamac.nn.pooling` and :mod:`bamac.nn.surrogate`;
+- with ``max_pool2d`` and ``(z > limit).to(dtype)`` in their place;
+- with frozen batch norm as a separate operation;
+- with the compiled gradient of :mod:`bamac.nn.fused`.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ import torch
 from torch.nn import functional as F
 
 from bamac.files import write_text
-from bamac.nn import network as networks
-from bamac.nn import surrogate
-from bamac.nn.levels import with_thresholds
-from bamac.nn.network import ConvStage, Network, make_config
+from bamac.nn import layers, surrogate
+from bamac.nn.config import make_config, with_thresholds
+from bamac.nn.layers import ConvStage
+from bamac.nn.network import Network
 from benchmarks.report_times import machine
 
 REPORT = Path(__file__).parents[1] / "reports" / "training-step.md"
 REPETITIONS = 9
 CASES = {"paper": ("paper", (1, 1, 1, 1), 32), "p808": ("p808", (1, 1, 1, 1, 1), 16),
          "p808, thresholds 3,2,2,2": ("p808", (3, 2, 2, 2, 1), 16)}
-"""Network, thresholds per kernel of each map, and clips per step."""
+"""Network, thresholds per kernel of each map, clips per step."""
 
 
 def _pytorch_pool(x, size):
@@ -50,13 +52,13 @@ def _norm_apart(stage, x, weight):
 @contextlib.contextmanager
 def _pytorchs():
     """Training with PyTorch's own operations."""
-    with mock.patch.object(networks, "max_pool", _pytorch_pool), \
+    with mock.patch.object(layers, "max_pool", _pytorch_pool), \
             mock.patch.object(surrogate._ThresholdStep, "forward", staticmethod(_pytorch_step)):
         yield
 
 
 def _apart():
-    """Training with frozen batch norm as an operation of its own."""
+    """Training with frozen batch norm as a separate operation."""
     return mock.patch.object(ConvStage, "_frozen", _norm_apart)
 
 
@@ -79,8 +81,8 @@ def _step(network, x):
 def measure(name, thresholds, clips, repetitions=REPETITIONS):
     """Least milliseconds per clip: ``(ours, PyTorch's operations, batch norm apart, compiled)``.
 
-    The first two have the same gradients; the others round other values to bfloat16. Compiling
-    itself is not counted.
+    The first two have equal gradients. The other two round to bfloat16 at other places. The time of
+    compiling is not counted.
 
     Raises
     ------

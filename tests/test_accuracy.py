@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from bamac.evaluation import tables as accuracy
-from bamac.nn.network import make_config
+from bamac.evaluation.agreement import clip_groups
+from bamac.evaluation.metrics import agreement
+from bamac.nn.config import make_config
 from bamac.report import learning_curve
-from bamac.report.accuracy import accuracy_report
-from bamac.training.supervised import TrainConfig
+from bamac.report.accuracy import accuracy_report, references
+from bamac.training.config import TrainConfig
 
 RNG = np.random.default_rng(8)
 LABELS = RNG.uniform(1, 4.6, 60)
@@ -19,14 +21,23 @@ MANIFEST = [{"voice": "a" if i % 2 else "b", "family": "studio", "language": "it
              "degradations": [{"kind": kind} for kind in KINDS[i % 4]]} for i in range(60)]
 
 
-def _run(folder, error, **values):
+def _by_group(scores):
+    return {title: {name: agreement(scores[rows], LABELS[rows]) for name, rows in group.items()}
+            for title, group in clip_groups(MANIFEST).items()}
+
+
+REFERENCES = references(MANIFEST, LABELS, 2.8)
+
+
+def _run(folder, error, stored=None, **values):
+    """A finished run; ``stored`` are options of its configuration that training has no more."""
     config = TrainConfig(**values)
     folder.mkdir()
     scores = LABELS + error * np.random.default_rng(config.seed).standard_normal(60)
     np.savez(folder / "test.npz", scores=scores, labels=LABELS)
     (folder / "report.json").write_text(json.dumps(
-        {"configuration": config.decides(), "training_seconds": 5.0,
-         "voices": ["a", "b"],
+        {"configuration": {**config.decides(), **(stored or {})}, "training_seconds": 5.0,
+         "voices": ["a", "b"], "test": _by_group(scores),
          "input_ones": [0.5, 0.1, 0.1, 0.1], "input_unions": [0.7, 0.2, 0.2, 0.2]}))
     return scores
 
@@ -71,7 +82,7 @@ def test_a_run_with_a_start_says_how_its_first_phase_was(runs):
     rows = {row.title: row for row in accuracy.collect(folder)}
     both = rows["BAM + W8, from its twin, int8 throughout"]
     assert len(both.scores) == 2
-    text = accuracy_report([both], MANIFEST, 2.8, folder / "out").read_text()
+    text = accuracy_report([both], REFERENCES, folder / "out").read_text()
     assert "| BAM + W8, from its twin, int8 throughout | 8 + 3 | 2 | 0." in text
     assert len(rows["BAM + W8"].scores) == 2
 
@@ -124,7 +135,7 @@ def test_the_report_compares_the_best_of_those_with_most_seeds(runs, tmp_path):
     folder, _ = runs
     twins = [_run(folder / f"twin-{seed}", 0.2, twin="a/float.pt", seed=seed) for seed in (1, 2)]
     _run(folder / "lucky", 0.01, int8_first=True)
-    text = accuracy_report(accuracy.collect(folder), MANIFEST, 2.8, tmp_path / "out").read_text()
+    text = accuracy_report(accuracy.collect(folder), REFERENCES, tmp_path / "out").read_text()
     binary = np.mean([np.corrcoef(scores, LABELS)[0, 1] for scores in twins])
     with np.load(folder / "fp32" / "test.npz") as data:
         full = np.corrcoef(data["scores"], LABELS)[0, 1]
@@ -134,7 +145,7 @@ def test_the_report_compares_the_best_of_those_with_most_seeds(runs, tmp_path):
 
 def test_the_report_states_every_row_and_group(runs, tmp_path):
     folder, _ = runs
-    path = accuracy_report(accuracy.collect(folder), MANIFEST, 2.8, tmp_path / "out")
+    path = accuracy_report(accuracy.collect(folder), REFERENCES, tmp_path / "out")
     text = path.read_text()
     for part in ("fp32 (ReLU)", "BAM + W8, 4-bit input", "| modulated | 15 |", "| none | 15 |",
                  "| unseen damage | 15 |", "| *released DNSMOS P.808* | | | 1.000 |",
@@ -172,7 +183,7 @@ def test_streamed_maps_by_hand():
 def test_rows_that_differ_in_epochs_alone_say_so(tmp_path):
     _run(tmp_path / "short", 0.6, epochs=8)
     _run(tmp_path / "long", 0.5, epochs=16, fine_epochs=2)
-    _run(tmp_path / "coloured", 0.5, colour=1.5)
+    _run(tmp_path / "coloured", 0.5, {"colour": 1.5})
     assert sorted(row.title for row in accuracy.collect(tmp_path)) == [
         "BAM + W8, 16 + 2 epochs", "BAM + W8, 8 + 3 epochs",
         "BAM + W8, clips coloured by 1.5 dB"]

@@ -10,11 +10,13 @@ import torch
 from bamac.ir import reference
 from bamac.nn import fused
 from bamac.nn.checkpoint import DEFAULT_MODEL
+from bamac.nn.predict import tensor_of
 from bamac.perf.cycles import CAUSES, bounds, predict, predict_events
-from bamac.training.distillation import tensor
 from bamac.training.dnsmos_start import released_network
+from bamac.training.pesq_augmentation import with_gain
+from bamac.verify import compare
 from bamac_hw.geometry import Geometry
-from benchmarks import conformance, exactness, popcounts, thresholds, training_step
+from benchmarks import colour, conformance, exactness, popcounts, thresholds, training_step
 from benchmarks.peers import ours
 
 
@@ -41,8 +43,8 @@ def run(request):
 
 def test_conformance_accepts_a_faultless_run(run):
     case, frames, program, result = run
-    assert conformance.values_equal(case, frames, program, result)
-    assert conformance.counts_equal(case, frames, program, result)
+    assert compare(program, case.network, frames, result).values_equal
+    assert compare(program, case.network, frames, result).counts_equal
     assert conformance.within_bounds(frames, program, result)
 
 
@@ -50,7 +52,7 @@ def test_conformance_notices_one_wrong_bit_of_an_inner_layer(run):
     case, frames, program, result = run
     bits = result.trace[0][program.layers[0]["name"]]["bits"]
     bits[0, 0, 0] ^= 1
-    assert not conformance.values_equal(case, frames, program, result)
+    assert not compare(program, case.network, frames, result).values_equal
     bits[0, 0, 0] ^= 1
 
 
@@ -58,7 +60,7 @@ def test_conformance_notices_one_wrong_bit_of_an_inner_layer(run):
 def test_conformance_notices_a_counter_that_is_off_by_one(run, counter):
     case, frames, program, result = run
     result.counters[-1][counter] += 1
-    assert not conformance.counts_equal(case, frames, program, result)
+    assert not compare(program, case.network, frames, result).counts_equal
     result.counters[-1][counter] -= 1
 
 
@@ -94,7 +96,7 @@ def test_cycles_of_the_peers_layer_by_hand(size, by_hand):
 
 
 def test_a_setting_names_the_recipe_that_is_not_the_usual_one():
-    from bamac.training.supervised import TrainConfig
+    from bamac.training.config import TrainConfig
     from benchmarks.trade_off import setting
 
     config = TrainConfig(clips=1200, epochs=8, fine_epochs=1, input_bits=4).decides()
@@ -134,7 +136,20 @@ def test_training_step_refuses_another_gradient(monkeypatch):
         training_step.measure("paper", (2, 1, 1, 1), 1, repetitions=1)
 
 
-def test_starts_are_those_of_the_turned_clip():
+def test_random_equalisation_is_a_smooth_gain_that_leaves_the_floor():
+    rng = np.random.default_rng(3)
+    gains = np.stack([colour.equaliser_gain(rng, 3.0) for _ in range(400)])
+    assert np.abs(np.diff(gains.astype(int), axis=1)).max() <= 4
+    # One step is 1/9 neper of power, 0.4825 dB: 3 dB are 6.2 steps
+    assert gains[:, 0].std() == pytest.approx(3 / 0.4825, rel=0.1)
+    clip = np.array([[-128] * 120, [-100] * 120, [0] * 120, [120] * 120], np.int8)
+    moved = with_gain(clip, gains[0] + 20)
+    np.testing.assert_array_equal(moved[:2], clip[:2])
+    np.testing.assert_array_equal(moved[2], gains[0] + 20)
+    assert moved[3].max() == 127
+
+
+def test_starts_are_those_of_the_shifted_clip():
     frames = np.random.default_rng(2).integers(-127, 128, (501, 120)).astype(np.int8)
     window = frames[np.r_[0:501, 1:400]]
     network = released_network()
@@ -142,7 +157,7 @@ def test_starts_are_those_of_the_turned_clip():
     later = frames[1 + np.arange(2, 902) % 500]  # the window of a start at frame 3
     with torch.no_grad():
         for start, expected in ((0, window), (3, later)):
-            np.testing.assert_allclose(found[start], network(tensor(expected[None]))[:, 0])
+            np.testing.assert_allclose(found[start], network(tensor_of(expected[None]))[:, 0])
 
 
 def test_grid_agreements_compare_scores_and_means():
@@ -183,5 +198,5 @@ def test_popcounts_count_what_exceeds_the_share():
     ones = (found[0.003] ** 2).sum(0) / (3 * 112 * 15)
     np.testing.assert_allclose(ones[active], 0.003, atol=0.001)
     with torch.no_grad():
-        maxima = network.pooled(tensor(features))
+        maxima = network.pooled(tensor_of(features))
     np.testing.assert_allclose(found["max"], maxima, atol=0.05 * float(maxima.max()))

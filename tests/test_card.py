@@ -1,15 +1,17 @@
 """Model cards: what a run's report says, in words, with a command that trains it again."""
 
+import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
 
+import bamac
 from bamac.cli.commands.distil import command as distil_command
 from bamac.cli.commands.train import command as train_command
 from bamac.report.card import distilled_card, model_card
-from bamac.training.distillation import DistilConfig
-from bamac.training.supervised import TrainConfig
+from bamac.training.config import DistilConfig, TrainConfig
 
 SCORES = {"clips": 12, "pcc": 0.8764, "srcc": None, "rmse": 0.123, "label_std": 0.456}
 PARTS = {"val": {"all": {**SCORES, "pcc": 0.5}},
@@ -35,7 +37,7 @@ def _values(card, command):
 
 def test_the_command_of_a_distilled_card_gives_the_same_configuration():
     changes = {"crop": 300, "crop_epochs": 6, "int8_epochs": 1, "freeze_norm": True, "hint": 0.25,
-               "batch": 16, "rate": 2e-3, "start_density": 0.2, "seed": 4}
+               "batch": 16, "rate": 2e-3, "vtlp": 0.2, "seed": 4}
     values = _values(distilled_card("mine", _distilled(**changes)), distil_command)
     assert (values["clips"], values["data_seed"]) == (9600, 2)
     config = {k: v for k, v in values.items()
@@ -44,11 +46,23 @@ def test_the_command_of_a_distilled_card_gives_the_same_configuration():
 
 
 def test_the_command_of_a_trained_card_gives_the_same_configuration():
-    changes = {"epochs": 8, "input_bits": 5, "weight_bits": (8, 4, 4, 4), "colour": 1.5}
+    changes = {"epochs": 8, "input_bits": 5, "weight_bits": (8, 4, 4, 4), "prune": 0.5}
     report = {**PARTS, "configuration": TrainConfig(**changes).decides(), "epochs": 9}
     values = _values(model_card("mine", report), train_command)
     config = {k: v for k, v in values.items() if k in TrainConfig().decides() and v is not None}
     assert TrainConfig(**config).decides() == TrainConfig(**changes).decides()
+
+
+@pytest.mark.parametrize("card", sorted((Path(bamac.__file__).parent / "assets" / "models")
+                                        .glob("*.md")), ids=lambda path: path.stem)
+def test_the_commands_of_a_shipped_card_have_options_that_exist(card):
+    text = card.read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^    bamac (train|distil) (.*)$", text, re.M)
+    assert commands
+    for name, words in commands:
+        command = {"train": train_command, "distil": distil_command}[name]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z0-9-]+", words)) <= known
 
 
 def test_a_distilled_card_says_what_was_measured():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from bamac import pipeline
-from bamac.cli.main import main as cli
+from bamac import load
+from bamac.cli.main import main
 from bamac.frontends import log_mel as features
 from bamac.ir import random_networks, trace
 from bamac.ir.network import Conv2d, Dense, FrontEnd, InputSpec, IntegerNetwork
@@ -78,7 +78,7 @@ def run(capfd):
     def call(*args):
         capfd.readouterr()
         with pytest.raises(SystemExit) as leave:
-            cli.main([str(arg) for arg in args])
+            main([str(arg) for arg in args])
         return Ran(leave.value.code, *capfd.readouterr())
     return call
 
@@ -565,7 +565,7 @@ def test_a_fault_of_ours_is_told_apart(model, run, monkeypatch):
     def broken(*_args, **_options):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(pipeline, "load_model", broken)
+    monkeypatch.setattr(load, "load_model", broken)
     ran = run("inspect", model)
     assert ran.code == 3
     assert ran.err == ("error: fault in bamac: ZeroDivisionError: division by zero (set "

@@ -9,10 +9,11 @@ from bamac.cli.commands.distil import command
 from bamac.evaluation.tables import memory_bytes
 from bamac.ir import reference
 from bamac.nn.checkpoint import load_network, save_network
+from bamac.nn.config import ConvSpec, NetConfig
 from bamac.nn.count_units import add_count_units, fit_head, unit_weights
-from bamac.nn.integerise import integerise
-from bamac.nn.network import ConvSpec, NetConfig, Network
-from bamac.training.distillation import DistilConfig
+from bamac.nn.lowering import integerise
+from bamac.nn.network import Network
+from bamac.training.config import DistilConfig
 
 SMALL = NetConfig("small", 40, 24, (ConvSpec(4), ConvSpec(6, pool=(1, 1))), dense=(8, 8),
                   start_bias=0.0)

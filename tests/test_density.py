@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bamac.nn.density import input_planes, layer_slots, union_density
-from bamac.nn.network import PAPER, ConvSpec, Network, make_config
+from bamac.nn.config import PAPER, ConvSpec, make_config
+from bamac.nn.density import input_planes, layer_slots, mean_tile_density, tile_density
+from bamac.nn.network import Network
 
 
 @pytest.mark.parametrize("rows, cols, kernel", [(6, 8, (3, 3)), (7, 5, (3, 3)), (9, 9, (5, 3)),
@@ -34,10 +35,10 @@ def test_union_is_the_or_of_a_tile_of_outputs(rows, cols, kernel):
                                        for y, x in pixels)
         expected[clip] = columns / (len(tiles) * kernel[0] * kernel[1] * 3)
     if rows % 2 or cols % 2:  # pixels beyond an odd edge count as 0 in the tensor form as well
-        padded = union_density(torch.from_numpy(bits.astype(np.float32)), spec)
+        padded = tile_density(torch.from_numpy(bits.astype(np.float32)), spec)
         assert (padded.numpy() >= expected - 1e-6).all()
         return
-    actual = union_density(torch.from_numpy(bits.astype(np.float32)), spec)
+    actual = tile_density(torch.from_numpy(bits.astype(np.float32)), spec)
     np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-6)
 
 
@@ -58,7 +59,7 @@ def test_planes_are_those_of_the_offset_form():
 def test_the_penalty_reaches_the_weights():
     network = Network(make_config("paper", "bam"))
     x = torch.randint(-60, 60, (2, 1, 64, 120)).float()
-    union = network.union(network.maps(x))
+    union = mean_tile_density(network, network.maps(x))
     assert 0 < float(union.detach()) < 1
     union.backward()
     assert all(stage.weight.grad.abs().sum() > 0 for stage in network.convs[:3])

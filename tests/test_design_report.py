@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_report import made_up, made_up_int8
 
-from bamac import pipeline
+from bamac import load
 from bamac.compiler import CompileError, compile_network
 from bamac.fpga import power
 from bamac.fpga.targets import Target
@@ -62,7 +62,7 @@ def bare(program):
     own, network = program
     rivals = [{"geometry": Geometry.preset(name), "cycles": cycles, "mapped": Missing("not yet")}
               for name, cycles in (("small", 2000), ("small_pair", 1200))]
-    return Design(Path("paper.bamac"), Options(), own, network, pipeline.describe_network(network),
+    return Design(Path("paper.bamac"), Options(), own, network, network.describe(),
                   [made_up(clip="clean.wav"), made_up(clip="noisy.wav", cycles=2400)],
                   Missing("no card"), Missing("no table"), Missing("run `bamac synth`"), rivals,
                   Missing("run it with `--activity`"), {"bamac": "0.1.0"})
@@ -112,13 +112,13 @@ def test_a_difference_is_shown(full):
 
 
 def test_the_baseline_is_told_of_in_its_own_words(full):
-    network = paper_network(values=True).network
+    network = paper_network(int8_maps=True).network
     own = compile_network(network, Geometry.preset("small_int8"))
     rivals = [row | {"geometry": Geometry.preset(name)}
               for row, name in zip(full.rivals, ("small_int8", "small"), strict=True)]
     design = dataclasses.replace(full, program=own, network=network,
                                  results=[made_up_int8(clip="clean.wav")], rivals=rivals,
-                                 about=pipeline.describe_network(network))
+                                 about=network.describe())
     text = _text(design)
     for words in ("int8 lanes (a shift-and-add multiplier each)", "not 0 at input",
                   "products needed", "int8 = 1", "with int8 maps",
@@ -141,7 +141,7 @@ def test_markdown_and_page_have_the_same_sections(full, tmp_path):
 
 def test_int8_lanes_run_the_twin_of_the_same_shape():
     network = paper_network().network
-    twin = paper_network(values=True).network
+    twin = paper_network(int8_maps=True).network
     int8 = Geometry.preset("small_int8")
     assert compiled(network, twin, int8).manifest["network"]["digest"] == twin.digest()
     gated = compiled(network, twin, Geometry.preset("small"))
@@ -156,7 +156,7 @@ def test_int8_lanes_run_the_twin_of_the_same_shape():
 
 
 def test_results_of_one_array_are_not_those_of_another():
-    twin = paper_network(values=True).network
+    twin = paper_network(int8_maps=True).network
     keys = {samples.program_key(compile_network(twin, Geometry.preset(name)))
             for name in ("small_int8", "small_dsp")}
     assert len(keys) == 2
@@ -180,9 +180,9 @@ def test_collect_names_what_is_not_in_an_empty_cache(tmp_path, monkeypatch):
     case = random_case(1, acc_bits=20, pools=((1, 1), (2, 2), (2, 1), (1, 2)))
     program = compile_network(case.network, Geometry("quad", channels=4, weight_rows=1024,
                                                      line_words=512))
-    pipeline.save_program(program, case.network, tmp_path / "p.bamac")
+    load.save_program(program, case.network, tmp_path / "p.bamac")
     monkeypatch.setenv("BAMAC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pipeline, "frames_of_clip", lambda *a: (case.frames[:1], 5.0))
+    monkeypatch.setattr(load, "frames_of_clip", lambda *a: (case.frames[:1], 5.0))
     monkeypatch.setattr(samples, "results", lambda *a: [made_up()])
     design = collect(tmp_path / "p.bamac", Options(clips=("a.wav",)))
     for value in (design.card, design.accuracy, design.implementation, design.activity,

@@ -16,7 +16,7 @@ def test_shares_of_one_clip():
     trace = reference.run(case.network, case.frames[0])
     names, rows = estimate(program, case.network, case.frames[:1])
     found = {row[0]: dict(zip([*names, "all"], row[1:], strict=True)) for row in rows}
-    words = next(layer_unions(program, case.network, trace, case.frames[0]))
+    words = next(layer_unions(program, trace, case.frames[0]))
     events = [[[bit for bit in range(16) if int(word) >> bit & 1] for word in tile]
               for job in words for tile in job]
     one = sum(len(word) for tile in events for word in tile)

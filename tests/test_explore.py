@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bamac import pipeline
+from bamac import load
 from bamac.cli.main import root
 from bamac.compiler import compile_network
 from bamac.explore import ExploreError, Point, Store, Task, grid, run
@@ -238,7 +238,7 @@ def test_shape_to_synthesise_must_be_in_the_sweep(tmp_path):
 
 def test_models_are_files_or_programs_with_short_names_that_differ(tmp_path):
     network = paper_network(rows=40).network
-    pipeline.save_program(compile_network(network, Geometry.preset("small")), network,
+    load.save_program(compile_network(network, Geometry.preset("small")), network,
                           tmp_path / "net.bamac")
     (tmp_path / "other").mkdir()
     for folder in (tmp_path, tmp_path / "other"):

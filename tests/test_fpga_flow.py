@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bamac.cli.main import main as cli
+from bamac.cli.main import main
 from bamac.fpga import (
     SEED_LIMIT,
     FpgaError,
@@ -264,7 +264,7 @@ def test_unusable_arguments_are_refused(changed, message, tmp_path):
 
 def exit_code(*words):
     with pytest.raises(SystemExit) as leave:
-        cli.main([str(word) for word in words])
+        main([str(word) for word in words])
     return leave.value.code
 
 

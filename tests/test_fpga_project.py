@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bamac.cli.main import main as cli
+from bamac.cli.main import main
 from bamac.fpga.project import project_files
 from bamac_hw.geometry import Geometry
 from bamac_hw.verilog import verilog_text
@@ -36,7 +36,7 @@ def test_command_writes_them(tmp_path, capsys):
     toml.write_text("".join(f"{key} = {json.dumps(value)}\n"
                             for key, value in NANO.to_dict().items()))
     with pytest.raises(SystemExit) as leave:
-        cli.main(["verilog", "--array", str(toml), "-o", str(tmp_path / "acc.v"), "--project",
+        main(["verilog", "--array", str(toml), "-o", str(tmp_path / "acc.v"), "--project",
                   "--clock-mhz", "12", "--json"])
     assert leave.value.code == 0
     names = json.loads(capsys.readouterr().out)["project_files"]

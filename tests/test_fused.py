@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from bamac.nn import fused
+from bamac.nn.config import make_config
 from bamac.nn.fused import FusedError, pool_and_step
-from bamac.nn.network import Network, make_config
+from bamac.nn.network import Network
 
 
 def _expected(y, bias, pool, beta, grad):

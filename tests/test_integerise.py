@@ -12,7 +12,7 @@ from bamac.frontends.audio import load_audio, windows
 from bamac.frontends.log_mel import features_int8, fewer_bits
 from bamac.ir import reference
 from bamac.nn.checkpoint import load_network
-from bamac.nn.integerise import integerise
+from bamac.nn.lowering import integerise
 from bamac.qonnx import importer as qonnx_import
 from bamac.qonnx import oracle as qonnx_oracle
 

@@ -6,11 +6,12 @@ import torch
 
 from bamac.frontends.log_mel import fewer_bits
 from bamac.ir import reference
-from bamac.nn.integerise import integerise
-from bamac.nn.network import ConvSpec, Network, make_config
+from bamac.nn.config import ConvSpec, make_config
+from bamac.nn.lowering import integerise
+from bamac.nn.network import Network
+from bamac.nn.predict import tensor_of
 from bamac.nn.quantise import channel_scales, quantise_weights
 from bamac.nn.surrogate import binary_step
-from bamac.training.supervised import tensor_of
 
 
 def _trained(**changes):

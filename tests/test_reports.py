@@ -28,8 +28,7 @@ def test_every_report_has_a_command_that_exists_and_sources_that_are_there():
 
 
 def test_every_report_in_the_folder_is_in_the_list():
-    made = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.md")
-            if not path.relative_to(FOLDER).parts[0].startswith("runs")}
+    made = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.md")}
     assert made - {"README.md"} <= {report.path for report in REPORTS}
 
 
@@ -74,6 +73,23 @@ def test_the_index_says_which_reports_are_of_another_gateware(tmp_path, monkeypa
     monkeypatch.setattr("benchmarks.report_index.gateware", lambda: "another")
     assert index_text().count("| 2026-01-02; the gateware has changed since | 1") == 1
     assert index_text().count("| 2026-01-02 | 1") == 1
+
+
+def test_files_that_are_not_kept_are_removed_and_the_report_says_so(tmp_path):
+    pytest.importorskip("doit")
+    out = tmp_path / "one.md"
+    for name in ("kept.png", "a-1.png", "a-2.png", "one.csv"):
+        (tmp_path / name).write_text("x")
+    text = "![Kept](kept.png)\\n\\n![First (kB)](a-1.png)\\nSee `one.csv`.\\n"
+    report = Report("one", str(out), "", ("python", "-c", f"open({str(out)!r}, 'w').write('{text}')"
+                                          ), ("Makefile",), drops=("a-*.png", "one.csv"))
+    assert reports.run([report], database=tmp_path / "db")
+    expected = ("![Kept](kept.png)\n\n*Figure that the command draws, not kept here: First (kB).*\n"
+                "See `one.csv` (not kept here).\n")
+    assert out.read_text() == expected
+    assert {path.name for path in tmp_path.iterdir()} == {"one.md", "kept.png", "db"}
+    reports.drop_files(report)
+    assert out.read_text() == expected
 
 
 def test_the_longest_are_begun_first():

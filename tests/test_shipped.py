@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bamac
-from bamac import pipeline
+from bamac import load
 from bamac.explore import Store, grid
 from bamac.explore.study import Study
 from bamac.nn.checkpoint import load_network
@@ -24,16 +24,16 @@ def test_each_is_known_by_its_name_and_has_a_card(name, tmp_path, monkeypatch):
     card = (MODELS / f"{name}.md").read_text(encoding="utf-8")
     assert card.startswith(f"# Model card: {name}\n")
     _, metadata = load_network(name)
-    file = pipeline.load_model(MODELS / f"{name}.pt")
-    assert pipeline.load_model(name).digest() == file.digest()
+    file = load.load_model(MODELS / f"{name}.pt")
+    assert load.load_model(name).digest() == file.digest()
     assert metadata.get("variant", "bam-w8") == ("fp32" if name == "paper-fp32" else "bam-w8")
 
 
 def test_the_default_does_not_depend_on_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "paper-bam-w8").write_text("a file of the user's")
-    shipped = pipeline.load_model(MODELS / "paper-bam-w8.pt")
-    assert pipeline.load_model().digest() == shipped.digest()
+    shipped = load.load_model(MODELS / "paper-bam-w8.pt")
+    assert load.load_model().digest() == shipped.digest()
 
 
 def test_a_file_of_that_name_comes_first_and_a_folder_last(tmp_path, monkeypatch):
@@ -54,7 +54,7 @@ def test_a_file_of_that_name_comes_first_and_a_folder_last(tmp_path, monkeypatch
 @pytest.mark.parametrize("name", ["none", "none.onnx", "paper-bam-w8.onnx", "runs/paper-bam-w8"])
 def test_what_is_neither_is_named_with_what_there_is(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for read in (model_path, pipeline.load_model, load_network):
+    for read in (model_path, load.load_model, load_network):
         with pytest.raises(FileNotFoundError) as caught:
             read(name)
         assert str(caught.value).startswith(f"Model {name} does not exist; make one with 'bamac ")

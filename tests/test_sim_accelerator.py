@@ -104,7 +104,7 @@ def mapped_cases(geometry, seeds, windows=1):
     found = []
     for seed in seeds:
         case = random_case(seed, acc_bits=min(geometry.acc_bits, 24), windows=windows,
-                           pools=pools, values=geometry.int8_maps)
+                           pools=pools, int8_maps=geometry.int8_maps)
         try:
             found.append((case, compile_network(case.network, geometry)))
         except CompileError:
@@ -217,7 +217,7 @@ def test_counters_equal_the_port_monitors(geometry):
 def test_extreme_values(name):
     geometry = EXTREMES[name]
     jobs, cases = [], []
-    for case in corner_cases(values=geometry.int8_maps):
+    for case in corner_cases(int8_maps=geometry.int8_maps):
         try:
             program = compile_network(case.network, geometry)
         except CompileError:

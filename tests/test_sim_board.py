@@ -11,13 +11,14 @@ import pytest
 import serial
 from serial_frames import framed, unstuffed
 
-from bamac import pipeline
-from bamac.cli.main import main as cli
+from bamac import load
+from bamac.cli.main import main
 from bamac.compiler import compile_network
 from bamac.host import Link, LinkError, Session, compare
 from bamac.ir import reference
 from bamac.ir.random_networks import random_case
 from bamac.qonnx import exporter as qonnx_export
+from bamac.shipped import ASSETS
 from bamac_hw.boards import BOARDS
 from bamac_hw.geometry import Geometry
 from bamac_sim.board import build_board, running_board
@@ -109,7 +110,7 @@ def test_commands_work_together(simulated, case, tmp_path, capfd):
     def bamac(*args):
         capfd.readouterr()
         with pytest.raises(SystemExit) as leave:
-            cli.main([str(arg) for arg in args])
+            main([str(arg) for arg in args])
         assert leave.value.code == 0, capfd.readouterr().err
         return capfd.readouterr().out
 
@@ -134,10 +135,10 @@ def test_commands_work_together(simulated, case, tmp_path, capfd):
 def test_paper_network_scores_a_whole_clip_on_the_board(name, baud):
     board = BOARDS[name]
     geometry = Geometry.preset(board.array)
-    network = pipeline.load_model()
+    network = load.load_model()
     program = compile_network(network, geometry)
-    clip = Path(pipeline.ASSETS) / "clips" / "clean.wav"
-    frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
+    clip = Path(ASSETS) / "clips" / "clean.wav"
+    frames, _ = load.frames_of_clip(network.input, network.name, network.front_end, clip)
     with running_board(build_board(board, geometry, baud=baud)) as running:
         with Link(running.port, timeout=60) as link:
             session = Session(link, program)

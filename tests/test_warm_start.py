@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bamac.nn.network import Network, make_config
+from bamac.nn.config import make_config
+from bamac.nn.network import Network
 from bamac.training.warm_start import warm_start
 
 

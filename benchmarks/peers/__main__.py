@@ -1,7 +1,7 @@
 """Measure NNgen and this accelerator on the same two layers, and write ``reports/peers.md``.
 
-``make bench-peers``, or ``python -m benchmarks.peers``. NNgen is installed from PyPI into an
-environment of its own under ``build/peers``. Finished steps are kept there too.
+``make bench-peers`` or ``python -m benchmarks.peers``. NNgen is installed from PyPI into a separate
+environment under ``build/peers``. Finished steps are kept there too.
 """
 
 import argparse
@@ -29,12 +29,12 @@ from .report import report
 HERE = Path(__file__).parent
 REPORT = HERE.parents[1] / "reports" / "peers.md"
 SIZES, ACT_BITS, CHANNELS = (60, 16), (2, 8), 32
-PAR_ICH = PAR_OCH = 4                   # with the nine taps: 144 products per cycle
+PAR_ICH = PAR_OCH = 4                   # times nine taps: 144 products per cycle
 ARRAYS = ("small", "small_event")
 
 
 def environment(folder):
-    """The interpreter of NNgen's environment, which is made if it is not there."""
+    """The interpreter of NNgen's environment; makes the environment if it is missing."""
     python = folder / "bin" / "python"
     wanted = (HERE / "requirements.txt").read_text(encoding="utf-8")
     mark = folder / "installed.txt"
@@ -48,7 +48,7 @@ def environment(folder):
 
 
 def nngen_run(python, act_bits, size, folder):
-    """Counts of one NNgen accelerator under Verilator; its Verilog stays in ``folder``."""
+    """Counters of one NNgen accelerator under Verilator; its Verilog stays in ``folder``."""
     toolchain = find_toolchain()
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables |= toolchain.environment
@@ -73,7 +73,7 @@ def nngen_run(python, act_bits, size, folder):
 
 
 def known(store, compute, *parts):
-    """The kept result of the step that ``parts`` name, or what ``compute`` returns, kept."""
+    """The cached result of the step that ``parts`` name; else ``compute()``, which is cached."""
     key = store.key(*parts)
     result = store.find(key)
     if result is None:
@@ -84,8 +84,9 @@ def known(store, compute, *parts):
 
 
 def measure_nngen(build, store, yosys, areas):
-    """Rows of NNgen's four accelerators; those of the smaller map that ``areas`` names have their
-    ``area``.
+    """Rows of NNgen's four accelerators.
+
+    Those with the smaller map that ``areas`` names also have their ``area``.
     """
     script = (HERE / "nngen_layer.py").read_text(encoding="utf-8")
     pins = (HERE / "requirements.txt").read_text(encoding="utf-8")
@@ -107,7 +108,7 @@ def measure_nngen(build, store, yosys, areas):
 
 
 def measure_ours(build, store, yosys, areas):
-    """Rows of each of our arrays and maps; those that ``areas`` names have their ``area``."""
+    """Rows of each of our arrays and maps; those that ``areas`` names also have their ``area``."""
     script = (HERE / "ours.py").read_text(encoding="utf-8")
     found = []
     for array in ARRAYS:

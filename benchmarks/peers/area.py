@@ -1,4 +1,4 @@
-"""LUTs of a whole accelerator on ECP5 without DSP, by the same Yosys commands for everyone."""
+"""LUTs of a whole accelerator on ECP5 without DSP, by the same Yosys commands for all designs."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ SCRIPT = "read_verilog design.v\nsynth_ecp5 -nodsp -top {top}\nwrite_json netlis
 
 
 def luts(verilog, top, folder):
-    """Cells after mapping.
+    """The cells after mapping.
 
     Returns
     -------

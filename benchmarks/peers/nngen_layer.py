@@ -1,7 +1,7 @@
 """One 3x3 convolution as an NNgen accelerator: its Verilog, and its run under Verilator.
 
-Runs in an environment of its own, because NNgen is not installed beside bamac (see ``peers.py``);
-prints one JSON object. ``verilator`` must be on PATH.
+Runs in a separate environment, since NNgen is not installed beside bamac (see ``__main__.py``).
+Prints one JSON object. ``verilator`` must be on PATH.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import veriloggen.thread as vthread
 from veriloggen import Module, Not, Seq, simulation
 from veriloggen.types import axi
 
-ALIGN = 64                              # bytes; regions of the external memory begin at these
+ALIGN = 64                              # bytes; regions of the external memory start at multiples
 
 
 def aligned(address):
@@ -43,7 +43,7 @@ def layer(arguments):
 
 
 def testbench(accelerator, inputs, conv, arguments):
-    """A module that runs the accelerator once beside a memory, and prints what it counted."""
+    """A module that runs the accelerator once with a memory, and prints its counters."""
     rng = np.random.default_rng(2)
     low, high = inputs.dtype.width, arguments.bus_bits
     top = (1 << inputs.dtype.width - 1) - 1

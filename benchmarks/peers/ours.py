@@ -16,11 +16,11 @@ MEASURED = "measured"
 
 
 def network(size, channels):
-    """A network whose second layer is the convolution, on 0/1 maps that others make and take.
+    """A network whose second layer is the measured convolution.
 
-    Frames of ``size`` x ``size`` bits; the first layer spreads them to ``channels`` maps, about
-    half of it ones, and the third reads what the measured one writes, so that this is an inner
-    layer: maps in, maps out, nothing pooled.
+    Frames are ``size`` x ``size`` bits. The first layer makes ``channels`` maps of them with about
+    half ones, and the third reads the maps of the second. So the measured layer is an inner one: it
+    reads and writes binary maps and pools nothing.
     """
     rng = np.random.default_rng(1)
     same = (1, 1, 1, 1)
@@ -41,7 +41,7 @@ def measure(array, sizes, channels=32):
     Raises
     ------
     RuntimeError
-        If a score, an output bit or a counter is not that of the reference or the model.
+        If a score or an output bit differs from the reference, or a counter from the model.
     """
     geometry = Geometry.preset(array)
     networks = [network(size, channels) for size in sizes]
@@ -76,7 +76,7 @@ def _row(size, net, program, frames, result):
         "array": geometry.name, "size": size, "peak": geometry.lanes, "cycles": cycles,
         "causes": causes, "macs": int(macs), "utilisation": macs / geometry.lanes / cycles,
         "run_cycles": int(result.elapsed), "ones": float(expected.layers["spread"].bits.mean()),
-        # What crosses the accelerator's border: frames, the program, one score
+        # Traffic between accelerator and outside: frames, the program, one score
         "stream_bytes": int(frames.size), "score_bytes": 4 * len(expected.outputs),
         "program_bytes": int(program.weights.size + 4 * program.descriptors.size),
         # Of the whole small network: its bits, its weights, its score

@@ -1,4 +1,4 @@
-"""``reports/peers.md``: the tables, and what is alike and what is not."""
+"""``reports/peers.md``: the tables, and what is comparable and what is not."""
 
 from bamac.files import write_text
 
@@ -9,7 +9,7 @@ LUTS = 45                               # per peak MAC and cycle, dense walk
 
 
 def report(path, peers, mine, about):
-    """Write the report; returns the targets that are missed, as sentences."""
+    """Write the report; return the missed targets as sentences."""
     lines = [
         "# A peer on the same layers: NNgen", "",
         f"Made by `{about['command']}` on {about['date']} with {about['nngen']}, bamac "

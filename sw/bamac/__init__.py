@@ -12,6 +12,7 @@ is used::
 """
 
 from importlib import import_module
+from typing import Any
 
 _LAZY = {
     "Geometry": ("bamac_hw.geometry", "Geometry"),
@@ -21,10 +22,10 @@ _LAZY = {
     "compile_network": ("bamac.compiler", "compile_network"),
     "export_qonnx": ("bamac.qonnx.exporter", "export"),
     "first_divergence": ("bamac.ir.trace", "first_divergence"),
-    "load_model": ("bamac.pipeline", "load_model"),
+    "load_model": ("bamac.load", "load_model"),
     "load_qonnx": ("bamac.qonnx.importer", "load"),
     "predict": ("bamac.perf.cycles", "predict"),
-    "run": ("bamac.pipeline", "run"),
+    "run": ("bamac.result", "run"),
     "run_reference": ("bamac.ir.reference", "run"),
     "write_report": ("bamac.report", "write_report"),
 }
@@ -32,12 +33,12 @@ _LAZY = {
 __all__ = sorted(_LAZY)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'bamac' has no attribute {name!r}")
     module, attribute = _LAZY[name]
     return getattr(import_module(module), attribute)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *_LAZY])

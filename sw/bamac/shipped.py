@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["ASSETS", "model_path", "shipped_models"]
@@ -11,12 +12,12 @@ SUFFIXES = (".onnx", ".pt")
 """Kinds of model files, the one first that needs no torch."""
 
 
-def shipped_models():
+def shipped_models() -> list[str]:
     """Names of the networks that ship with the package; a model card stands beside each."""
     return sorted({path.stem for path in (ASSETS / "models").glob("*") if path.suffix in SUFFIXES})
 
 
-def model_path(model, suffixes=SUFFIXES):
+def model_path(model: str | Path, suffixes: Sequence[str] = SUFFIXES) -> Path:
     """Path of a model: a file of that name, else what ships under it, else such a folder.
 
     Parameters

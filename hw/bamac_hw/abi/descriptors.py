@@ -6,8 +6,6 @@ count minus one. ``weight_base`` counts words of the weight store, which with pa
 rows. With int8 lanes, values take the place of bits in ``word_bits_last`` and ``end_bits_last``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,8 +28,6 @@ __all__ = [
     "unpack_descriptor",
     "word_layout",
 ]
-
-Fields = Mapping[str, Any]  # of a descriptor word: names to shapes, least significant first
 
 FORMAT_VERSION = 3  # of programs and registers
 DESCRIPTOR_WORDS = 16
@@ -94,14 +90,15 @@ LAYER = (
 WALK_WORDS = 6  # all that a walk needs to start
 
 
-def word_layout(fields: Fields) -> data.StructLayout:
+def word_layout(fields: Mapping[str, Any]) -> data.StructLayout:
     """The 32-bit layout of one descriptor word."""
     used = data.StructLayout(fields).size
     assert used <= 32, fields
-    return data.StructLayout({**fields, **({"reserved": 32 - used} if used < 32 else {})})
+    return data.StructLayout(dict(fields) | ({"reserved": 32 - used} if used < 32 else {}))
 
 
-def pack_descriptor(words: Sequence[Fields], values: Mapping[str, Any]) -> list[int]:
+def pack_descriptor(words: Sequence[Mapping[str, Any]],
+                    values: Mapping[str, Any]) -> list[int]:
     """Pack named integers into sixteen 32-bit words.
 
     Raises
@@ -132,7 +129,8 @@ def pack_descriptor(words: Sequence[Fields], values: Mapping[str, Any]) -> list[
     return packed + [0] * (DESCRIPTOR_WORDS - len(packed))
 
 
-def unpack_descriptor(words: Sequence[Fields], packed: Sequence[int]) -> dict[str, int]:
+def unpack_descriptor(words: Sequence[Mapping[str, Any]],
+                      packed: Sequence[int]) -> dict[str, int]:
     """The named integers in sixteen 32-bit words: the inverse of :func:`pack_descriptor`."""
     values: dict[str, int] = {}
     for fields, word in zip(words, packed, strict=False):
@@ -162,7 +160,7 @@ def header_layout(geometry: Any = None) -> data.StructLayout:
     return _joined(HEADER, geometry)
 
 
-def _joined(words: Sequence[Fields], geometry: Any) -> data.StructLayout:
+def _joined(words: Sequence[Mapping[str, Any]], geometry: Any) -> data.StructLayout:
     fields: dict[str, Any] = {}
     for word in words:
         fields |= word

@@ -15,7 +15,7 @@ from ..serial.serial_accelerator import SerialAccelerator
 from ..serial.serial_link import clocks_per_bit
 from ..verilog import WAIVERS, without_init
 
-__all__ = ["BOARDS", "Board", "BoardError", "BoardTop", "Pin", "register"]
+__all__ = ["BOARDS", "Board", "BoardError", "BoardTop", "Pin", "register_board"]
 
 RESET_CYCLES = 256  # block RAMs of iCE40 need some microseconds after configuration
 
@@ -154,20 +154,20 @@ class Board:
 
 
 BOARDS: dict[str, Board] = {}
-"""Registered boards by name, see :func:`register`."""
+"""Boards by name, as commands take them."""
 
 
-def register(board: Board) -> None:
-    """Add a board.
+def register_board(board: Board) -> Board:
+    """Make a board known by its name; returns it.
 
     Raises
     ------
     ValueError
-        If another board has its name.
+        If the name belongs to another board already.
     """
-    if board.name in BOARDS:
-        raise ValueError(f"Board {board.name} is registered already")
-    BOARDS[board.name] = board
+    if BOARDS.setdefault(board.name, board) is not board:
+        raise ValueError(f"Board must have a name of its own, not {board.name!r}")
+    return board
 
 
 class BoardTop(wiring.Component):

@@ -124,9 +124,7 @@ class Counters(wiring.Component):
                                layer=layer)
 
     def _count(self, m, visit, n, name):
-        """The counter at position ``n`` of a round: its count in the cycle behind its visit, else
-        0.
-        """
+        """What the counter at position ``n`` has counted, in the cycle behind its visit; else 0."""
         g = self._geometry
         most = (g.pixels * g.macs_per_lane if name in BY_PIXEL else
                 g.streams if name == "weight_reads" else 1)

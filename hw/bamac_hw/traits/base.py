@@ -1,23 +1,52 @@
-"""What a datapath is to everything around it: the facts that geometry, compiler, model and reports
-read.
-"""
+"""What a datapath is to everything around it: to geometry, compiler, model and reports."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from ..abi.descriptors import Emit, Source
 from ..pipeline import COLLECT_LATENCY, LANE_STAGE, READ_OUT_CYCLES
 
-__all__ = ["DatapathTraits", "IntArray"]
-
-IntArray = npt.NDArray[np.integer[Any]]
+__all__ = ["ArraySizes", "DatapathTraits", "LayerLoops"]
 
 INPUT_BITS = 8    # of a value of the input, at most
 VECTOR_BITS = 16  # of a value of a head's vector
+
+
+class LayerLoops(Protocol):
+    """A layer's loop bounds, as a row of the program's layer table names them."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def emit(self) -> Emit: ...
+    @property
+    def tiles(self) -> int: ...
+    @property
+    def passes(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def fetches(self) -> int: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def out_channels(self) -> int: ...
+    @property
+    def shift(self) -> int: ...
+
+
+class ArraySizes(Protocol):
+    """What cycles depend on of a geometry."""
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def word_channels(self) -> int: ...
+    @property
+    def start_reads(self) -> int: ...
 
 
 class DatapathTraits:
@@ -98,7 +127,7 @@ class DatapathTraits:
         """Weight rows for each activation word with planes of a layer that reads ``source``."""
         return 1
 
-    def pack(self, rows: IntArray, source: Source, taps: int) -> IntArray:
+    def pack(self, rows: np.ndarray, source: Source, taps: int) -> np.ndarray:
         """A pass's weight rows in the order of the store.
 
         Parameters
@@ -114,7 +143,7 @@ class DatapathTraits:
         """
         return rows
 
-    def sum_bounds(self, start: IntArray, low: IntArray, high: IntArray,
+    def sum_bounds(self, start: np.ndarray, low: np.ndarray, high: np.ndarray,
                    rounds: int) -> tuple[int, int]:
         """Smallest and largest value that an accumulator can hold on its way.
 
@@ -128,11 +157,8 @@ class DatapathTraits:
 
     # --- cycles, of walks that do not depend on the input
 
-    def job_cycles(self, walk: Any, geometry: Any) -> dict[str, int]:
-        """Cycles of one job's walk by cause: ``compute``, ``fetch``, ``tile``, ``collect``.
-
-        ``walk`` has a layer's loop bounds, as a row of the program's layer table names them.
-        """
+    def job_cycles(self, walk: LayerLoops, geometry: ArraySizes) -> dict[str, int]:
+        """Cycles of one job's walk by cause: ``compute``, ``fetch``, ``tile``, ``collect``."""
         tiles = walk.tiles * walk.passes
         # Start, and capture; behind each round but the last, the sums are doubled twice.
         ends = 2 * walk.rounds
@@ -143,7 +169,7 @@ class DatapathTraits:
         return f"<{type(self).__name__}: lane {self.lane}, walk {self.walk}>"
 
 
-def _collect_cycles(walk: Any, geometry: Any, between: int) -> int:
+def _collect_cycles(walk: LayerLoops, geometry: ArraySizes, between: int) -> int:
     """Cycles in which a walk waits for the serial collector; ``between`` lie between two tiles."""
     channels = [min(geometry.channels, walk.out_channels - number * geometry.channels)
                 for number in range(walk.passes)]

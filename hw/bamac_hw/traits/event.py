@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..abi.descriptors import Source
-from .base import INPUT_BITS, DatapathTraits, IntArray
+from .base import INPUT_BITS, ArraySizes, DatapathTraits, LayerLoops
 
 __all__ = ["EventTraits"]
 
@@ -35,10 +33,10 @@ class EventTraits(DatapathTraits):
     def plane_rows(self, source: Source) -> int:
         return 2 if source == Source.INPUT else 1
 
-    def pack(self, rows: IntArray, source: Source, taps: int) -> IntArray:
+    def pack(self, rows: np.ndarray, source: Source, taps: int) -> np.ndarray:
         if self.plane_rows(source) == 1:
             return rows
         return np.stack([rows, -rows], axis=1).reshape(-1, rows.shape[1])
 
-    def job_cycles(self, walk: Any, geometry: Any) -> dict[str, int]:
+    def job_cycles(self, walk: LayerLoops, geometry: ArraySizes) -> dict[str, int]:
         raise ValueError("Cycles of the event-driven walk depend on the input")

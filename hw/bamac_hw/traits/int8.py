@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
 from ..abi.descriptors import Emit
 from ..pipeline import LANE_STAGE, SCORE_CYCLES
-from .base import DatapathTraits, IntArray
+from .base import ArraySizes, DatapathTraits, LayerLoops
 
 __all__ = ["Int8DspTraits", "Int8Traits"]
 
@@ -42,12 +42,12 @@ class Int8Traits(DatapathTraits):
     def planes(self, bits: int) -> int:
         return 1
 
-    def sum_bounds(self, start: IntArray, low: IntArray, high: IntArray,
+    def sum_bounds(self, start: np.ndarray, low: np.ndarray, high: np.ndarray,
                    rounds: int) -> tuple[int, int]:
         # Start values are added where the sums are read out, which has a bit more.
         return (min(int(low.min()), int(start.min())), max(int(high.max()), int(start.max())))
 
-    def read_out_cycles(self, geometry: Any, *, one_by_one: bool) -> int:
+    def read_out_cycles(self, geometry: ArraySizes, *, one_by_one: bool) -> int:
         """Cycles in which a tile is read: a word of channels in each, or a channel."""
         return geometry.channels // (1 if one_by_one else geometry.word_channels)
 
@@ -56,7 +56,7 @@ class Int8Traits(DatapathTraits):
         """Cycles from a walk's last step until all sums of the tile are there."""
         return LANE_STAGE - 1 + self.lane_latency
 
-    def read_out_wait(self, geometry: Any, *, one_by_one: bool, last: bool) -> int:
+    def read_out_wait(self, geometry: ArraySizes, *, one_by_one: bool, last: bool) -> int:
         """Cycles in which the walk stands still behind the end of a tile.
 
         The next tile's first step clears the sums when they have been read. Behind the ``last``
@@ -66,7 +66,7 @@ class Int8Traits(DatapathTraits):
         cycles = self.read_out_cycles(geometry, one_by_one=one_by_one)
         return cycles + (self.lane_latency + COLLECTOR_BEHIND if last else -2)
 
-    def job_cycles(self, walk: Any, geometry: Any) -> dict[str, int]:
+    def job_cycles(self, walk: LayerLoops, geometry: ArraySizes) -> dict[str, int]:
         """As of the base, with the read-out of each tile, for which the walk stands still."""
         tiles = walk.tiles * walk.passes
         cycles = {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": 2 * tiles,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..abi.descriptors import Source
-from .base import DatapathTraits, IntArray
+from .base import DatapathTraits
 
 __all__ = ["PairTraits"]
 
@@ -25,7 +25,7 @@ class PairTraits(DatapathTraits):
     def plane_rows(self, source: Source) -> int:
         return 1 if source == Source.LINE else 2
 
-    def pack(self, rows: IntArray, source: Source, taps: int) -> IntArray:
+    def pack(self, rows: np.ndarray, source: Source, taps: int) -> np.ndarray:
         channels = rows.shape[1]
         if source != Source.LINE:
             # The store holds the low eight bits of the double.
@@ -36,7 +36,7 @@ class PairTraits(DatapathTraits):
             by_tap = np.pad(by_tap, ((0, 0), (0, 1), (0, 0)))
         return by_tap.reshape(-1, channels)
 
-    def sum_bounds(self, start: IntArray, low: IntArray, high: IntArray,
+    def sum_bounds(self, start: np.ndarray, low: np.ndarray, high: np.ndarray,
                    rounds: int) -> tuple[int, int]:
         if rounds == 1:
             return super().sum_bounds(start, low, high, rounds)

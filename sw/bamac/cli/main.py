@@ -16,6 +16,8 @@ from pathlib import Path
 
 import click
 
+from .plugins import load_plugins
+
 __all__ = ["emit", "main", "root", "say", "warn"]
 
 ORDER = ["run", "demo", "train", "distil", "evaluate", "export", "compile", "simulate", "verilog",
@@ -43,6 +45,12 @@ class _Commands(click.Group):
             return None
         module = import_module(f"bamac.cli.commands.{name.replace('-', '_')}")
         return getattr(module, "command", None) or getattr(module, name)
+
+    def resolve_command(self, ctx, args):
+        """The command that is to be run; packages that extend bamac are loaded before it."""
+        found = super().resolve_command(ctx, args)
+        load_plugins()
+        return found
 
     def format_commands(self, ctx, formatter):
         modules = self._modules()
@@ -94,6 +102,7 @@ def say(text):
 
 
 def warn(text):
+    """A warning, on stderr."""
     click.echo(f"warning: {text}", err=True)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from typing import Any
 
 import click
 
+from bamac.data import recipes
 from bamac.shipped import shipped_models
 
 json_option = click.option("--json", "as_json", is_flag=True,
@@ -26,11 +30,25 @@ CLIPS_PER_HOUR = 720
 """A clip of the data set is 5 s long."""
 
 
-def data_options(default_clips):
+class RecipeName(click.ParamType):
+    """A data recipe by its name, or by its number; commands get the number."""
+
+    name = "recipe"
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> int:
+        try:
+            return recipes.get(value).number
+        except ValueError:
+            names = ", ".join(f"{r.name} ({r.number})" for r in recipes.RECIPES)
+            self.fail(f"must be one of {names}, not {value!r}", param, ctx)
+
+
+def data_options(default_clips: int) -> Callable:
     """Options that decide a data set and where it is kept.
 
-    The command is called with ``clips`` (never None), ``speech_folder``, ``data_recipe``,
-    ``workers`` and ``cache``.
+    The command is called with ``clips`` (never None), ``speech_folder``, ``data_recipe`` (a
+    number), ``workers`` and ``cache``.
     """
     options = (
         click.option("--clips", type=click.IntRange(min=1), default=None,
@@ -42,11 +60,13 @@ def data_options(default_clips):
                      type=click.Path(exists=True, file_okay=False),
                      help="Your own clean speech (wav, flac, ogg; one subfolder per talker, three "
                           "or more talkers) instead of the speech packages."),
-        click.option("--data-recipe", type=click.IntRange(6, 9), default=6, show_default=True,
-                     help="Recipe of the training clips; 7 has more talkers (1.4 GB more to fetch) "
-                          "and all of the band up to 8 kHz, 8 has the same recordings without "
-                          "PESQ, 9 also voices and noises of games (1.3 GB more again), both for "
-                          "`bamac distil` alone."),
+        click.option("--data-recipe", type=RecipeName(), default=recipes.DEFAULT.name,
+                     show_default=True, metavar="NAME",
+                     help="Recipe of the training clips. "
+                          + " ".join(f"{r.name} ({r.number}): {r.description}."
+                                     for r in recipes.RECIPES)
+                          + " talkers-65 fetches 1.4 GB more, games-opinion 1.3 GB more again. "
+                            "Those without PESQ are for `bamac distil` alone."),
         click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True,
                      help="Processes that make the data set."),
         click.option("--cache", metavar="FOLDER", default=None,
@@ -57,7 +77,7 @@ def data_options(default_clips):
         def with_clips(*arguments, clips, hours, cache, **values):
             if clips is not None and hours is not None:
                 raise click.UsageError("Give --clips or --hours, not both")
-            from bamac.data.build import DEFAULT_CACHE
+            from bamac.data.dataset import DEFAULT_CACHE
 
             if hours is not None:
                 clips = max(1, round(hours * CLIPS_PER_HOUR))
@@ -69,7 +89,7 @@ def data_options(default_clips):
     return decorate
 
 
-def run_options(default_out):
+def run_options(default_out: str) -> Callable:
     """Options of every training run: its folder, its seeds, its threads."""
     options = (
         click.option("--out", metavar="FOLDER", default=default_out, show_default=True,
@@ -89,9 +109,8 @@ def _with(options, command):
     return command
 
 
-def check_output(path):
+def check_output(path: str | os.PathLike | None) -> None:
     """Refuse an output file that cannot be written, before any long work."""
-    import os
     from pathlib import Path
 
     if path is None:
@@ -106,7 +125,7 @@ def check_output(path):
 
 
 @contextmanager
-def simulation_bar(quiet):
+def simulation_bar(quiet: bool) -> Iterator[Callable[[float, int], None] | None]:
     """A callable for the simulation's progress; it draws a bar on stderr if that is a terminal."""
     import sys
 
@@ -128,7 +147,8 @@ def simulation_bar(quiet):
 
 
 @contextmanager
-def transfer_bar(quiet, title, total, unit):
+def transfer_bar(quiet: bool, title: str, total: float,
+                 unit: str) -> Iterator[Callable[[float], None] | None]:
     """A callable that adds to ``total``; it draws a bar on stderr if that is a terminal."""
     import sys
 

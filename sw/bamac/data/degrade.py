@@ -11,7 +11,9 @@ clips alone: they show how a network does on damage that it has never met.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,9 @@ __all__ = ["DEGRADATIONS", "Material", "TEST_ONLY", "TEST_ONLY_CODECS", "code", 
 
 RATE = 16_000
 TARGET_DB = -26.0
+
+Degraded = tuple[np.ndarray, dict[str, Any]]
+"""Degraded samples, and the parameters that were drawn, as plain values."""
 
 
 @dataclass
@@ -37,14 +42,14 @@ class Material:
     held_out: bool = False  # whether TEST_ONLY families and codecs may be drawn
 
 
-def power_db(samples):
+def power_db(samples: np.ndarray) -> float:
     """Mean power over the blocks that are within 25 dB of the loudest, in dB."""
     blocks = samples[:samples.size // 320 * 320].reshape(-1, 320).astype(np.float64)
     power = (blocks**2).mean(axis=1) + 1e-12
     return 10 * np.log10(power[power > power.max() * 10**-2.5].mean())
 
 
-def mix(speech, noise, snr_db):
+def mix(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """Add noise at a signal-to-noise ratio, both measured where they are active."""
     gain = 10 ** ((power_db(speech) - power_db(noise) - snr_db) / 20)
     return speech + gain * noise
@@ -80,7 +85,8 @@ def _hum(size, rng):
                for k in range(1, 12)) + 0.05 * rng.standard_normal(size)
 
 
-def draw_noise(size, rng, material):
+def draw_noise(size: int, rng: np.random.Generator,
+               material: Material) -> Degraded:
     """A noise of a random kind: samples, and the kind with its sources for the manifest."""
     kinds = ["white", "pink", "brown", "hum", "clicks"]
     kinds += ["effects"] * 4 * bool(material.effects) + ["music"] * 2 * bool(material.music)
@@ -107,7 +113,8 @@ def draw_noise(size, rng, material):
     return noise, {"noise": kind, **({"sources": sources} if sources else {})}
 
 
-def add_noise(samples, severity, rng, material):
+def add_noise(samples: np.ndarray, severity: float, rng: np.random.Generator,
+              material: Material) -> Degraded:
     noise, kind = draw_noise(samples.size, rng, material)
     snr = 46 - 52 * severity
     return mix(samples, noise, snr), {**kind, "snr_db": round(snr, 1)}
@@ -129,7 +136,8 @@ CODECS = (
 TEST_ONLY_CODECS = ("aac", "adpcm_g726")
 
 
-def code(samples, container, codec, rate, bit_rate):
+def code(samples: np.ndarray, container: str, codec: str, rate: int,
+         bit_rate: int) -> np.ndarray:
     """Encode and decode in memory; the same number of samples comes back, at 16 kHz."""
     import av
     import soxr
@@ -178,14 +186,16 @@ def _realign(coded, samples):
     return out
 
 
-def add_codec(samples, severity, rng, material):
+def add_codec(samples: np.ndarray, severity: float, rng: np.random.Generator,
+              material: Material) -> Degraded:
     codecs = [c for c in CODECS if material.held_out or c[1] not in TEST_ONLY_CODECS]
     place = severity * (len(codecs) - 1) + rng.normal(0, 1.2)
     chosen = codecs[int(np.clip(round(place), 0, len(codecs) - 1))]
     return code(samples, *chosen), {"codec": chosen[1], "rate": chosen[2], "bit_rate": chosen[3]}
 
 
-def add_clipping(samples, severity, rng, material):
+def add_clipping(samples: np.ndarray, severity: float, rng: np.random.Generator,
+                 material: Material) -> Degraded:
     gain = 10 ** (severity * 40 / 20)
     peak = np.abs(samples).max() + 1e-9
     soft = bool(rng.random() < 0.3)
@@ -194,7 +204,8 @@ def add_clipping(samples, severity, rng, material):
     return clipped / gain * peak, {"clip_gain_db": round(severity * 40, 1), "soft": soft}
 
 
-def add_band_limit(samples, severity, rng, material):
+def add_band_limit(samples: np.ndarray, severity: float, rng: np.random.Generator,
+                   material: Material) -> Degraded:
     from scipy.signal import butter, sosfilt
 
     high = 7600 * (900 / 7600) ** severity
@@ -203,7 +214,8 @@ def add_band_limit(samples, severity, rng, material):
     return sosfilt(sos, samples), {"band_hz": [round(low), round(high)]}
 
 
-def add_packet_loss(samples, severity, rng, material):
+def add_packet_loss(samples: np.ndarray, severity: float, rng: np.random.Generator,
+                    material: Material) -> Degraded:
     """Packets of 20 ms lost in bursts (two-state Gilbert model), muted or repeated with decay."""
     rate = 0.004 + 0.4 * severity**2
     leave = rng.uniform(0.35, 0.9)
@@ -222,7 +234,8 @@ def add_packet_loss(samples, severity, rng, material):
     return out, {"loss": round(count / (out.size // 320), 3), "repeat": repeat}
 
 
-def add_room(samples, severity, rng, material):
+def add_room(samples: np.ndarray, severity: float, rng: np.random.Generator,
+             material: Material) -> Degraded:
     if not material.rooms:
         return add_noise(samples, severity, rng, material)
     rooms = material.rooms
@@ -236,7 +249,8 @@ def add_room(samples, severity, rng, material):
     return (1 - share) * samples + share * wet, {"room": place, "wet": round(share, 2)}
 
 
-def add_suppressor(samples, severity, rng, material):
+def add_suppressor(samples: np.ndarray, severity: float, rng: np.random.Generator,
+                   material: Material) -> Degraded:
     """Noise, then a noise suppressor that leaves its artefacts."""
     import noisereduce
 
@@ -251,14 +265,16 @@ def add_suppressor(samples, severity, rng, material):
                      "strength": round(strength, 2)}
 
 
-def add_modulated_noise(samples, severity, rng, material):
+def add_modulated_noise(samples: np.ndarray, severity: float, rng: np.random.Generator,
+                        material: Material) -> Degraded:
     """Noise in proportion to the signal, as ITU-T P.810's reference unit makes it."""
     q = 48 - 48 * severity
     return (samples * (1 + 10 ** (-q / 20) * rng.standard_normal(samples.size)),
             {"q_db": round(q, 1)})
 
 
-def add_coarse_steps(samples, severity, rng, material):
+def add_coarse_steps(samples: np.ndarray, severity: float, rng: np.random.Generator,
+                     material: Material) -> Degraded:
     bits = 13 - 9 * severity
     step = np.abs(samples).max() * 2.0 ** (1 - bits)
     return np.round(samples / step) * step, {"bits": round(bits, 1)}
@@ -280,7 +296,7 @@ TEST_ONLY = ("modulated", "steps")
 """Families that no training or validation clip has."""
 
 
-def draw_chain(rng, held_out=False):
+def draw_chain(rng: np.random.Generator, held_out: bool = False) -> list[str]:
     """Names of one to three degradations, in the order in which a call meets them.
 
     ``held_out``: whether :data:`TEST_ONLY` families may be among them.
@@ -292,7 +308,9 @@ def draw_chain(rng, held_out=False):
     return sorted((str(name) for name in chosen), key=lambda name: DEGRADATIONS[name][2])
 
 
-def degrade(samples, chain, severity, rng, material):
+def degrade(samples: np.ndarray, chain: Sequence[str], severity: float,
+            rng: np.random.Generator,
+            material: Material) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Apply a chain of degradations, each at the common severity (less in longer chains)."""
     steps = []
     for name in chain:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import degrade
-from .build import DEFAULT_CACHE
+from .dataset import DEFAULT_CACHE
 from .packages import fetch_packages
 
 __all__ = ["CLIPS", "make"]
@@ -28,7 +28,8 @@ SNR_DB = 12.0
 CODEC = ("amr", "libopencore_amrnb", 8000, 4750)
 
 
-def make(folder=CLIPS, cache=DEFAULT_CACHE):
+def make(folder: str | Path = CLIPS,
+         cache: str | Path = DEFAULT_CACHE) -> dict[str, float | None]:
     """Write the clips to ``folder``; return ``{name: PESQ or None}``."""
     import pesq
     import soundfile

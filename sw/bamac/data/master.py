@@ -31,7 +31,7 @@ def _levels(samples):
     return 10 * np.log10((blocks**2).mean(axis=1) + 1e-12)
 
 
-def equalise(clip):
+def equalise(clip: np.ndarray) -> np.ndarray:
     """The clip with the long-term spectrum of speech, octave by octave, within 15 dB."""
     from scipy.signal import welch
 
@@ -49,7 +49,7 @@ def equalise(clip):
     return np.fft.irfft(np.fft.rfft(clip) * 10 ** (gain_db / 20), clip.size)
 
 
-def gate(clip):
+def gate(clip: np.ndarray) -> np.ndarray:
     """The clip with its pauses turned down: a downward expander with a smooth gain."""
     levels = _levels(clip)
     speech = np.percentile(levels, 90)
@@ -62,6 +62,6 @@ def gate(clip):
     return clip * 10 ** (np.interp(np.arange(clip.size), centres, gain_db) / 20)
 
 
-def master(clip):
+def master(clip: np.ndarray) -> np.ndarray:
     """A reference, float64 of any length, from a recording at 16 kHz; its level stays free."""
     return gate(equalise(np.asarray(clip, np.float64)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import talkies
@@ -30,7 +31,7 @@ ARCHIVES = {
 Nothing else of such a package is unpacked."""
 
 
-def fetch_packages(packages, cache):
+def fetch_packages(packages: Iterable[str], cache: str | Path) -> dict[str, Path]:
     """Download and unpack Debian packages below ``cache``; what is there already is kept."""
     return {package: _fetch_package(package, Path(cache)) for package in packages}
 

@@ -14,36 +14,25 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .packages import SourceError, fetch_packages
-from .voices import MORE_NOISES, NOISE_PACKAGES, VOICES, Voice
+from .recipes import DEFAULT, Recordings
+from .voices import CORE, NOISE_PACKAGES, VOICES, Voice
 
-__all__ = ["RECIPE", "RECIPES", "SPLITS", "SourceError", "WITHOUT_PESQ", "load_prepared",
-           "package_voices", "prepare", "read_any", "recipe_of", "source_tag"]
+__all__ = ["SPLITS", "SourceError", "load_prepared", "package_voices", "prepare", "read_any",
+           "recording", "resample_steep", "source_tag", "trim", "usable"]
 
 SPLITS = ("train", "val", "test")
 RATE = 16_000
-RECIPES = {6: "37 training talkers; the top of their band fades from 7.3 kHz on",
-           7: "28 more training talkers; all of the band up to 8 kHz",
-           8: "recipe 7's recordings for DNSMOS P.808 alone: no PESQ, no gate",
-           9: "recipe 8 and 178 voices of games, which also lend their noises"}
-"""Recipes of the training clips, by number. A recipe's clips never change."""
-WITHOUT_PESQ = (8, 9)
-"""Recipes whose training clips have the label of DNSMOS P.808 alone."""
-RECIPE = 6
-"""The one that is used where none is asked for: that of the default network."""
 
 
-def recipe_of(training):
-    """Recipe of a run's training clips; runs from before there was a choice do not say it."""
-    return training.get("data_recipe", 6)
-
-
-def resample_steep(samples, count):
+def resample_steep(samples: np.ndarray, count: int) -> np.ndarray:
     """The samples at another rate, ``count`` of them, with nothing lost below the band's edge.
 
     soxr begins to fade 9 % below the edge. Clean speech that always fades there teaches a network
@@ -54,10 +43,10 @@ def resample_steep(samples, count):
     return resample(samples, count)
 
 
-def read_any(path, steep=False):
+def read_any(path: str | os.PathLike, steep: bool = False) -> np.ndarray:
     """Mono float32 samples at 16 kHz of any file that FFmpeg's libraries decode.
 
-    ``steep`` keeps all below 8 kHz (:func:`resample_steep`), as training wants it.
+    ``steep`` keeps all below 8 kHz (:func:`resample_steep`), as training needs it.
     """
     import av
     import soxr
@@ -85,7 +74,7 @@ def _levels(samples):
     return 10 * np.log10((blocks**2).mean(axis=1) + 1e-12)
 
 
-def trim(samples):
+def trim(samples: np.ndarray) -> np.ndarray:
     """The utterance without leading and trailing blocks 40 dB below its loudest parts."""
     levels = _levels(samples)
     if levels.size < 10:
@@ -94,7 +83,7 @@ def trim(samples):
     return samples[loud[0] * 320:(loud[-1] + 1) * 320]
 
 
-def usable(samples):
+def usable(samples: np.ndarray) -> bool:
     """Whether an utterance can serve as a clean reference."""
     levels = _levels(samples)
     if levels.size < 15:
@@ -132,14 +121,9 @@ def _folder_voices(folder):
     return voices
 
 
-def _material(recipe):
-    """The recipe whose recordings, prepared as it prepares them, a recipe uses."""
-    return 7 if recipe == 8 else recipe
-
-
-def package_voices(recipe=RECIPE):
-    """The voices of a recipe, from packages."""
-    return [voice for voice in VOICES if voice.since <= recipe]
+def package_voices(recordings: Recordings = DEFAULT.recordings) -> list[Voice]:
+    """The voices, from packages, that belong to the recordings of a recipe."""
+    return [voice for voice in VOICES if voice.collection in recordings.collections]
 
 
 @dataclass(frozen=True)
@@ -152,16 +136,11 @@ class _Noise:
     split: str | None = None
 
 
-def _more_noises(recipe):
-    """What a recipe takes noises from beyond those of all recipes, for training alone."""
-    return MORE_NOISES if recipe >= 9 else ()
-
-
-def _package_material(cache, recipe):
-    """Files of each voice, and the noises, of a recipe's packages."""
-    wanted = package_voices(recipe)
-    more = _more_noises(recipe)
-    packages = [v.package for v in wanted] + list(NOISE_PACKAGES) + [n[0] for n in more]
+def _package_material(cache, recordings):
+    """Files of each voice, and the noises, of the packages of a recipe's recordings."""
+    wanted = package_voices(recordings)
+    packages = [v.package for v in wanted] + list(NOISE_PACKAGES)
+    packages += [package for package, *_ in recordings.noises]
     roots = fetch_packages(dict.fromkeys(packages), cache)
     voices = {v: sorted(roots[v.package].glob(v.pattern)) for v in wanted}
     noises = []
@@ -171,7 +150,7 @@ def _package_material(cache, recipe):
             if package.startswith("tuxpaint") and "_" in path.stem:
                 continue
             noises.append(_Noise(path, path.name, kind))
-    for package, pattern, kind, _ in more:
+    for package, pattern, kind, _ in recordings.noises:
         noises += [_Noise(path, f"{package}/{path.name}", kind, "train")
                    for path in sorted(roots[package].glob(pattern)) if path.is_file()]
     return voices, noises
@@ -188,19 +167,18 @@ def _write_group(folder, name, utterances, meta):
     os.replace(temporary, folder / f"{name}.json")
 
 
-def source_tag(speech_folder=None, recipe=RECIPE):
+def source_tag(speech_folder: str | Path | None = None,
+               recordings: Recordings = DEFAULT.recordings) -> str:
     """Name of the prepared material: of the packages and what is taken from them, or of a folder.
     """
-    recipe = _material(recipe)
-    later = "" if recipe == 6 else f"-{recipe}"
     if speech_folder is None:
-        voices = [asdict(voice) for voice in package_voices(recipe)]
+        voices = [asdict(voice) for voice in package_voices(recordings)]
         for voice in voices:
-            del voice["since"]
-        chosen = json.dumps([voices, NOISE_PACKAGES, *_more_noises(recipe)])
-        return f"packages-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}{later}"
+            del voice["collection"]
+        chosen = json.dumps([voices, NOISE_PACKAGES, *recordings.noises])
+        return f"packages-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}{recordings.suffix}"
     place = hashlib.sha256(str(Path(speech_folder).resolve()).encode()).hexdigest()[:12]
-    return f"folder-{place}{later}"
+    return f"folder-{place}{recordings.suffix}"
 
 
 def _noises_of(noises, kind, split):
@@ -236,38 +214,29 @@ def _read(path, steep=False):
         return None
 
 
-def prepare(cache, speech_folder=None, progress=None, recipe=RECIPE):
+def prepare(cache: str | Path, speech_folder: str | Path | None = None,
+            progress: Callable[[int, int, str], None] | None = None,
+            recordings: Recordings = DEFAULT.recordings) -> Path:
     """Fetch, decode and filter all material; return the folder that :func:`load_prepared` reads.
 
     ``progress``, if given, is called with (done, total, text).
     """
     cache = Path(cache)
-    folder = cache / "prepared" / source_tag(speech_folder, recipe)
+    folder = cache / "prepared" / source_tag(speech_folder, recordings)
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "DONE"
     if done.exists():
         return folder
     if speech_folder is None:
-        voices, noises = _package_material(cache, recipe)
+        voices, noises = _package_material(cache, recordings)
     else:
         voices, noises = _folder_voices(speech_folder), []
     steps = len(voices) + 1
     for i, (voice, paths) in enumerate(voices.items()):
         if progress:
             progress(i, steps, voice.name)
-        if (folder / f"voice-{voice.name}.json").exists():
-            continue
-        utterances = []
-        for path in paths:
-            if "silence" in path.parts:
-                continue
-            samples = _read(path, steep=recipe > 6 and voice.split == "train")
-            if samples is not None and usable(samples := trim(samples)):
-                utterances.append((path.name, samples))
-        seconds = sum(u.size for _, u in utterances) / RATE
-        if seconds >= 8:
-            _write_group(folder, f"voice-{voice.name}", utterances,
-                         {**asdict(voice), "seconds": round(seconds, 1)})
+        if not (folder / f"voice-{voice.name}.json").exists():
+            _prepare_voice(folder, voice, paths, recordings.steep and voice.split == "train")
     for kind in ("effects", "music"):
         for split in SPLITS:
             pieces = [(noise.name, samples) for noise in _noises_of(noises, kind, split)
@@ -281,16 +250,46 @@ def prepare(cache, speech_folder=None, progress=None, recipe=RECIPE):
     return folder
 
 
+def _prepare_voice(folder, voice, paths, steep):
+    """Write the usable utterances of a voice, unless they last less than 8 s together."""
+    utterances = []
+    for path in paths:
+        if "silence" in path.parts:
+            continue
+        samples = _read(path, steep)
+        if samples is not None and usable(samples := trim(samples)):
+            utterances.append((path.name, samples))
+    seconds = sum(u.size for _, u in utterances) / RATE
+    if seconds >= 8:
+        _write_group(folder, f"voice-{voice.name}", utterances,
+                     {**asdict(voice), "seconds": round(seconds, 1)})
+
+
+_COLLECTIONS = {voice.name: voice.collection for voice in VOICES}
+
+
 @functools.cache
-def load_prepared(folder):
-    """``(voices, noises)`` of a prepared folder; sample arrays stay on disk until used."""
+def load_prepared(folder: str | Path) -> tuple[dict[str, dict], dict[tuple[str, str], dict]]:
+    """``(voices, noises)`` of a prepared folder; sample arrays stay on disk until used.
+
+    Voices by name, with the fields of :class:`bamac.data.voices.Voice`; noises by kind and split.
+    Both have ``files`` and ``samples``, of which :func:`recording` gives one.
+    """
     folder = Path(folder)
     voices, noises = {}, {}
     for path in sorted(folder.glob("*.json")):
         meta = json.loads(path.read_text())
         meta["samples"] = np.load(path.with_suffix(".npy"), mmap_mode="r")
         if path.name.startswith("voice-"):
+            # Prepared folders of earlier versions lack the collection
+            meta.setdefault("collection", _COLLECTIONS.get(meta["name"], CORE))
             voices[meta["name"]] = meta
         else:
             noises[meta["kind"], meta["split"]] = meta
     return voices, noises
+
+
+def recording(group: Mapping[str, Any], index: int) -> np.ndarray:
+    """Samples of one file of a voice or of noises, float64 in -1..1."""
+    low, high = group["bounds"][index:index + 2]
+    return np.asarray(group["samples"][low:high], np.float64) / 32768

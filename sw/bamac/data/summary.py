@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .degrade import TEST_ONLY, TEST_ONLY_CODECS
+from .labels import LABELS
 from .sources import SPLITS
 
 __all__ = ["EDGES", "leaks", "manifest", "summarise"]
@@ -17,7 +20,7 @@ EDGES = np.round(np.arange(1.0, 4.76, 0.25), 2)
 """Edges of the histogram of labels, 15 bins."""
 
 
-def manifest(folder, split, clips=None):
+def manifest(folder: str | Path, split: str, clips: int | None = None) -> list[dict[str, Any]]:
     """The manifest entries of a split in order, all of them or the first ``clips``."""
     entries = []
     for path in sorted(Path(folder).glob(f"{split}-*.jsonl")):
@@ -36,7 +39,7 @@ def _materials(entries):
     }
 
 
-def leaks(folder):
+def leaks(folder: str | Path) -> list[str]:
     """What occurs in more than one split, or in training though it is held out; [] if nothing.
 
     Every item is a sentence. Rooms are computed per split from seeds of their own.
@@ -64,7 +67,7 @@ def leaks(folder):
     return found
 
 
-def summarise(folder, sizes):
+def summarise(folder: str | Path, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """Counts per split, of its first ``sizes[split]`` clips.
 
     Clips, hours, voices, languages, licences, damage, and a histogram of each label, all
@@ -87,6 +90,6 @@ def summarise(folder, sizes):
             "noises": dict(Counter(step["noise"] for e in entries for step in e["degradations"]
                                    if "noise" in step).most_common()),
             "undamaged": sum(not e["degradations"] for e in entries),
-            **{label: np.histogram([e[label] for e in entries if label in e], EDGES)[0].tolist()
-               for label in ("pesq", "p808")}}
+            **{label.key: np.histogram([e[label.key] for e in entries if label.key in e],
+                                       EDGES)[0].tolist() for label in LABELS}}
     return result

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import tempfile
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["QUEEN", "SKY", "SKY_TOOL", "TalkieError", "unpack_queen", "unpack_sky"]
@@ -33,7 +34,7 @@ class TalkieError(ValueError):
     """A game's file is not what it should be."""
 
 
-def unpack_queen(package, out):
+def unpack_queen(package: Path, out: Path) -> None:
     """Write every line of the unpacked ``package`` to ``out``, as NAME.mp3.
 
     Names of lines begin with two digits, the conversation, and end with a letter and the number
@@ -64,7 +65,7 @@ def _sky_table(table):
         yield number, offset, int.from_bytes(entry[5:8], "little") & 0x3FFFFF
 
 
-def unpack_sky(package, tools, out):
+def unpack_sky(package: Path, tools: Sequence[Path], out: Path) -> None:
     """Write every packed line of the unpacked ``package`` to ``out``, as NUMBER.wav.
 
     ``tools`` are the unpacked packages of :data:`SKY_TOOL`. Lines of one conversation, by two

@@ -1,21 +1,36 @@
 """The talkers and noises that Debian packages carry, with their languages, licences and splits.
 
 Whole voices, and Italian, Russian, Romanian, Greek and Danish as languages, never occur in
-training. What recipes added later is for training alone, so that all are tested alike.
+training. All test and validation voices are in the collection :data:`CORE`; the others are for
+training alone, so that every recipe is tested alike.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MORE_NOISES", "NOISE_PACKAGES", "VOICES", "Voice"]
+__all__ = ["CORE", "FURTHER", "GAMES", "GAME_NOISES", "NARROW", "NOISE_PACKAGES", "VOICES", "Voice"]
+
+CORE, FURTHER, GAMES = "core", "further", "games"
+"""Collections of voices. Those of games are no clean references: they serve DNSMOS P.808 alone."""
+NARROW = "8 kHz"
+"""The family of voices recorded at 8 kHz. They are never clean references."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One talker of one package, with the split that he or she belongs to.
+    """One talker of one package.
 
-    ``since`` is the first recipe that has the voice.
+    Parameters
+    ----------
+    name : of the voice, unique
+    package : Debian package that carries it
+    pattern : of its files in the package
+    language : ISO 639 code
+    licence : of the recordings
+    family : kind of recording, by which results are grouped
+    split : where all its clips belong
+    collection : which recipes have the voice, see :class:`bamac.data.recipes.Recordings`
     """
 
     name: str
@@ -25,7 +40,7 @@ class Voice:
     licence: str
     family: str
     split: str
-    since: int = 6
+    collection: str = CORE
 
 
 _SOUNDS = "usr/share/asterisk/sounds"
@@ -72,31 +87,31 @@ def _letters(language, split):
 def _words(folder):
     return Voice(f"qabcs-{folder}", "qabcs-data",
                  f"usr/share/qabcs/abcs/{folder}/sounds/*/*.ogg", folder[:2], "GPL-3+", "words",
-                 "train", 7)
+                 "train", FURTHER)
 
 
 def _tiles(talker, folder, language):
     """Names of Mahjong tiles."""
     return Voice(f"kajongg-{folder}{talker}".replace("/", "-"), "kajongg",
                  f"usr/share/kajongg/voices/{folder}{talker}/*.ogg", language, "GPL-2+", "acted",
-                 "train", 7)
+                 "train", FURTHER)
 
 
 def _ancient(name, language, sex):
     return Voice(f"0ad-{name}-{sex}", "0ad-data",
                  f"audio/voice/{name}/civ/civ_{sex}_*.ogg", language, "CC-BY-SA-3.0", "acted",
-                 "train", 7)
+                 "train", FURTHER)
 
 
 def _blupi(folder, language):
     return Voice(f"blupi-{folder}", "planetblupi-common",
                  f"usr/share/planetblupi/sound/{folder}/*", language, "GPL-3+", "acted", "train",
-                 7)
+                 FURTHER)
 
 
 def _game(name, package, pattern, licence, family="acted", language="en"):
     """Voices for DNSMOS P.808 alone, which needs no clean references."""
-    return Voice(name, package, pattern, language, licence, family, "train", 9)
+    return Voice(name, package, pattern, language, licence, family, "train", GAMES)
 
 
 def _queen(name, pattern):
@@ -133,11 +148,11 @@ VOICES = (
     _studio("asterisk-core-sounds-ru-g722", "ru_RU_f_IvrvoiceRU", "ivrvoice-ru", "ru", "test",
             "CC-BY-3.0"),
     Voice("menardi-it", "asterisk-prompt-it-menardi-wav",
-          f"{_SOUNDS}/it_IT_f_Menardi/**/*.wav", "it", "CC-BY-SA-3.0", "8 kHz", "test"),
-    Voice("es-co", "asterisk-prompt-es-co", f"{_SOUNDS}/es/**/*.gsm", "es", "GPL-2", "8 kHz",
+          f"{_SOUNDS}/it_IT_f_Menardi/**/*.wav", "it", "CC-BY-SA-3.0", NARROW, "test"),
+    Voice("es-co", "asterisk-prompt-es-co", f"{_SOUNDS}/es/**/*.gsm", "es", "GPL-2", NARROW,
           "train"),
     Voice("armelle-fr", "asterisk-prompt-fr-armelle", f"{_SOUNDS}/fr/**/*.gsm", "fr",
-          "BSD or GPL-2+", "8 kHz", "train"),
+          "BSD or GPL-2+", NARROW, "train"),
     _fish("v", "train"), _fish("hs", "train"), _fish("m", "test"),
     *(_stamps(language, "train")
       for language in ("bg", "ca", "es", "be", "lt", "fr", "nl", "GB")),
@@ -168,11 +183,11 @@ VOICES = (
       for folder, language in (("en_US", "en"), ("fr", "fr"), ("de", "de"), ("he", "he"))),
     Voice("fish-nl-v", "fillets-ng-data-nl",
           "usr/share/games/fillets-ng/sound/**/nl/*-v-*.ogg", "nl", "GPL-2", "dialogue", "train",
-          7),
+          FURTHER),
     Voice("smash-en", "csmash-data", "usr/share/games/csmash/wav/*.wav", "en", "GPL-2+", "acted",
-          "train", 7),
+          "train", FURTHER),
     Voice("alsa-en", "alsa-utils", "usr/share/sounds/alsa/*.wav", "en", "GPL-2", "studio",
-          "train", 7),
+          "train", FURTHER),
     _queen("joe", "[0-9]*J?"), _queen("joe-alone", "JOE*"),
     *(_queen(f"{number:02d}", f"{number:02d}????P?") for number in range(2, 85)),
     *(_queen(f"scene-{number}", f"C{number}*") for number in range(1, 10)),
@@ -200,20 +215,20 @@ VOICES = (
           f"{_FREEDROID}/effects/bot_sounds/voice_samples/*.ogg", "GPL-2+"),
     _game("freedroid-tux", "freedroidrpg-data",
           f"{_FREEDROID}/effects/tux_ingame_comments/*.ogg", "GPL-2+"),
-    _game("codec2-en", "codec2-examples", "usr/share/codec2/wav/*.wav", "LGPL-2.1", "8 kHz"),
+    _game("codec2-en", "codec2-examples", "usr/share/codec2/wav/*.wav", "LGPL-2.1", NARROW),
     _game("tennis-en", "freetennis-common", "usr/share/sounds/freetennis-common/sfx/*.wav",
           "GPL-2+"),
 )
 
-# Sound effects and music, split by file so that test noises are unheard in training.
 NOISE_PACKAGES = {
     "tuxpaint-stamps-default": (f"{_STAMPS}/**/*.ogg", "effects", "GPL-2"),
     "hedgewars-data": (f"{_HEDGEWARS}/*.ogg", "effects", "GPL-2"),
     "asterisk-moh-opsound-g722": ("usr/share/asterisk/moh/*.g722", "music", "CC-BY-SA-3.0"),
 }
+"""Sound effects and music of all recipes, ``{package: (pattern, kind, licence)}``; they are split
+by file, so that test noises are unheard in training."""
 
-# For training from recipe 9 on.
-MORE_NOISES = (
+GAME_NOISES = (
     ("warzone2100-data", "audio/sfx/**/*.ogg", "effects", "GPL-2+"),
     ("nexuiz-data", "sound/ambient/*", "effects", "GPL-2+"),
     ("nexuiz-data", "sound/desertfactory/*", "effects", "GPL-2+"),
@@ -229,4 +244,4 @@ MORE_NOISES = (
     ("warmux-data", f"{_WARMUX}/music/**/*.ogg", "music", "GPL-2+"),
     ("freedroidrpg-data", f"{_FREEDROID}/music/*", "music", "GPL-2+"),
 )
-"""``(package, pattern, kind, licence)``"""
+"""Noises for training beside the voices of games: ``(package, pattern, kind, licence)``."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bamac.data.degrade import TEST_ONLY, TEST_ONLY_CODECS
 from bamac.frontends.log_mel import as_eight_bits, fewer_bits
 
-from .metrics import agreement
+from .agreement import evaluate_scores
 
-__all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "evaluate_features", "scores_at"]
+if TYPE_CHECKING:
+    from bamac.nn.network import Network
+
+__all__ = ["LEVELS", "evaluate_clip", "evaluate_dataset", "scores_at"]
 
 LEVELS = ("float", "qat", "integer", "qonnx", "rtl")
 """``float``: fp32 arithmetic and float weights; ``qat``: the fake-quantised PyTorch network in
@@ -43,22 +47,32 @@ def _raw_outputs(level, network, features, array):
         return np.array([qonnx_oracle.run(network, path, frames).raw[0] for frames in features])
 
 
-def scores_at(level, network, metadata, features, array="small"):
-    """Scores (n,) of int8 features (n, rows, cols) at one level of the chain.
+def scores_at(level: str, network: Network, metadata: Mapping[str, Any], features: np.ndarray,
+              array: str = "small") -> np.ndarray:
+    """Scores (n,) float64 of int8 features (n, rows, cols) at one level of the chain.
 
-    Networks with fewer input bits read the features rounded, as their front end gives them.
+    Parameters
+    ----------
+    level : one of :data:`LEVELS`
+    network, metadata : of :func:`bamac.nn.checkpoint.load_network`
+    features : 8-bit integers; networks with fewer input bits read them rounded, as their front
+        end gives them
+    array : preset or geometry file of the level ``rtl``
 
-    ``array`` is the preset or geometry file of the level ``rtl``.
+    Raises
+    ------
+    ValueError
+        If there is no such level, or the network has no int8 weights for it.
     """
     if level not in LEVELS:
         raise ValueError(f"Level must be one of {', '.join(LEVELS)}, not {level!r}")
     if level in ("integer", "qonnx", "rtl"):
-        from bamac.pipeline import integer_network
+        from bamac.load import integer_network
 
         integer = integer_network(network, metadata)
         raw = _raw_outputs(level, integer, fewer_bits(features, integer.input.bits), array)
         return raw * integer.score_scale + integer.score_offset
-    from bamac.training.supervised import predict
+    from bamac.nn.predict import predict
 
     if level == "qat":
         if not network.int8:
@@ -81,72 +95,50 @@ def _with_float_weights(network):
     return twin.eval().to(memory_format=torch.channels_last)
 
 
-def clip_groups(manifest):
-    """``{title: {name: indices}}`` of a manifest's clips, for results per group.
+def evaluate_dataset(model_path: str | Path, level: str = "qat",
+                     data_dir: str | Path | None = None, split: str = "test",
+                     clips: int | None = None, array: str = "small") -> dict[str, Any]:
+    """Evaluate a checkpoint on a split of the data set of its task.
 
-    A clip belongs to every degradation in its chain, so the groups of ``degradation`` overlap.
-    ``novelty`` tells clips whose kinds of damage all occur in training from those with a family or
-    a codec that only the test has.
+    Parameters
+    ----------
+    model_path : checkpoint, or the name of a network that ships with the package
+    level : one of :data:`LEVELS`
+    data_dir : folder of a data set; None for the one that the checkpoint was trained with, and
+        then as many clips as belong to it
+    split : ``"train"``, ``"val"`` or ``"test"``
+    clips : how many, the first ones; None for all
+    array : preset or geometry file of the level ``rtl``
+
+    Returns
+    -------
+    ``model``, ``split``, ``label`` (its key), ``level``, ``all`` (the agreement over all clips),
+    and for each kind of group, such as ``language``, the agreement by name.
     """
-    groups = {"family": {}, "voice": {}, "language": {}, "degradation": {}, "novelty": {}}
-    for i, entry in enumerate(manifest):
-        kinds = [step["kind"] for step in entry["degradations"]]
-        new = any(step["kind"] in TEST_ONLY or step.get("codec") in TEST_ONLY_CODECS
-                  for step in entry["degradations"])
-        names = {"family": [entry.get("family")], "voice": [entry.get("voice")],
-                 "language": [entry.get("language")], "degradation": kinds or ["none"],
-                 "novelty": ["unseen damage" if new else "seen damage"]}
-        for title, found in names.items():
-            for name in dict.fromkeys(n for n in found if n):
-                groups[title].setdefault(name, []).append(i)
-    return {title: {name: np.array(rows) for name, rows in sorted(group.items())}
-            for title, group in groups.items()}
-
-
-def evaluate_features(network, features, labels, manifest, level=None, metadata=None,
-                      array="small"):
-    """PCC, SRCC and RMSE over all clips, and per group of at least ten (:func:`clip_groups`)."""
-    if level is None:
-        level = "qat" if network.int8 else "float"
-    scores = scores_at(level, network, metadata or {}, features, array)
-    result = {"level": level, "all": agreement(scores, labels)}
-    for title, group in clip_groups(manifest).items():
-        result[title] = {name: agreement(scores[rows], labels[rows])
-                         for name, rows in group.items() if len(rows) >= 10}
-    return result
-
-
-def evaluate_dataset(model_path, level="qat", data_dir=None, split="test", clips=None,
-                     array="small"):
-    """Evaluate a checkpoint on a split of a data set that ``bamac train`` built.
-
-    ``data_dir`` is the folder that :func:`bamac.data.build.build` returns; None stands for the
-    default cache with the clips and the seed that the checkpoint was trained with. ``clips``
-    limits the number of clips (the first ones).
-    """
-    from bamac.data import build as data_build
-    from bamac.data.sources import recipe_of
+    from bamac import tasks
     from bamac.nn.checkpoint import load_network
 
     network, metadata = load_network(model_path)
-    training = metadata["training"]
+    task = tasks.of_metadata(metadata)
     if data_dir is None:
-        # Runs before data recipe 2 had one seed for both.
-        seed = training.get("data_seed", training["seed"])
-        data_dir = data_build.set_folder(data_build.DEFAULT_CACHE, seed,
-                                         training["speech_folder"],
-                                         recipe_of(training))
-        clips = clips or data_build.split_sizes(training["clips"])[split]
-    label = "p808" if metadata.get("network") == "p808" else "pesq"
-    features, labels, manifest = data_build.load_split(Path(data_dir), split, clips, label)
-    result = evaluate_features(network, features, labels, manifest, level, metadata, array)
-    return {"model": str(model_path), "split": split, "label": label, **result}
+        training = metadata["training"]
+        data_dir = task.data.folder(training)
+        clips = clips or task.data.sizes(training["clips"])[split]
+    features, labels, manifest = task.data.load(data_dir, split, clips)
+    scores = scores_at(level, network, metadata, features, array)
+    result = evaluate_scores(scores, labels, manifest, level, task.metrics)
+    return {"model": str(model_path), "split": split, "label": task.label.key, **result}
 
 
-def evaluate_clip(model_path, clip, level="qat", array="small", warn=None):
-    """Scores of an audio file at one level: each window's, and their mean."""
+def evaluate_clip(model_path: str | Path, clip: str | Path, level: str = "qat",
+                  array: str = "small", warn: Callable[[str], None] | None = None
+                  ) -> dict[str, Any]:
+    """Scores of an audio file at one level: each window's, and their mean.
+
+    ``warn`` is called with a sentence if samples beyond full scale were clamped.
+    """
+    from bamac.load import frames_of_clip, integer_network
     from bamac.nn.checkpoint import load_network
-    from bamac.pipeline import frames_of_clip, integer_network
 
     network, metadata = load_network(model_path)
     integer = integer_network(network, metadata)

@@ -1,13 +1,20 @@
-"""Agreement between scores and labels."""
+"""Agreement between scores and labels.
+
+Both are of any shape and of as many values, two at least; other ones raise ValueError.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["agreement", "agreement_lines", "pcc", "rmse", "srcc"]
 
 
-def _pair(scores, labels):
+def _pair(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     scores = np.asarray(scores, np.float64).ravel()
     labels = np.asarray(labels, np.float64).ravel()
     if scores.shape != labels.shape or scores.size < 2:
@@ -16,7 +23,7 @@ def _pair(scores, labels):
     return scores, labels
 
 
-def pcc(scores, labels):
+def pcc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Pearson's linear correlation; NaN if either side is constant."""
     scores, labels = _pair(scores, labels)
     scores, labels = scores - scores.mean(), labels - labels.mean()
@@ -24,7 +31,7 @@ def pcc(scores, labels):
     return float((scores * labels).sum() / norm) if norm else float("nan")
 
 
-def srcc(scores, labels):
+def srcc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Spearman's rank correlation; ties share their mean rank."""
     from scipy.stats import rankdata
 
@@ -32,14 +39,14 @@ def srcc(scores, labels):
     return pcc(rankdata(scores), rankdata(labels))
 
 
-def rmse(scores, labels):
+def rmse(scores: ArrayLike, labels: ArrayLike) -> float:
     """Root of the mean squared difference."""
     scores, labels = _pair(scores, labels)
     return float(np.sqrt(((scores - labels) ** 2).mean()))
 
 
-def agreement(scores, labels):
-    """All three, with the number of clips and the spread of the labels that RMSE is to beat.
+def agreement(scores: ArrayLike, labels: ArrayLike) -> dict[str, Any]:
+    """All three, with the number of clips and the labels' standard deviation to compare RMSE with.
 
     Correlations that are undefined (a side is constant) are None.
     """
@@ -51,7 +58,7 @@ def agreement(scores, labels):
             "label_std": round(float(np.std(labels)), 4)}
 
 
-def agreement_lines(report):
+def agreement_lines(report: Mapping[str, Any]) -> list[str]:
     """A training report's agreement on validation and test voices, as lines for a terminal."""
     lines = [f"{'clips':24}{'n':>6}{'PCC':>8}{'SRCC':>8}{'RMSE':>8}{'label std':>11}"]
     for split, title in (("val", "validation voices"), ("test", "test voices")):

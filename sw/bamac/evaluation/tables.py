@@ -1,33 +1,29 @@
-"""The accuracy table: every finished run below a folder, rows by configuration, seeds together.
+"""The rows of the accuracy table: finished runs by configuration, all seeds of one in a row.
 
-A run is a folder that :func:`bamac.training.supervised.train` filled. Runs that differ in their
-seed alone form a row; rows of another recipe of training clips than most name it. Correlations are
-means over the seeds with their standard deviation; the interval is the 95 % bootstrap over test
-clips of the mean over seeds.
+Runs that differ only in their seed form a row. A row names its recipe of training clips if most
+rows have another one. Correlations are means over the seeds with their standard deviation. The
+interval is the 95 % bootstrap over test clips of that mean.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from statistics import mode
 
 import numpy as np
 
-from bamac.data.sources import recipe_of
+from bamac.data.recipes import number_of
+from bamac.ir.bounds import conv_shape, memory_count
 
 from .metrics import pcc, rmse, srcc
+from .runs import AccuracyError, read_runs
 
-__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "memory_bytes", "row_title",
-           "short_title", "streaming_bytes"]
+__all__ = ["AccuracyError", "Row", "bootstrap", "collect", "memory_bytes", "network_of",
+           "row_title", "rows_of", "short_title", "streaming_bytes"]
 
 RESAMPLES = 2000
-
-
-class AccuracyError(ValueError):
-    """A folder holds no finished runs, or runs on different test clips."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +34,25 @@ class Row:
     ----------
     title : what differs from full precision, in words
     config : the configuration of the first seed, as ``TrainConfig.decides`` gives it
-    folders : of the runs, in the order of their seeds
+    names : of the runs, in the order of their seeds
     scores : float64 (seeds, clips), labels : float64 (clips,)
     seconds : training time of each seed
-    ones, unions : of the first seed, per convolution: share of ones in its input, and of 2x2 unions
+    ones, unions : of the first seed, per convolution: activation density of its input, and of 2x2
+        tiles of it
+    groups : ``{title: {name: {"clips", "pcc", "rmse", "label_std"}}}`` of groups of test clips, as
+        :func:`bamac.evaluation.levels.clip_groups` names them; means over the seeds, "pcc" None
+        where it is undefined
     """
 
     title: str
     config: dict
-    folders: tuple
+    names: tuple
     scores: np.ndarray
     labels: np.ndarray
     seconds: tuple
     ones: tuple = ()
     unions: tuple = ()
+    groups: dict = field(default_factory=dict)
 
     def over_seeds(self, metric, rows=slice(None)):
         """``metric(scores, labels)`` of every seed, over some clips."""
@@ -89,7 +90,7 @@ def row_title(config):
         parts.append(f"{config['input_bits']}-bit input")
     if config["prune"]:
         parts.append(f"{config['prune']:.0%} of weights pruned".replace("%", " %"))
-    if config["global_pool"] != "sum":
+    if config.get("global_pool", "sum") != "sum":
         parts.append("global max")
     if config["batch"] != 16:
         parts.append(f"{config['batch']} clips per step")
@@ -123,15 +124,14 @@ def _key(config):
     """What runs of one row share: everything but the seed and the runs they start from."""
     values = {k: v for k, v in config.items()
               if k not in ("seed", "start", "twin", "twin_epochs")}
-    # Runs from before there was an option lack it
+    # Older reports lack the newer options
     return json.dumps({**values, "twin": _from_twin(config),
                        "int8_first": bool(config.get("int8_first")),
                        "cycles": config.get("cycles", 1)}, sort_keys=True)
 
 
-def _configuration(path):
+def _configuration(report):
     """A run's configuration; one with a start as if it had done the first phase itself."""
-    report = json.loads((path / "report.json").read_text(encoding="utf-8"))
     config, first = report["configuration"], report.get("first_phase")
     if not first:
         return config
@@ -141,35 +141,41 @@ def _configuration(path):
                if name in first}}
 
 
-def collect(folder):
-    """All rows below ``folder``, full precision first, then by fewer bits.
+def collect(path, sets=()):
+    """:func:`rows_of` the runs that :func:`bamac.evaluation.runs.read_runs` finds."""
+    return rows_of(read_runs(path, sets).runs)
+
+
+def rows_of(runs):
+    """All rows of these runs, full precision first, then by fewer bits.
+
+    Runs of ``bamac distil`` are left out.
 
     Raises
     ------
     AccuracyError
-        If there is no finished run, or runs were tested on different clips.
+        If runs were tested on different clips, or their scores are not there.
     """
     groups = {}
-    for path in sorted(Path(folder).glob("*/report.json")):
-        config = _configuration(path.parent)
-        groups.setdefault(_key(config), []).append((config["seed"], path.parent))
+    for run in runs:
+        if run.supervised:
+            config = _configuration(run.report)
+            groups.setdefault(_key(config), []).append(run)
     if not groups:
-        raise AccuracyError(f"{folder} must hold finished runs of `bamac train` in subfolders")
-    rows = []
-    for runs in groups.values():
-        runs.sort()
-        rows.append(_row([path for _, path in runs]))
+        raise AccuracyError("Table must have at least one finished run of `bamac train`")
+    rows = [_row(sorted(found, key=lambda run: (run.report["configuration"]["seed"], run.name)))
+            for found in groups.values()]
     labels = rows[0].labels
     for row in rows:
         if row.labels.shape != labels.shape or (row.labels != labels).any():
-            raise AccuracyError(f"{row.folders[0]} and {rows[0].folders[0]} were tested on "
+            raise AccuracyError(f"{row.names[0]} and {rows[0].names[0]} were tested on "
                                 f"different clips; compare runs on one data set")
     usual = mode(row.config["clips"] for row in rows)
     rows = [replace(row, title=f"{row.title}, {row.config['clips']:,} clips")
             if row.config["clips"] != usual else row for row in rows]
-    usual = mode(recipe_of(row.config) for row in rows)
-    rows = [replace(row, title=f"{row.title}, data recipe {recipe_of(row.config)}")
-            if recipe_of(row.config) != usual else row for row in rows]
+    usual = mode(number_of(row.config) for row in rows)
+    rows = [replace(row, title=f"{row.title}, data recipe {number_of(row.config)}")
+            if number_of(row.config) != usual else row for row in rows]
     titles = [row.title for row in rows]
     rows = [replace(row, title=f"{row.title}, {row.config['epochs']} + "
                                f"{row.config['fine_epochs']} epochs")
@@ -180,21 +186,37 @@ def collect(folder):
                                        -r.config["input_bits"], r.config["prune"], r.title))
 
 
-def _row(folders):
-    config, scores, labels, seconds = None, [], None, []
-    for path in folders:
-        report = json.loads((path / "report.json").read_text(encoding="utf-8"))
-        with np.load(path / "test.npz") as data:
-            if labels is not None and (data["labels"] != labels).any():
-                raise AccuracyError(f"{path} and {folders[0]} were tested on different clips")
-            labels = data["labels"]
-            scores.append(data["scores"])
-        if config is None:
-            config = _configuration(path)
-            ones, unions = report["input_ones"], report["input_unions"]
-        seconds.append(report["training_seconds"])
-    return Row(row_title(config), config, tuple(folders), np.stack(scores), labels,
-               tuple(seconds), tuple(ones), tuple(unions))
+def _row(runs):
+    first = runs[0]
+    for run in runs:
+        if run.scores is None:
+            raise AccuracyError(f"{run.name} must hold scores of the test clips in test.npz")
+        if run.labels.shape != first.labels.shape or (run.labels != first.labels).any():
+            raise AccuracyError(f"{run.name} and {first.name} were tested on different clips")
+    config = _configuration(first.report)
+    return Row(row_title(config), config, tuple(run.name for run in runs),
+               np.stack([run.scores for run in runs]), first.labels,
+               tuple(run.report["training_seconds"] for run in runs),
+               tuple(first.report["input_ones"]), tuple(first.report["input_unions"]),
+               _mean_groups([run.report.get("test", {}) for run in runs]))
+
+
+def _mean_groups(tests):
+    """Means over the seeds of what their reports say of each group of test clips."""
+    groups = {}
+    for title, found in tests[0].items():
+        if title not in ("level", "all"):
+            groups[title] = {name: _mean_figures([test[title][name] for test in tests])
+                             for name in found}
+    return groups
+
+
+def _mean_figures(seeds):
+    means = {name: seeds[0][name] for name in ("clips", "label_std")}
+    for name in ("pcc", "rmse"):
+        values = [seed[name] for seed in seeds]
+        means[name] = None if None in values else float(np.mean(values))
+    return means
 
 
 def bootstrap(row, resamples=RESAMPLES, seed=1, less=None):
@@ -211,23 +233,34 @@ def bootstrap(row, resamples=RESAMPLES, seed=1, less=None):
     return tuple(float(v) for v in np.percentile(found, (2.5, 97.5)))
 
 
+def network_of(config):
+    """The :class:`bamac.nn.config.NetConfig` of a run's configuration."""
+    from bamac.nn.config import make_config
+
+    changes = {name: config[name] for name in ("global_pool", "beta", "input_bits")
+               if name in config}
+    if config["start_bias"] is not None:
+        changes["start_bias"] = config["start_bias"]
+    return make_config(config["network"], config["variant"],
+                       weight_bits=tuple(config["weight_bits"]), **changes)
+
+
 def memory_bytes(config, net):
     """Bytes by the paper's count: ``{"weights", "maps", "fp32"}``.
 
-    Every parameter at its bits (float 32, biases at the weight's 8) and every convolution's map
-    before its pool, whole, at 32 bits or 1; the input is not counted. ``fp32`` is the sum for
-    full precision. ``net`` is the :class:`bamac.nn.network.NetConfig`.
+    Parameters count at their bits: 32 in float, the weight's own otherwise, 8 for a bias. Every
+    convolution's map counts whole and before its pool, at 32 bits or 1. The input does not count.
+    ``fp32`` is the sum for full precision. ``net`` is the :class:`bamac.nn.config.NetConfig`.
     """
     parameters, weight_bits, maps = 0, 0, 0
     rows, cols, channels = net.rows, net.cols, 1
     quantised = config["variant"].endswith("w8")
     for spec, bits in zip(net.convs, net.conv_bits, strict=True):
-        top, bottom, left, right = spec.pads()
         weights = spec.out_channels * channels * spec.kernel[0] * spec.kernel[1]
         parameters += weights + spec.out_channels
         weight_bits += (weights * bits + spec.out_channels * 8) if quantised else 0
-        maps += (spec.out_channels * (rows + top + bottom - spec.kernel[0] + 1)
-                 * (cols + left + right - spec.kernel[1] + 1))
+        map_rows, map_cols = conv_shape(rows, cols, spec.kernel, spec.stride, spec.pads())
+        maps += spec.out_channels * map_rows * map_cols
         rows, cols = spec.out_shape(rows, cols)
         channels = spec.out_channels
     for size in (*net.hidden, net.outputs):
@@ -237,12 +270,12 @@ def memory_bytes(config, net):
     if not quantised:
         weight_bits = 32 * parameters
     return {"weights": weight_bits // 8, "maps": -(-maps * (1 if net.binary else 32) // 8),
-            "fp32": 4 * (parameters + maps)}
+            "fp32": memory_count(parameters, maps)["fp32"]}
 
 
 @functools.cache
 def _ring_rows():
-    """Rows that live at the input of each convolution of the paper's network."""
+    """Rows of its input that each convolution of the paper's network keeps at a time."""
     from bamac.compiler import compile_network
     from bamac.ir.random_networks import paper_network
     from bamac_hw.geometry import Geometry
@@ -252,11 +285,12 @@ def _ring_rows():
 
 
 def streaming_bytes(net):
-    """Bytes of activations that live at once when rows stream through all layers.
+    """Bytes of activations that are stored at a time when rows stream through all layers.
 
-    The rows of each convolution's input that the compiler's schedule keeps, at the bits of that
-    map (the input at its own bits, 32 in float), and the vectors between dense layers at 16 bits.
-    ``net`` is the :class:`bamac.nn.network.NetConfig` of the paper's shape.
+    The compiler's schedule decides how many rows of each convolution's input are kept. They count
+    at the bits of that map (the network's input at its own bits, 32 in float). The vectors between
+    dense layers count at 16 bits, or 32 in float.
+    ``net`` is the :class:`bamac.nn.config.NetConfig` of the paper's shape.
     """
     quantised = net.binary and net.variant.endswith("w8")
     rows, cols, channels, total = net.rows, net.cols, 1, 0

@@ -1,4 +1,4 @@
-"""Sweeps of geometries and networks through the exact model, and what they show."""
+"""Sweeps of geometries and networks through the exact model, with their reports."""
 
 from .points import ExploreError, Point, grid
 from .sweep import Store, Task, run

@@ -13,6 +13,7 @@ import bamac_hw
 from bamac.compiler import CompileError, compile_network
 from bamac.files import digest_of_sources
 from bamac.perf import cycles as model
+from bamac.perf import traffic as traffic_model
 from bamac_hw.geometry import Geometry, GeometryError
 
 from .points import MEMORIES
@@ -40,7 +41,7 @@ def digest_of_clips(frames):
 
 
 def fit_memories(point, network, array=None):
-    """The point's geometry with memories that just hold ``network``.
+    """The point's geometry with the smallest memories that hold ``network``.
 
     Parameters
     ----------
@@ -101,10 +102,10 @@ def evaluate(point, network, frames, array=None):
     limits = model.bounds(program)
     cycles = [int(clip["cycles"]) for clip in predicted]
     memory = program.manifest["memory"]
-    width = model.access_bytes(geometry)
+    width = traffic_model.access_bytes(geometry)
     traffic = {memory_name: float(np.mean([
         sum(layer[name] for layer in clip["layers"] for name in names) for clip in predicted]))
-        * width[memory_name] for memory_name, names in model.MEMORY_COUNTERS.items()}
+        * width[memory_name] for memory_name, names in traffic_model.MEMORY_COUNTERS.items()}
     adding = [model.adding_cycles(program, clip["layers"]) for clip in predicted]
     bound = memory["used_bytes"]["weights"]
     return {

@@ -1,4 +1,4 @@
-"""Which points no other one beats."""
+"""The Pareto front of a set of points."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["front"]
 
 
 def front(values):
-    """Which rows of ``values`` (points, objectives) are on the Pareto front, smaller is better.
+    """Which rows of ``values`` (points, objectives) are on the Pareto front; smaller is better.
 
     A row is off the front if another is at most as large in every objective and smaller in one.
     Equal rows are on it together.

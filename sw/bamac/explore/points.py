@@ -14,7 +14,7 @@ MEMORIES = ("weight_rows", "input_words", "line_words", "vector_words")
 
 
 class ExploreError(ValueError):
-    """A sweep that cannot be run as it was asked for."""
+    """A sweep cannot be run with these arguments."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Point:
         return " ".join([shape, *map(str, values.values())])
 
     def geometry(self, **memories):
-        """The array with these sizes of memories.
+        """The array with these memory sizes.
 
         Raises
         ------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac import pipeline
+from bamac import load
 from bamac_hw.program import Program
 
 from . import evaluate as calls
@@ -45,10 +45,10 @@ class Study:
 
     def __init__(self, points, models, clips, store, executor, *, array=None, warn=None):
         self._points, self._store, self._executor, self._array = points, store, executor, array
-        paths = [Path(path) for path in models] or [pipeline.default_model()]
+        paths = [Path(path) for path in models] or [load.default_model()]
         if len(set(paths)) < len(paths):
             raise ExploreError("Each model must be named once")
-        clips = [Path(path) for path in clips] or pipeline.demo_clips()
+        clips = [Path(path) for path in clips] or load.demo_clips()
         self._inputs = {}
         for path, name in zip(paths, _names(paths), strict=True):
             network = _load(path)
@@ -121,7 +121,7 @@ class Study:
 
 
 def _names(paths):
-    """A short name for each path: its stem, or where two are alike, more of the path."""
+    """A short name for each path: its stem, or more of the path where two stems are equal."""
     whole = [path.absolute() for path in paths]
     candidates = [[path.stem for path in whole]]
     longest = max(len(path.parts) for path in whole)
@@ -133,11 +133,11 @@ def _names(paths):
 
 def _load(path):
     if path.is_dir() and (path / "manifest.json").is_file():
-        return pipeline.network_of(path, Program.load(path))
-    return pipeline.load_model(path)
+        return load.network_of(path, Program.load(path))
+    return load.load_model(path)
 
 
 def _frames(network, clip, warn):
     if clip.suffix == ".npy":
-        return pipeline.frames_of_file(network.input, clip)
-    return pipeline.frames_of_clip(network.input, network.name, network.front_end, clip, warn)[0]
+        return load.frames_of_file(network.input, clip)
+    return load.frames_of_clip(network.input, network.name, network.front_end, clip, warn)[0]

@@ -85,7 +85,7 @@ def run(tasks, executor, store, *, progress=None):
     total = len(results)
 
     def finish(task, future):
-        """Whether the future was the task's own; a dead worker fails those of all others too."""
+        """Whether the task itself ended; a worker that dies fails all other futures too."""
         try:
             result = future.result()
             store.add(task.key, result)
@@ -116,7 +116,7 @@ def run(tasks, executor, store, *, progress=None):
 
 
 def _one_by_one(waiting, executor, finish):
-    """Run what a dead worker left over; the task under which a worker dies again has failed."""
+    """Run again what a dead worker left over; a task under which a worker dies again has failed."""
     with executor() as pool:
         for task in list(waiting.values()):
             try:
@@ -130,7 +130,7 @@ def _one_by_one(waiting, executor, finish):
 
 
 class _Dead:
-    """Stands for the future of a task that takes its worker process down with it."""
+    """The future of a task that ends its worker process."""
 
     def result(self):
         raise RuntimeError("the worker process died, perhaps for want of memory")

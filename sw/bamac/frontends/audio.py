@@ -6,6 +6,7 @@ cannot give that is refused with one sentence that says what, which file, and wh
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def _check(samples, what):
     return samples
 
 
-def load_audio(path):
+def load_audio(path: str | os.PathLike) -> np.ndarray:
     """Samples of a wav, flac or any other file that libsndfile reads, as mono float32 at 16 kHz.
 
     Channels are averaged; other sample rates are resampled by soxr in its very high quality.
@@ -83,12 +84,17 @@ def load_audio(path):
     return _check(np.ascontiguousarray(samples, dtype=np.float32), str(path))
 
 
-def windows(samples, length=WINDOW):
+def windows(samples: np.ndarray, length: int = WINDOW) -> np.ndarray:
     """Windows of ``length`` samples (80,000 or 5 s by default), as an array (n, length).
 
     A clip shorter than one window is repeated until it fills it. A longer one is cut into windows
-    that follow each other; if a rest remains, one more window is taken that ends with the clip (it
-    overlaps the one before), so every sample counts and no window is padded.
+    that follow each other. If samples remain, one more window is taken that ends with the clip and
+    overlaps the one before. So every sample counts and no window is padded.
+
+    Raises
+    ------
+    AudioError
+        If the clip has several dimensions, or is one that :func:`load_audio` refuses.
     """
     samples = np.asarray(samples)
     if samples.ndim != 1:

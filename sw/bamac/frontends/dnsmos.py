@@ -20,9 +20,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .log_mel import mel_tables
+from bamac.ir.network import FrontEnd
 
-__all__ = ["CLIP_SAMPLES", "FRAMES", "MELS", "P808_FRONT_END", "STEPS", "features_p808",
+from .log_mel import mel_tables
+from .registry import FrontEndSpec, register
+
+__all__ = ["CLIP_SAMPLES", "FRAMES", "MELS", "P808", "P808_FRONT_END", "STEPS", "features_p808",
            "features_p808_int8", "quantise"]
 
 SAMPLE_RATE = 16_000
@@ -50,7 +53,7 @@ def _one_window(samples):
     return np.resize(samples, CLIP_SAMPLES)  # np.resize repeats, and cuts
 
 
-def features_p808(samples):
+def features_p808(samples: np.ndarray) -> np.ndarray:
     """DNSMOS P.808's own features, float64 (900, 120) in -1..1, of samples at 16 kHz.
 
     Raises
@@ -68,12 +71,12 @@ def features_p808(samples):
     return (np.maximum(db, -_TOP_DB) + 40.0) / 40.0
 
 
-def quantise(features):
+def quantise(features: np.ndarray) -> np.ndarray:
     """int8 values of float features in -1..1: ``round(127 v)``, ties to even."""
     return np.clip(np.rint(np.asarray(features) * STEPS), -127, 127).astype(np.int8)
 
 
-def features_p808_int8(samples):
+def features_p808_int8(samples: np.ndarray) -> np.ndarray:
     """The integer frames that a P.808-shaped network reads, int8 (900, 120).
 
     Parameters
@@ -86,3 +89,7 @@ def features_p808_int8(samples):
         If ``samples`` is empty or has more than one dimension.
     """
     return quantise(features_p808(samples))
+
+
+P808 = register(FrontEndSpec(FrontEnd(P808_FRONT_END, 0.0, STEPS), CLIP_SAMPLES, FRAMES, MELS,
+                             N_FFT, HOP, features_p808_int8))

@@ -24,12 +24,18 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["CENTRE", "FRAMES", "FRONT_END", "FrameStream", "HOP", "LOW_BANDS", "MELS", "N_FFT",
-           "OFFSET", "STEPS", "SaturationWarning", "as_eight_bits", "features_int8", "fewer_bits",
-           "log_mel"]
+from bamac.ir.network import FrontEnd
+
+from .audio import WINDOW
+from .registry import FrontEndSpec, register
+
+__all__ = ["CENTRE", "FRAMES", "FRONT_END", "FrameStream", "HOP", "LOG_MEL", "LOW_BANDS", "MELS",
+           "N_FFT", "OFFSET", "STEPS", "SaturationWarning", "as_eight_bits", "features_int8",
+           "fewer_bits", "frame_count", "log_mel", "mel_tables"]
 
 SAMPLE_RATE = 16_000
 N_FFT = 640
@@ -52,7 +58,7 @@ class SaturationWarning(UserWarning):
 
 
 @functools.cache
-def mel_tables(n_fft):
+def mel_tables(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
     """Hann window (n_fft,) and librosa's Slaney filters (120, n_fft // 2 + 1), float64, read-only.
 
     Both front ends use them: 120 bands up to 8 kHz at 16 kHz.
@@ -88,12 +94,12 @@ def _as_samples(samples):
     return samples
 
 
-def frame_count(samples):
+def frame_count(samples: int) -> int:
     """Whole frames in that many samples."""
     return max(0, (samples - N_FFT) // HOP + 1)
 
 
-def log_mel(samples):
+def log_mel(samples: np.ndarray) -> np.ndarray:
     """ln(mel power + 1e-9), float64 (frames, 120), of samples at 16 kHz."""
     samples = _as_samples(samples)
     return np.stack([_frame_log_mel(samples[start:start + N_FFT])
@@ -101,7 +107,7 @@ def log_mel(samples):
                     or [np.empty(MELS)])[:frame_count(samples.size)]
 
 
-def features_int8(samples):
+def features_int8(samples: np.ndarray) -> np.ndarray:
     """The integer frames, int8 (frames, 120), of samples at 16 kHz; 249 frames per 5 s window.
 
     Warns with :class:`SaturationWarning`, and says how many, if values had to be clamped.
@@ -113,7 +119,7 @@ def features_int8(samples):
     return values
 
 
-def fewer_bits(values, bits):
+def fewer_bits(values: np.ndarray, bits: int) -> np.ndarray:
     """int8 features as signed integers of ``bits`` bits, int8 in the same shape.
 
     ``(v - CENTRE) / 2^(8 - bits)`` to the nearest integer (half goes up). Most values are then
@@ -127,7 +133,7 @@ def fewer_bits(values, bits):
     return np.minimum(rounded, (1 << (bits - 1)) - 1).astype(np.int8)
 
 
-def as_eight_bits(values, bits):
+def as_eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
     """int8 features that :func:`fewer_bits` makes into these ``values`` of ``bits`` bits again."""
     if bits == 8:
         return values
@@ -149,12 +155,12 @@ class FrameStream:
         Values clamped to the int8 range so far.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._rest = np.empty(0)
         self.frames = 0
         self.saturated = 0
 
-    def push(self, samples):
+    def push(self, samples: np.ndarray) -> Iterator[np.ndarray]:
         """Take samples of any number; yield the int8 vectors (120,) that they complete."""
         # Not a generator: the samples are taken even if the caller drops the frames.
         buffer = np.concatenate([self._rest, _as_samples(samples)])
@@ -168,3 +174,18 @@ class FrameStream:
         self._rest = buffer[start:].copy()
         self.frames += len(ready)
         return iter(ready)
+
+
+def _spec(bits):
+    """The front end with its integers rounded to ``bits`` bits."""
+    shift = 8 - bits
+    kind = FRONT_END + (f"-{bits}bit" if shift else "")
+    offset = OFFSET + (CENTRE / STEPS if shift else 0.0)
+    return register(FrontEndSpec(
+        FrontEnd(kind, offset, STEPS / (1 << shift)), WINDOW, FRAMES, MELS, N_FFT, HOP,
+        (lambda samples: fewer_bits(features_int8(samples), bits)) if shift else features_int8,
+        bits))
+
+
+LOG_MEL = [_spec(bits) for bits in (3, 4, 5, 6, 7, 8)][-1]
+"""The front end at 8 bits; the forms with 3 to 7 bits are registered too."""

@@ -1,7 +1,8 @@
 """The front ends that turn audio into a network's integer frames, by name.
 
-A network names the one it was trained with (:class:`bamac.ir.network.FrontEnd`). To add one, write
-its module and put it in :data:`FRONT_ENDS`.
+A network names the front end that it was trained with (:class:`bamac.ir.network.FrontEnd`). A
+front end is one module that computes the frames and calls :func:`register`; one from outside this
+package does the same before the first network that names it is loaded.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from bamac.errors import InputError
 from bamac.ir.network import FrontEnd
 
-from . import dnsmos as features_p808
-from . import log_mel as features
-from .audio import WINDOW
-
-__all__ = ["FRONT_ENDS", "FrontEndSpec", "PAPER_FRONT_ENDS"]
+__all__ = ["FrontEndSpec", "get", "kinds", "register", "spec_for_input", "with_bits"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class FrontEndSpec:
     front_end : what a network that reads its frames names
     window : samples at 16 kHz that one score is computed from; shorter clips are repeated
     rows, cols : frames and mel bands of a window
-    n_fft, hop : samples of a frame and between two frames
-    compute : window of samples -> int8 (rows, cols)
-    bits : of its signed integers
+    n_fft, hop : samples of a frame, and between the starts of two frames
+    compute : float samples (window,) -> int8 (rows, cols), signed integers of ``bits`` bits
+    bits : bits of the integers
     """
 
     front_end: FrontEnd
@@ -38,28 +38,75 @@ class FrontEndSpec:
     cols: int
     n_fft: int
     hop: int
-    compute: Callable
+    compute: Callable[[np.ndarray], np.ndarray]
     bits: int = 8
 
-
-def _paper_front_end(bits):
-    """The paper's features, rounded to ``bits`` bits."""
-    shift = 8 - bits
-    kind = features.FRONT_END + (f"-{bits}bit" if shift else "")
-    offset = features.OFFSET + (features.CENTRE / features.STEPS if shift else 0.0)
-    return FrontEndSpec(
-        FrontEnd(kind, offset, features.STEPS / (1 << shift)), WINDOW, features.FRAMES,
-        features.MELS, features.N_FFT, features.HOP,
-        (lambda samples: features.fewer_bits(features.features_int8(samples), bits))
-        if shift else features.features_int8, bits)
+    @property
+    def kind(self) -> str:
+        """The name by which a network's file refers to the front end."""
+        return self.front_end.kind
 
 
-PAPER_FRONT_ENDS = {bits: _paper_front_end(bits) for bits in (3, 4, 5, 6, 7, 8)}
-"""By bits of the input; below 8, ``log_mel.fewer_bits`` of the int8 features."""
+_SPECS: dict[str, FrontEndSpec] = {}
 
-FRONT_ENDS = {spec.front_end.kind: spec for spec in (
-    *PAPER_FRONT_ENDS.values(),
-    FrontEndSpec(FrontEnd(features_p808.P808_FRONT_END, 0.0, features_p808.STEPS),
-                 features_p808.CLIP_SAMPLES, features_p808.FRAMES, features_p808.MELS,
-                 features_p808.N_FFT, features_p808.HOP, features_p808.features_p808_int8),
-)}
+
+def register(spec: FrontEndSpec) -> FrontEndSpec:
+    """Make a front end known by its kind; returns it.
+
+    A form with fewer bits of a front end has the kind ``<kind>-<bits>bit``, by which
+    :func:`with_bits` finds it.
+
+    Raises
+    ------
+    TypeError
+        If ``spec`` is not a :class:`FrontEndSpec` with a kind.
+    ValueError
+        If the kind belongs to another front end already.
+    """
+    if not isinstance(spec, FrontEndSpec) or not isinstance(spec.kind, str):
+        raise TypeError(f"Front end must be a FrontEndSpec with a kind, not {spec!r}")
+    if _SPECS.setdefault(spec.kind, spec) != spec:
+        raise ValueError(f"Front end must have a kind of its own, not {spec.kind!r}")
+    return spec
+
+
+def get(kind: str) -> FrontEndSpec:
+    """The front end of a kind; raises InputError if none of that name is registered."""
+    if kind not in _SPECS:
+        raise InputError(f"Front end must be one of {', '.join(_SPECS)}, not {kind!r}")
+    return _SPECS[kind]
+
+
+def kinds() -> list[str]:
+    """Kinds of all front ends, in the order in which they were registered."""
+    return list(_SPECS)
+
+
+def with_bits(spec: FrontEndSpec, bits: int) -> FrontEndSpec:
+    """The form of a front end whose integers have ``bits`` bits.
+
+    Raises InputError if no such form is registered.
+    """
+    return spec if bits == spec.bits else get(f"{spec.kind}-{bits}bit")
+
+
+def spec_for_input(name: str, front_end: FrontEnd, rows: int, cols: int) -> FrontEndSpec:
+    """The registered front end of the network ``name``, whose input is ``rows`` x ``cols``.
+
+    Raises
+    ------
+    InputError
+        If the network names no front end, one that is not registered with these numbers, or if
+        the front end's windows have another shape.
+    """
+    if front_end.kind is None:
+        raise InputError(f"Network {name} reads integer frames and names no front end for audio; "
+                         f"give it frames as an .npy file with 'bamac simulate'")
+    spec = _SPECS.get(front_end.kind)
+    if spec is None or front_end != spec.front_end:
+        known = " or ".join(str(spec.front_end) for spec in _SPECS.values())
+        raise InputError(f"Network {name} must have the front end {known}, not {front_end}")
+    if (rows, cols) != (spec.rows, spec.cols):
+        raise InputError(f"Network {name} must read windows of {spec.rows} x {spec.cols} for "
+                         f"audio, not {rows} x {cols}")
+    return spec

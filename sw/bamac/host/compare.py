@@ -8,7 +8,7 @@ from bamac_hw.abi.counters import COUNTERS
 
 __all__ = ["describe"]
 
-# Depend on when frames come and scores are taken, which is the host's doing.
+# These depend on when the host sends frames and takes scores.
 TIMED = ("cycles_collect", "cycles_schedule", "cycles_wait_input", "cycles_wait_output",
          "state_reads")
 
@@ -49,7 +49,7 @@ def describe(program, network, frames, run, *, check):
 
 def _differences(program, network, frames, run, counters):
     from bamac.ir import reference
-    from bamac.perf.cycles import predict, predict_events
+    from bamac.verify import counter_differences, expected_counters
 
     found, compared = [], 0
     expected = [reference.run(network, window) for window in frames]
@@ -59,17 +59,10 @@ def _differences(program, network, frames, run, counters):
             found.append(f"window {number}: outputs {given.tolist()} from the board, "
                          f"{window.outputs.tolist()} from the reference")
     if all(counters):
-        predicted = predict(program, network, frames)["layers"]
-        events = np.sum([predict_events(program, network, window) for window in frames], axis=0)
-        for row, counted, model, ones in zip(program.layers, counters, predicted, events,
-                                             strict=True):
-            for name, value in {**model, "events": int(ones)}.items():
-                if name == "name" or name in TIMED:
-                    continue
-                compared += 1
-                if counted[name] != value:
-                    found.append(f"layer {row['name']}: {name} {counted[name]} counted, {value} "
-                                 "predicted")
+        checks = list(counter_differences(
+            counters, expected_counters(program, network, frames), skip=TIMED))
+        compared += len(checks)
+        found += filter(None, checks)
     scores = np.stack([window.scores for window in expected])
     return {"reference_score": float(scores[:, 0].mean()), "compared": compared,
             "differences": found}

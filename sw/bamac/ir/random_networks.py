@@ -7,26 +7,21 @@ shows; accumulators fit a stated number of bits, because hardware refuses the ot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from . import reference
-from .network import (
-    SHIFT_MAX,
-    VALUE_MAX,
-    WEIGHT_MAX,
-    Conv2d,
-    Dense,
-    GraphError,
-    InputSpec,
-    IntegerNetwork,
-)
+from .bounds import accumulator_range
+from .checks import SHIFT_MAX, VALUE_MAX, WEIGHT_MAX, Array
+from .layer import Layer
+from .network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwork
 
 __all__ = [
     "Case",
-    "accumulator_range",
     "corner_cases",
     "p808_network",
     "paper_network",
@@ -44,28 +39,10 @@ class Case:
 
     name: str
     network: IntegerNetwork
-    frames: np.ndarray
+    frames: Array
 
 
-def accumulator_range(layer, bits, signed=False):
-    """Lowest and highest value that the array's accumulators of ``layer`` can pass through.
-
-    The array starts an accumulator of a convolution at ``-threshold`` (of a dense layer at
-    ``bias``) and adds gated weights. A signed input of ``bits`` bits is read in offset form,
-    ``u = v + 2**(bits - 1)``, and the start value makes up for the offset. Returns two int64
-    arrays, one value per output channel.
-    """
-    weights = layer.weights.reshape(layer.out_channels, -1)
-    start = layer.bias if layer.bias is not None else -layer.thresholds
-    if signed:
-        start = start - (1 << (bits - 1)) * weights.sum(axis=1)
-    top = (1 << bits) - 1
-    low = start + np.minimum(weights, 0).sum(axis=1) * top
-    high = start + np.maximum(weights, 0).sum(axis=1) * top
-    return np.minimum(low, start), np.maximum(high, start)
-
-
-def _spread(sums, bits):
+def _spread(sums: Array, bits: int) -> tuple[Array, int]:
     """A bias for each row of ``sums``, and one shift, with which values of ``bits`` bits differ.
 
     The largest ones are clamped, and what lies below a row's median becomes zero.
@@ -76,31 +53,33 @@ def _spread(sums, bits):
     return bias + ((1 << shift) >> 1), shift
 
 
-def _fits(layer, bits, signed, acc_bits):
+def _fits(layer: Conv2d | Dense, bits: int, signed: bool, acc_bits: int) -> bool:
     low, high = accumulator_range(layer, bits, signed)
-    return low.min() >= -(1 << (acc_bits - 1)) and high.max() < 1 << (acc_bits - 1)
+    return bool(low.min() >= -(1 << (acc_bits - 1)) and high.max() < 1 << (acc_bits - 1))
 
 
 class _Builder:
     """Grows a network layer by layer, computing it on its frames as it goes.
 
-    With ``values`` its maps hold 8-bit values, not bits.
+    With ``int8_maps`` its maps hold 8-bit values, not bits.
     """
 
-    def __init__(self, rng, spec, frames, acc_bits, quantile=None, values=False):
+    def __init__(self, rng: np.random.Generator, spec: InputSpec, frames: Array, acc_bits: int,
+                 quantile: float | None = None, int8_maps: bool = False) -> None:
         self.rng, self.spec, self.acc_bits = rng, spec, acc_bits
-        self.frames, self.quantile, self.values = frames, quantile, values
-        self.maps = [window[np.newaxis] for window in frames]
+        self.frames, self.quantile, self.int8_maps = frames, quantile, int8_maps
+        self.maps: list[Array] = [window[np.newaxis] for window in frames]
+        self.vectors: list[Array] = []
         self.bits, self.signed = spec.bits, spec.signed
-        self.layers = []
+        self.layers: list[Layer] = []
 
     @property
-    def _input_max(self):
+    def _input_max(self) -> int:
         if not self.layers:
             return max(-self.spec.min, self.spec.max)
-        return VALUE_MAX if self.values else 1
+        return VALUE_MAX if self.int8_maps else 1
 
-    def weights(self, shape):
+    def weights(self, shape: tuple[int, ...]) -> Array:
         """Random weights, a tenth of them zero, now and then at the extremes."""
         weights = self.rng.integers(-WEIGHT_MAX, WEIGHT_MAX + 1, shape)
         weights[self.rng.random(shape) < 0.1] = 0
@@ -111,47 +90,50 @@ class _Builder:
         limit = 1 << (self.acc_bits - 2)
         return weights if reach < limit else np.trunc(weights * (limit / reach)).astype(np.int64)
 
-    def conv(self, channels, kernel, stride, padding, pool, global_pool, weights=None):
+    def conv(self, channels: int, kernel: tuple[int, ...], stride: int, padding: tuple[int, ...],
+             pool: tuple[int, ...], global_pool: str | None,
+             weights: Array | None = None) -> None:
         name = f"conv{len(self.layers) + 1}"
         in_channels = self.maps[0].shape[0]
         if weights is None:
             weights = self.weights((channels, in_channels, *kernel))
-        shape = (stride, padding, pool, global_pool)
-        probe = Conv2d(name, weights, np.zeros(channels, np.int64), *shape)
+        probe = Conv2d(name, weights, np.zeros(channels, np.int64), stride, padding, pool,
+                       global_pool)
         if min(probe.pooled_shape(*self.maps[0].shape[1:])) < 1:
             raise GraphError(f"{name}: the map before it is too small for its kernel and pool")
         accs = [reference.conv_accumulators(probe, a, self._input_max) for a in self.maps]
         flat = np.concatenate([acc.reshape(channels, -1) for acc in accs], axis=1)
-        if self.values:
+        if self.int8_maps:
             bias, shift = _spread(flat, 8)
-            layer = Conv2d(name, weights, None, *shape, bias=bias, shift=shift)
+            layer = replace(probe, thresholds=None, bias=bias, shift=shift)
         else:
             # A quantile rather than the median, so that neighbouring channels differ in density; an
             # accumulator equal to its threshold is a case that must occur
             quantile = self.rng.uniform(0.3, 0.9) if self.quantile is None else self.quantile
             thresholds = np.quantile(flat, quantile, axis=1, method="nearest").astype(np.int64)
-            layer = Conv2d(name, weights, thresholds, *shape)
+            layer = replace(probe, thresholds=thresholds)
         if not _fits(layer, self.bits, self.signed, self.acc_bits):
             raise GraphError(f"{name}: does not fit {self.acc_bits} bits")
         maps = [reference.max_pool(reference.conv_outputs(layer, acc), pool) for acc in accs]
-        if self.values and global_pool == "sum":
+        if self.int8_maps and global_pool == "sum":
             most = max(int(a.sum(axis=(1, 2), dtype=np.int64).max()) for a in maps)
             layer = replace(layer, pool_shift=max(0, (most * 3 // 4 >> 8).bit_length()))
         self.layers.append(layer)
-        self.maps, self.bits, self.signed = maps, 8 if self.values else 1, False
+        self.maps, self.bits, self.signed = maps, 8 if self.int8_maps else 1, False
         if global_pool is not None:
-            self.vectors = [reference.global_pool(layer, a) for a in maps]
-        if global_pool == "sum" and not self.values:
+            pooled = [reference.global_pool(layer, a) for a in maps]
+            self.vectors = [vector for vector in pooled if vector is not None]
+        if global_pool == "sum" and not self.int8_maps:
             self.bits = int(maps[0][0].size).bit_length()
 
-    def dense(self, index, features, emit, bits):
+    def dense(self, index: int, features: int, emit: str, bits: int) -> None:
         name = f"dense{index}"
         weights = self.weights((features, self.vectors[0].size))
         sums = np.stack([weights @ v for v in self.vectors])
         shift = 0
         if emit == "bit":
             bias = -np.median(sums, axis=0).astype(np.int64)
-        elif emit == "unsigned" and self.values:
+        elif emit == "unsigned" and self.int8_maps:
             bias, shift = _spread(sums.T, bits)
         elif emit == "unsigned":
             bias = (np.abs(sums).max(axis=0) // 2 - np.median(sums, axis=0)).astype(np.int64)
@@ -171,37 +153,36 @@ class _Builder:
         self.bits = 1 if emit == "bit" else bits
 
 
-def _frames(rng, spec, windows):
+def _frames(rng: np.random.Generator, spec: InputSpec, windows: int) -> Array:
     frames = rng.integers(spec.min, spec.max + 1, (windows, spec.rows, spec.cols))
     # Smooth rows beside noise: silence and slow change are what speech is made of
     frames[:, : spec.rows // 3] = np.clip(frames[:, : spec.rows // 3] // 8, spec.min, spec.max)
     return frames.astype(np.int16)
 
 
-def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels, pools, values):
+def _try_random(rng: np.random.Generator, name: str, acc_bits: int, windows: int, max_rows: int,
+                max_cols: int, channels: Sequence[int], pools: Sequence[tuple[int, int]],
+                int8_maps: bool) -> Case:
     signed = bool(rng.integers(2))
     spec = InputSpec(int(rng.integers(5, max_rows + 1)), int(rng.integers(5, max_cols + 1)),
                      bits=int(rng.integers(2, 9)), signed=signed)
-    builder = _Builder(rng, spec, _frames(rng, spec, windows), acc_bits, values=values)
+    builder = _Builder(rng, spec, _frames(rng, spec, windows), acc_bits, int8_maps=int8_maps)
     n_convs = int(rng.integers(1, 4))
     for i in range(n_convs):
         kernel = KERNELS[rng.integers(len(KERNELS))]
         last = i == n_convs - 1
-        if rng.random() < 0.5:
-            padding = (kernel[0] // 2, kernel[0] // 2, kernel[1] // 2, kernel[1] // 2)
-        else:
-            padding = tuple(int(rng.integers(0, k)) for k in
-                            (kernel[0], kernel[0], kernel[1], kernel[1]))
-        padding = tuple(min(p, k - 1) for p, k in
-                        zip(padding, (kernel[0], kernel[0], kernel[1], kernel[1]), strict=True))
+        sides = (kernel[0], kernel[0], kernel[1], kernel[1])
+        halves = rng.random() < 0.5
+        padding = tuple(min(size // 2 if halves else int(rng.integers(0, size)), size - 1)
+                        for size in sides)
         builder.conv(int(rng.choice(channels)), kernel, int(rng.integers(1, 3)), padding,
-                     pools[rng.integers(len(pools))],
+                     pools[int(rng.integers(len(pools)))],
                      ("max", "sum")[rng.integers(2)] if last else None)
     n_denses = int(rng.integers(1, 4))
     for i in range(n_denses):
         if i == n_denses - 1:
             builder.dense(i + 1, int(rng.integers(1, 6)), "raw", 8)
-        elif values:
+        elif int8_maps:
             builder.dense(i + 1, int(rng.choice(channels)), "unsigned", 8)
         else:
             builder.dense(i + 1, int(rng.choice(channels)),
@@ -211,8 +192,9 @@ def _try_random(rng, name, acc_bits, windows, max_rows, max_cols, channels, pool
     return Case(name, network, builder.frames)
 
 
-def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, channels=CHANNELS,
-                pools=POOLS, values=False):
+def random_case(seed: int, *, acc_bits: int = 20, windows: int = 1, max_rows: int = 17,
+                max_cols: int = 21, channels: Sequence[int] = CHANNELS,
+                pools: Sequence[tuple[int, int]] = POOLS, int8_maps: bool = False) -> Case:
     """A random :class:`Case`; the same arguments always give the same one.
 
     Parameters
@@ -227,7 +209,7 @@ def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, chann
         What channel counts are drawn from.
     pools : sequence of (rows, cols)
         What pools are drawn from; no geometry maps all of the default ones.
-    values : bool
+    int8_maps : bool
         Maps of 8-bit values instead of bits, and a head of such: what int8 lanes run.
     """
     rng = np.random.default_rng([0xBA3AC, seed])
@@ -235,17 +217,18 @@ def random_case(seed, *, acc_bits=20, windows=1, max_rows=17, max_cols=21, chann
     for _ in range(1000):
         try:
             return _try_random(rng, f"random-{seed}", acc_bits, windows, max_rows, max_cols,
-                               channels, pools, values)
+                               channels, pools, int8_maps)
         except GraphError:
             continue
     raise ValueError(f"Accumulator bits must leave room for a network, not {acc_bits}")
 
 
-def _corner(name, spec, frames, kernel=(3, 3), weight=None, channels=(3, 2), global_pool="sum",
-            values=False):
+def _corner(name: str, spec: InputSpec, frames: npt.ArrayLike, kernel: tuple[int, int] = (3, 3),
+            weight: int | None = None, channels: tuple[int, ...] = (3, 2),
+            global_pool: str = "sum", int8_maps: bool = False) -> Case:
     rng = np.random.default_rng([0xC0, len(name)])
     frames = np.broadcast_to(np.asarray(frames, np.int16), (1, spec.rows, spec.cols)).copy()
-    builder = _Builder(rng, spec, frames, 24, values=values)
+    builder = _Builder(rng, spec, frames, 24, int8_maps=int8_maps)
     same = (kernel[0] // 2, (kernel[0] - 1) // 2, kernel[1] // 2, (kernel[1] - 1) // 2)
     n = len(channels)
     for i, count in enumerate(channels):
@@ -255,18 +238,18 @@ def _corner(name, spec, frames, kernel=(3, 3), weight=None, channels=(3, 2), glo
             weights = np.full((count, in_channels, *kernel), weight)
         builder.conv(count, kernel, 1, same, (1, 1) if i == n - 1 else (2, 2),
                      global_pool if i == n - 1 else None, weights)
-    builder.dense(1, 3, "unsigned", 8 if values else 4)
+    builder.dense(1, 3, "unsigned", 8 if int8_maps else 4)
     builder.dense(2, 1, "raw", 8)
     return Case(name, IntegerNetwork(name, spec, builder.layers), frames)
 
 
-def corner_cases(values=False):
+def corner_cases(int8_maps: bool = False) -> list[Case]:
     """A list of :class:`Case`: the most extreme weights and inputs, and the smallest sizes.
 
-    With ``values``, of networks with maps of 8-bit values.
+    With ``int8_maps``, of networks with maps of 8-bit values.
     """
     signed, unsigned = InputSpec(9, 10, 8, True), InputSpec(9, 10, 8, False)
-    corner = partial(_corner, values=values)
+    corner = partial(_corner, int8_maps=int8_maps)
     cases = [
         corner("weights-all-127-input-max", signed, signed.max, weight=127),
         corner("weights-all-minus-127-input-max", signed, signed.max, weight=-127),
@@ -282,24 +265,26 @@ def corner_cases(values=False):
     ]
     # Outputs that are all at one end: thresholds, or biases, out of reach on either side
     base = cases[6].network
-    if values:
+    if int8_maps:
         for name, bias in (("values-all-255", 1 << 22), ("values-all-zero", -(1 << 22))):
-            convs = [replace(c, bias=np.full_like(c.bias, bias)) for c in base.convs]
+            convs = [replace(c, bias=np.full(c.out_channels, bias)) for c in base.convs]
             cases.append(Case(name, replace(base, name=name, layers=(*convs, *base.denses)),
                               cases[6].frames))
         return cases
     for name, threshold in (("bits-all-one", -(1 << 20)), ("bits-all-zero", 1 << 20)):
-        convs = [Conv2d(c.name, c.weights, np.full_like(c.thresholds, threshold), c.stride,
-                        c.padding, c.pool, c.global_pool) for c in base.convs]
+        convs = [replace(c, thresholds=np.full(c.out_channels, threshold)) for c in base.convs]
         network = IntegerNetwork(name, base.input, (*convs, *base.denses))
         cases.append(Case(name, network, cases[6].frames))
     return cases
 
 
-def _speech_network(name, spec, seed, convs, global_pool, quantile, values=False):
+def _speech_network(name: str, spec: InputSpec, seed: int,
+                    convs: Sequence[tuple[int, tuple[int, int]]], global_pool: str,
+                    quantile: float, int8_maps: bool = False) -> Case:
     """3x3 convolutions of (channels, pool), then the dense head of the paper, 64-64-1."""
     rng = np.random.default_rng([0x9A9E5, seed])
-    builder = _Builder(rng, spec, _frames(rng, spec, 1), 24 if values else 20, quantile, values)
+    builder = _Builder(rng, spec, _frames(rng, spec, 1), 24 if int8_maps else 20, quantile,
+                       int8_maps)
     for index, (channels, pool) in enumerate(convs):
         last = global_pool if index == len(convs) - 1 else None
         builder.conv(channels, (3, 3), 1, (1, 1, 1, 1), pool, last)
@@ -310,17 +295,19 @@ def _speech_network(name, spec, seed, convs, global_pool, quantile, values=False
     return Case(name, network, builder.frames)
 
 
-def paper_network(seed=0, *, rows=249, cols=120, global_pool="max", quantile=0.88, values=False):
+def paper_network(seed: int = 0, *, rows: int = 249, cols: int = 120, global_pool: str = "max",
+                  quantile: float = 0.88, int8_maps: bool = False) -> Case:
     """A :class:`Case` of the paper's shape with random weights and about 12 % ones in every map.
 
-    With ``values``, its maps hold 8-bit values instead.
+    With ``int8_maps``, its maps hold 8-bit values instead.
     """
     convs = ((32, (2, 2)), (32, (2, 2)), (32, (2, 2)), (64, (1, 1)))
     return _speech_network("paper-shape", InputSpec(rows, cols), seed, convs, global_pool,
-                           quantile, values)
+                           quantile, int8_maps)
 
 
-def p808_network(seed=0, *, rows=900, cols=120, global_pool="max", quantile=0.88):
+def p808_network(seed: int = 0, *, rows: int = 900, cols: int = 120, global_pool: str = "max",
+                 quantile: float = 0.88) -> Case:
     """A :class:`Case` of the shape of DNSMOS P.808 (model_v8), with random weights."""
     convs = ((32, (2, 2)), (32, (2, 2)), (32, (1, 1)), (32, (2, 2)), (64, (1, 1)))
     return _speech_network("p808-shape", InputSpec(rows, cols), seed, convs, global_pool,

@@ -1,6 +1,6 @@
 """Traces: what each layer computed on one window, from the reference or from the RTL.
 
-Both sides write the same form, so that ``bamac diff`` can name the first place where they part.
+Both sides write the same form, so that ``bamac diff`` can name the first place where they differ.
 A file is a NumPy ``.npz`` with one array per layer and kind, ``LAYER/bits`` or ``LAYER/outputs``
 (and ``LAYER/acc`` where it was kept), and ``meta``, a JSON text.
 """
@@ -10,12 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bamac import files
+
+from .checks import Array
+from .network import IntegerNetwork
+from .reference import ReferenceTrace
 
 __all__ = [
     "Divergence", "Trace", "TraceError", "first_divergence", "from_reference", "input_digest",
@@ -39,19 +46,19 @@ class Trace:
     ----------
     layers : dict
         Per layer, in execution order, a dict of integer arrays: for a convolution ``bits``
-        (channels, rows, cols) before pooling (values of 8 bits where the network has such), for a
+        (channels, rows, cols) before pooling (values of 8 bits where maps are int8), for a
         dense layer ``outputs`` (features,); both may have ``acc`` of the same shape.
     source : ``"reference"`` or ``"rtl"``
     network, input : hex digests of what was run
     """
 
-    layers: dict
+    layers: dict[str, dict[str, Array]]
     source: str
     network: str
     input: str
-    notes: dict = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise TraceError(f"Trace source must be one of {SOURCES}, not {self.source!r}")
         for name, arrays in self.layers.items():
@@ -87,10 +94,10 @@ class Divergence:
     second: int
     count: int
     total: int
-    tile: tuple | None = None
-    acc: tuple | None = None
+    tile: tuple[int, int] | None = None
+    acc: tuple[int, int] | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         place = f"layer {self.layer}"
         if self.row is not None:
             place += f", row {self.row}, col {self.col}"
@@ -102,7 +109,7 @@ class Divergence:
                 f"{self.count} of {self.total} differ in this layer")
 
 
-def input_digest(frames):
+def input_digest(frames: npt.ArrayLike) -> str:
     """SHA-256 over the shape and the values of integer ``frames``, whatever their integer type."""
     frames = np.asarray(frames)
     h = hashlib.sha256(repr(tuple(int(size) for size in frames.shape)).encode())
@@ -110,24 +117,25 @@ def input_digest(frames):
     return h.hexdigest()
 
 
-def from_reference(network, frames, result):
+def from_reference(network: IntegerNetwork, frames: npt.ArrayLike,
+                   result: ReferenceTrace) -> Trace:
     """The :class:`Trace` of a :class:`bamac.ir.reference.ReferenceTrace`."""
-    layers = {}
+    layers: dict[str, dict[str, Array]] = {}
     for name, layer in result.layers.items():
-        arrays = {"bits": layer.bits} if hasattr(layer, "bits") else {"outputs": layer.outputs}
+        arrays = dict(layer.arrays())
         if layer.acc is not None:
             arrays["acc"] = layer.acc
         layers[name] = arrays
     return Trace(layers, "reference", network.digest(), input_digest(frames))
 
 
-def save(trace, path):
+def save(trace: Trace, path: str | Path) -> None:
     """Write ``trace`` to ``path``; the same trace always gives the same bytes."""
     meta = {"schema": SCHEMA, "source": trace.source, "network": trace.network,
             "input": trace.input, "layers": list(trace.layers), "notes": trace.notes}
     with files.new_file(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            def put(name, array):
+            def put(name: str, array: Array) -> None:
                 # A fixed date: numpy's own writer would put today's into the file
                 info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
                 info.compress_type = zipfile.ZIP_DEFLATED
@@ -141,7 +149,7 @@ def save(trace, path):
                     put(f"{layer}/{kind}", np.asarray(array))
 
 
-def load(path):
+def load(path: str | Path) -> Trace:
     """Read a trace back.
 
     Raises
@@ -159,11 +167,11 @@ def load(path):
             names, source, network, digest, notes = (
                 meta[key] for key in ("layers", "source", "network", "input", "notes"))
         except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, OSError,
-                AttributeError, NotImplementedError, zipfile.zlib.error) as error:
+                AttributeError, NotImplementedError, zlib.error) as error:
             raise TraceError(f"{path}: not a trace, or damaged ({error})") from error
     if schema != SCHEMA:
         raise TraceError(f"{path}: trace schema must be {SCHEMA}, not {schema!r}")
-    layers = {name: {} for name in names}
+    layers: dict[str, dict[str, Array]] = {name: {} for name in names}
     for key, array in arrays.items():
         layer, _, kind = key.rpartition("/")
         if layer not in layers:
@@ -175,7 +183,9 @@ def load(path):
         raise TraceError(f"{path}: {error}") from error
 
 
-def _compare(layer, kind, a, b, tile, accs):
+def _compare(layer: str, kind: str, a: Array, b: Array, tile: tuple[int, int] | None,
+             accs: tuple[Array | None, Array | None]) -> Divergence | None:
+    """The first difference of one kind of array of one layer."""
     if a.ndim == b.ndim == 3:
         rows, cols = (min(a.shape[axis], b.shape[axis]) for axis in (1, 2))
         a, b = a[:, :rows, :cols], b[:, :rows, :cols]
@@ -185,13 +195,16 @@ def _compare(layer, kind, a, b, tile, accs):
     differs = a.astype(np.int64) != b.astype(np.int64)
     if not differs.any():
         return None
+    row: int | None = None
+    col: int | None = None
+    at_tile = None
+    where: tuple[int, ...]
     if differs.ndim == 3:
         # (channels, rows, cols) -> (rows, cols, channels): a position is computed for all channels
         row, col, channel = (int(i) for i in np.argwhere(np.moveaxis(differs, 0, -1))[0])
         where = (channel, row, col)
         at_tile = None if tile is None else (row // tile[0], col // tile[1])
     else:
-        row, col, at_tile = None, None, None
         channel = int(np.argwhere(differs)[0, 0])
         where = (channel,)
     acc = None
@@ -201,12 +214,13 @@ def _compare(layer, kind, a, b, tile, accs):
                       int(differs.sum()), differs.size, at_tile, acc)
 
 
-def first_divergence(a, b, *, tile=None):
+def first_divergence(a: Trace, b: Trace, *,
+                     tile: tuple[int, int] | None = None) -> Divergence | None:
     """The first :class:`Divergence` of two traces, or None if they are equal.
 
-    The hardware leaves out rows and columns of a map that no later layer looks at; the part that
+    The hardware does not compute rows and columns of a map that no later layer uses; the part that
     both traces hold is compared. Layers are compared in execution order, so a difference is named
-    where it arises and not in the layers that inherit it; inside a layer row by row, column by
+    in the layer that causes it and not in those that follow; inside a layer row by row, column by
     column, channel by channel. Within a layer, accumulators are compared (where both kept them)
     only if the bits or outputs agree.
 

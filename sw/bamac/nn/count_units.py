@@ -1,35 +1,36 @@
-"""Units that saturate, between the numbers of ones and the head: a popcount as few small steps.
+"""Count units: a layer of saturating units between the popcounts and the head.
 
-What a score depends on grows less and less with a channel's number of ones: regressed on their
-square roots it agrees better with DNSMOS P.808, on other talkers, than on the numbers themselves
-(docs/training.md, where units are compared too).
-An array without square roots makes do with units that rise in proportion to one channel's count
-and stop at :data:`bamac.nn.network.HEAD_MAX`: ``min(255, (w * count + 1) >> 1)``, a dense layer of
-fixed int8 weights w, of which each unit has one that is not 0. Two per channel, with different
-ends, give a concave line of three pieces.
+A score depends less and less on a channel's popcount as it grows, about as its square root. A unit
+rises in proportion to one channel's popcount and stops at :data:`bamac.nn.config.HEAD_MAX`:
+``min(255, (w * count + 1) >> 1)``. Together they are a dense layer of fixed int8 weights w, of
+which each unit has one that is not 0. Two per channel, with different ends, give a concave line of
+three pieces.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
-from .network import HEAD_MAX, UNIT_SHIFT, Network
+from .config import HEAD_MAX, UNIT_SHIFT
+from .network import Network
 
 __all__ = ["add_count_units", "fit_head", "unit_weights"]
 
 EPOCHS, BATCH, RATE, DECAY = 20, 64, 4e-3, 0.1
 NOISE = 0.4
-"""Deviation of what is added to each unit while the head is fitted, in its own deviations: a head
-that reads hundreds of units would learn its clips by heart."""
+"""Standard deviation of the noise on each unit while the head is fitted, in the unit's own standard
+deviations. It keeps a head that reads hundreds of units from over-fitting."""
 
 
-def unit_weights(means, caps):
+def unit_weights(means: Tensor, caps: Sequence[float]) -> Tensor:
     """Int8 weights (len(caps) * channels, channels) of units that stop at counts of caps * mean.
 
-    ``means`` (channels,): mean number of ones of each. A count at which a unit stops is 4.02 at
-    least and 510 at most; the nearest weight is taken.
+    ``means`` (channels,): mean popcount of each channel. A unit can stop at counts of 4.02 to 510;
+    the nearest weight is taken.
     """
     ends = torch.cat([means * cap for cap in caps]).clamp(min=1e-3)
     weights = torch.round(HEAD_MAX * 2**UNIT_SHIFT / ends).clamp(1, 127)
@@ -38,13 +39,13 @@ def unit_weights(means, caps):
 
 
 @torch.no_grad()
-def add_count_units(network, means, caps):
+def add_count_units(network: Network, means: Tensor, caps: Sequence[float]) -> Network:
     """The network with units before its head, which is not fitted to them yet.
 
     Parameters
     ----------
     network : float weights, no count units; not changed
-    means : (channels,) mean number of ones of each channel of the last map
+    means : (channels,) mean popcount of each channel of the last map
     caps : ends of the units, in means
     """
     config = dataclasses.replace(network.config, count_units=len(caps))
@@ -66,13 +67,14 @@ def add_count_units(network, means, caps):
     return result
 
 
-def fit_head(network, counts, loss, seed=0):
-    """Train what follows the count units, on numbers of ones that do not change.
+def fit_head(network: Network, counts: Tensor,
+             loss: Callable[[list[Tensor], Tensor], Tensor], seed: int = 0) -> None:
+    """Train what follows the count units, on fixed popcounts.
 
     Parameters
     ----------
     network : with count units and a float head; changed in place
-    counts : (n, channels) numbers of ones
+    counts : (n, channels) popcounts
     loss : function of the layers after the units, a list of (rows, features) in real units before
         the score's offset, and of the rows' numbers; gives a scalar
     seed : of the order and the noise

@@ -3,10 +3,9 @@
 Values and gradients are those of :func:`bamac.nn.surrogate.binary_step` behind
 :func:`bamac.nn.pooling.max_pool`. There the gradient takes a dozen operations, each over whole maps
 and bound by memory; here they are one loop, which torch.compile generates. That needs a C++
-compiler and some seconds per shape of a map, once (PyTorch keeps what it compiled), and computes
-in float32 what the other rounds to bfloat16 after every operation.
-``python -m benchmarks.training_step`` measures both: a training step was 1.4 to 1.8 times as fast
-on a Xeon with AMX.
+compiler and some seconds per shape of a map, once (PyTorch keeps what it compiled). In bfloat16 it
+rounds once, where the separate operations round after each.
+``python -m benchmarks.training_step`` measures both.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import functools
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from .pooling import max_pool
@@ -71,7 +71,7 @@ def _compiled():
     return torch.compile(_gradient, dynamic=False, fullgraph=True)
 
 
-def require_compiler():
+def require_compiler() -> None:
     """Raise :class:`FusedError`, with what to do, where torch.compile finds no C++ compiler."""
     from torch._inductor.cpp_builder import get_cpp_compiler
 
@@ -101,11 +101,16 @@ class _PoolAndStep(torch.autograd.Function):
         return grad_y.permute(0, 3, 1, 2), grad_bias, None, None
 
 
-def pool_and_step(y, bias, pool, beta):
+def pool_and_step(y: Tensor, bias: Tensor, pool: tuple[int, int], beta: float) -> Tensor:
     """``binary_step(max_pool(y, pool), beta, bias)``, with a compiled gradient.
 
     ``y`` (n, channels, rows, cols), ``bias`` (levels, channels), ``pool`` (1, 1) or (2, 2); bits
     (n, levels * channels, rows', cols').
+
+    Raises
+    ------
+    ValueError
+        If the pool has another size.
     """
     if tuple(pool) not in ((1, 1), (2, 2)):
         raise ValueError(f"Pool must be 1 x 1 or 2 x 2, not {tuple(pool)}")

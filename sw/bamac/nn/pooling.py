@@ -3,13 +3,13 @@
 The same values and the same gradients as :func:`torch.nn.functional.max_pool2d`, bit for bit: of
 equal values the first in reading order gets the gradient. Pairs of columns are compared, then pairs
 of rows, each by one operation over whole maps; PyTorch keeps a 64-bit index per value instead.
-``python -m benchmarks.training_step`` measures both: a training step was 1.2 times as fast on an
-AMD EPYC with AVX512-BF16, and as fast on a Xeon with AMX.
+``python -m benchmarks.training_step`` measures both.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = ["max_pool"]
@@ -53,7 +53,7 @@ class _MaxPool2x2(torch.autograd.Function):
         return grad_x
 
 
-def max_pool(x, size):
+def max_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Largest value of each ``size`` (rows, cols) window of ``x`` (n, channels, rows, cols).
 
     Windows do not overlap; rows and columns that fill none are left out.

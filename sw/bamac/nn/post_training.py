@@ -14,11 +14,17 @@ louder than what was calibrated with.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import torch
 
-from bamac.frontends.log_mel import FRONT_END, OFFSET, STEPS
+from bamac.frontends import audio
+from bamac.frontends.log_mel import SaturationWarning
+from bamac.frontends.registry import FrontEndSpec
 from bamac.ir.network import (
     SHIFT_MAX,
     VALUE_MAX,
@@ -32,25 +38,28 @@ from bamac.ir.network import (
 )
 from bamac.ir.reference import conv_accumulators, conv_outputs, emit, global_pool, max_pool
 
-__all__ = ["ACC_BITS", "calibration_frames", "front_end_of", "integerise_values"]
+from .layers import ConvStage, DenseStage
+from .network import Network
+from .quantise import channel_scales, quantise_weights
 
-ACC_BITS = 24   # of the array's accumulators
-HEADROOM = 2.0  # how far values may go beyond those of the calibration
-LEVELS = (0.1, 1, 4)  # of the calibration's clips, clipped at full scale
-NOISE = 0.1  # standard deviation of white noise over them, full scale 1
+__all__ = ["ACC_BITS", "calibration_frames", "integerise_int8_maps"]
+
+ACC_BITS = 24
+"""Width of the accumulators of an array with int8 lanes."""
+HEADROOM = 2.0
+"""How far values may go beyond those of the calibration."""
+LEVELS = (0.1, 1, 4)
+"""Gains of the calibration's clips, clipped at full scale."""
+NOISE = 0.1
+"""Standard deviation of white noise over them, full scale 1."""
 
 
-def calibration_frames(source, clips):
+def calibration_frames(source: FrontEndSpec, clips: Iterable[str | Path]) -> np.ndarray:
     """Frames (n, rows, cols) of audio files: at several levels, and in noise.
 
     ``source`` is the network's :class:`bamac.frontends.registry.FrontEndSpec`. Each clip's first
     window is taken; the noise is the same on every call.
     """
-    import warnings
-
-    from bamac.frontends import audio
-    from bamac.frontends.log_mel import SaturationWarning
-
     rng = np.random.default_rng(0)
     frames = []
     for clip in clips:
@@ -63,10 +72,8 @@ def calibration_frames(source, clips):
     return np.stack(frames)
 
 
-def _fold(stage):
+def _fold(stage: ConvStage) -> tuple[np.ndarray, np.ndarray]:
     """Weights (out, in, kernel) and bias (out,) of a stage with its batch norm, float64."""
-    from .quantise import channel_scales, quantise_weights
-
     weight = stage.weight.detach().double()
     if stage.int8:
         scales = channel_scales(stage.weight, stage.bits)
@@ -79,10 +86,8 @@ def _fold(stage):
     return weight.numpy(), bias.numpy()
 
 
-def _dense_weights(stage):
+def _dense_weights(stage: DenseStage) -> tuple[np.ndarray, np.ndarray]:
     """Weights (out, in) and bias (out,) of a layer of the head, float64."""
-    from .quantise import channel_scales, quantise_weights
-
     weight = stage.weight.detach()
     if stage.rounded:
         scale = channel_scales(weight)
@@ -126,11 +131,9 @@ def _quantise(weights, bias, peaks, energy, input_max):
 
 def _ranges(module, x):
     """Largest value of each channel, of every map and of every hidden layer of the head."""
-    import torch
-
     with torch.no_grad():
         maps = module.maps(x)
-        vector = module._pool(maps[-1]).float() * module.pool_scale
+        vector = module.pool(maps[-1]).float() * module.pool_scale
         hidden = []
         for stage in module.head[:-1]:
             vector = stage(vector)
@@ -155,13 +158,8 @@ def _pooled(conv, maps, input_max):
                      for m in maps])
 
 
-def front_end_of(metadata):
-    """The front end that :func:`bamac.nn.checkpoint.load_network`'s metadata names."""
-    return FrontEnd(metadata.get("front_end", FRONT_END), metadata.get("offset", OFFSET),
-                    metadata.get("steps", STEPS))
-
-
-def integerise_values(module, frames, front_end=None, name=None):
+def integerise_int8_maps(module: Network, frames: np.ndarray, front_end: FrontEnd | None = None,
+                         name: str | None = None) -> IntegerNetwork:
     """The :class:`~bamac.ir.network.IntegerNetwork` with 8-bit maps of a ``w8`` or ``fp32`` one.
 
     Parameters
@@ -177,8 +175,6 @@ def integerise_values(module, frames, front_end=None, name=None):
     GraphError
         If the network has binary maps.
     """
-    import torch
-
     config = module.config
     if config.binary:
         raise GraphError(f"{config.name}: network must have ReLU maps (variant w8 or fp32) for "

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 __all__ = ["channel_scales", "floor_ste", "largest", "quantise_weights", "round_ste"]
 
 
-def round_ste(x):
+def round_ste(x: Tensor) -> Tensor:
     """Round; the gradient is that of the identity."""
     return x + (torch.round(x) - x).detach()
 
 
-def floor_ste(x):
+def floor_ste(x: Tensor) -> Tensor:
     """Floor; the gradient is that of the identity."""
     return x + (torch.floor(x) - x).detach()
 
 
-def largest(bits):
+def largest(bits: int) -> int:
     """The largest magnitude of a symmetric signed weight of that many bits: 127 for 8."""
     return (1 << (bits - 1)) - 1
 
 
-def channel_scales(weights, bits=8):
-    """One positive scale per output channel: its largest magnitude becomes ``largest(bits)``."""
+def channel_scales(weights: Tensor, bits: int = 8) -> Tensor:
+    """Positive scale (channels,) with which a channel's largest weight is ``largest(bits)``."""
     peak = weights.detach().abs().flatten(1).amax(1)
     return (peak / largest(bits)).clamp_min(1e-12)
 
 
-def quantise_weights(weights, scales, bits=8):
+def quantise_weights(weights: Tensor, scales: Tensor, bits: int = 8) -> Tensor:
     """Integer-valued floats, ``clamp(round(weights / scale))``, within ``largest(bits)``.
 
     ``scales`` has one value per output channel (the first axis), or one for all. The range is

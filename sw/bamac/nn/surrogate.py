@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 __all__ = ["binary_step", "threshold_bits"]
 
@@ -12,7 +13,7 @@ class _BinaryStep(torch.autograd.Function):
     def forward(ctx, z, beta):
         ctx.save_for_backward(z)
         ctx.beta = beta
-        # Not (z > 0).to(z.dtype), which is ten times as slow on a CPU
+        # (z > 0).to(z.dtype) gives the same and is much slower on a CPU
         return torch.gt(z, 0, out=torch.empty_like(z))
 
     @staticmethod
@@ -40,7 +41,7 @@ class _ThresholdStep(torch.autograd.Function):
         return grad_z, torch.stack(grad_bias), None
 
 
-def threshold_bits(z, bias):
+def threshold_bits(z: Tensor, bias: Tensor) -> Tensor:
     """1 where ``z + bias > 0``, as :func:`binary_step` with a bias, without a gradient."""
     count, channels = bias.shape
     bits = torch.empty((z.shape[0], count * channels, *z.shape[2:]), dtype=z.dtype,
@@ -60,13 +61,13 @@ def _layout(z):
     return torch.channels_last if last else torch.contiguous_format
 
 
-def binary_step(z, beta=2.0, bias=None):
+def binary_step(z: Tensor, beta: float = 2.0, bias: Tensor | None = None) -> Tensor:
     """1 where ``z > 0``, else 0; backwards the SuperSpike surrogate ``grad / (beta |z| + 1)^2``.
 
     With ``bias`` (levels, channels), 1 where ``z + bias > 0``: maps ``z`` (n, channels, rows, cols)
     give bits (n, levels * channels, rows, cols), all channels of the first level first.
 
-    SuperSpike: F. Zenke and S. Ganguli, Neural Computation 30(6), 2018. On inputs that batch norm
-    has given unit variance a wide surrogate (beta 2) trains better than a narrow one (beta 10).
+    SuperSpike: F. Zenke and S. Ganguli, Neural Computation 30(6), 2018. ``z`` is expected to have
+    about unit variance, as batch norm gives it; a small ``beta`` is a wide surrogate.
     """
     return _BinaryStep.apply(z, beta) if bias is None else _ThresholdStep.apply(z, bias, beta)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["TABLES", "Table", "estimate", "front_end_counts"]
 
@@ -47,30 +48,30 @@ class Table:
     multiply8: float
     fp32_add: float
     fp32_multiply: float
-    sram: tuple
+    sram: tuple[tuple[int, float], ...]
 
-    def add(self, bits):
+    def add(self, bits: int) -> float:
         """Integer addition."""
         return max(self.add8 / 8, self.add8 + (self.add32 - self.add8) * (bits - 8) / 24)
 
-    def multiply(self, bits):
+    def multiply(self, bits: int) -> float:
         """Integer multiplication of two numbers of that width."""
         return self.multiply8 * (bits / 8) ** 2
 
-    def access(self, size_bytes, bits):
+    def access(self, size_bytes: float, bits: float) -> float:
         """One access of ``bits`` bits to an SRAM of ``size_bytes``."""
         entry = next((e for limit, e in self.sram if size_bytes <= limit), self.sram[-1][1])
         return entry * bits / 64
 
 
 class _QKeras(Table):
-    def add(self, bits):
+    def add(self, bits: int) -> float:
         return 0.003125 * bits
 
-    def multiply(self, bits):
+    def multiply(self, bits: int) -> float:
         return 0.002994791667 * bits**2 + 0.001041666667 * bits
 
-    def access(self, size_bytes, bits):
+    def access(self, size_bytes: float, bits: float) -> float:
         x = math.log2(max(size_bytes * 8, 2))
         return bits * (9.02427321e-4 * x**3 - 2.68847858e-2 * x**2 + 0.208900804 * x)
 
@@ -86,7 +87,7 @@ TABLES = {table.name: table for table in (
 )}
 
 
-def front_end_counts(frames, *, n_fft=640, mels=120):
+def front_end_counts(frames: int, *, n_fft: int = 640, mels: int = 120) -> dict[str, int]:
     """Operations of ``frames`` frames of log-mel features: window, real FFT, power, mel, log.
 
     The FFT of n real samples is counted as n/2 complex points in radix 2, with a last step that
@@ -105,7 +106,7 @@ def front_end_counts(frames, *, n_fft=640, mels=120):
             "bits": 16, "memory_bytes": 2 * (2 * n_fft + 2 * bins)}
 
 
-def _front_end(table, counts):
+def _front_end(table: Table, counts: dict[str, int] | None) -> float:
     if not counts:
         return 0.0
     bits = counts["bits"]
@@ -113,7 +114,7 @@ def _front_end(table, counts):
             + counts["accesses"] * table.access(counts["memory_bytes"], bits))
 
 
-def _factor(variant, memory, counted):
+def _factor(variant: str, memory: str, counted: str) -> int:
     """How many times wider a word of ``memory`` is than in the network that was counted."""
     if variant == counted or _PURPOSE_OF[memory] == "control":
         return 1
@@ -126,16 +127,17 @@ def _factor(variant, memory, counted):
     return 1 if variant == "int8" else 4
 
 
-def _arithmetic(table, variant, layer, acc_bits):
+def _arithmetic(table: Table, variant: str, layer: dict[str, Any], acc_bits: int) -> float:
     if variant == "binary":
-        return (layer["lane_adds"] * table.add(acc_bits)
-                + layer["lane_steps"] * 0.1 * table.add(8))
+        return float(layer["lane_adds"] * table.add(acc_bits)
+                     + layer["lane_steps"] * 0.1 * table.add(8))
     if variant == "int8":
-        return layer["macs"] * (table.multiply(8) + table.add(32))
-    return layer["macs"] * (table.fp32_multiply + table.fp32_add)
+        return float(layer["macs"] * (table.multiply(8) + table.add(32)))
+    return float(layer["macs"] * (table.fp32_multiply + table.fp32_add))
 
 
-def _variant(table, variant, counts, counted):
+def _variant(table: Table, variant: str, counts: dict[str, Any],
+             counted: str) -> dict[str, Any]:
     layers = []
     total = dict.fromkeys(PURPOSES, 0.0)
     for layer in counts["layers"]:
@@ -156,7 +158,7 @@ def _variant(table, variant, counts, counted):
             "layers": layers}
 
 
-def estimate(counts):
+def estimate(counts: dict[str, Any]) -> dict[str, Any]:
     """Energy of one run under every table, for the network that ran, and as int8 and fp32.
 
     Parameters

@@ -7,19 +7,28 @@ jobs at once: jobs do not overlap.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from bamac.compiler.lower import lower_network
 from bamac.ir import reference
+from bamac.ir.checks import Array
+from bamac.ir.network import IntegerNetwork
 from bamac_hw.abi.descriptors import Emit, Source
 from bamac_hw.control.event_walker import FETCH_LATENCY, QUEUE_DEPTH
 from bamac_hw.geometry import Geometry
 from bamac_hw.pipeline import COLLECT_LATENCY, EVENT_PLANE_MOST, LANE_STAGE, READ_OUT_CYCLES
+from bamac_hw.program import Program
+
+from .layer_table import LayerRow
 
 __all__ = [
     "LayerEvents", "concatenate", "event_limits",
-    "job_cycles", "layer_unions", "tile_events",
+    "job_cycles", "layer_unions", "tile_events", "vector_events",
 ]
 
 
@@ -37,66 +46,79 @@ class LayerEvents:
     weight_rows : rows of the weight store that these need
     """
 
-    events: np.ndarray
-    weight_rows: np.ndarray
+    events: Array
+    weight_rows: Array
 
     @classmethod
-    def of_words(cls, words, source):
+    def of_words(cls, words: Array, source: Source | int) -> LayerEvents:
         """From the union over the stream's pixels of each word."""
         events = np.bitwise_count(words)
         if source == Source.LINE:
             return cls(events, events)
         if source == Source.VECTOR:
-            planes = np.uint64(EVENT_PLANE_MOST + 1)
-            high = words >> planes      # twice as many additions of the highest plane
-            cycles = np.bitwise_count(words ^ high << planes) + 2 * high
-            return cls(cycles.astype(np.uint16), (events > 0).view(np.uint8))
+            return cls(vector_events(words), (events > 0).view(np.uint8))
         planes = np.uint64(Geometry.INPUT_BITS)
         negative = words >> planes
         positive = words != negative << planes
         return cls(events, positive.view(np.uint8) + (negative != 0).view(np.uint8))
 
 
-def tile_events(program, network, frames):
+def vector_events(words: Array) -> Array:
+    """Cycles that the words of a head's vector, uint64, take: one for each bit that is 1.
+
+    A bit above plane :data:`EVENT_PLANE_MOST` takes as many additions of that plane as it needs.
+    """
+    planes = np.uint64(EVENT_PLANE_MOST + 1)
+    high = words >> planes
+    cycles: Array = np.bitwise_count(words ^ high << planes) + 2 * high
+    return cycles.astype(np.uint16)
+
+
+def tile_events(program: Program, network: IntegerNetwork,
+                frames: npt.ArrayLike) -> list[LayerEvents]:
     """The :class:`LayerEvents` of each layer, for one clip of integer ``frames`` (rows, cols).
 
     Pixels beyond the map count as the hardware fetches them.
     """
-    trace = reference.run(network, frames)
+    native = lower_network(network)
+    trace = reference.run(native, frames)
     streams = program.geometry.streams
     layers = [LayerEvents.of_words(words.reshape(-1, streams, *words.shape[1:]),
                                    Source.LINE if index else Source.INPUT)
-              for index, words in enumerate(layer_unions(program, network, trace, frames, streams))]
+              for index, words in enumerate(layer_unions(program, trace, frames, streams))]
     vector = trace.vector
-    for dense in network.denses:
+    for layer in native.vector_layers:
         words = np.zeros((1, streams, 1, len(vector)), np.uint64)
         words[:, 0] = vector    # the first pixel's
         layers.append(LayerEvents.of_words(words, Source.VECTOR))
-        vector = trace.layers[dense.name].outputs
+        vector = trace.layers[layer.name].result
     return layers
 
 
-def layer_unions(program, network, trace, frames, streams=1):
+def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.ArrayLike,
+                 streams: int = 1) -> Iterator[Array]:
     """For each convolution, the OR over the pixels of a tile of every word: (jobs, tiles, words).
 
     With several ``streams``, over the pixels of each one's part of a tile: (jobs * streams, tiles,
-    words). ``trace`` is the reference's of ``frames``. The words are uint64; a word of the input
-    has the planes of positive values, and above them those of negative ones.
+    words). ``trace`` is the reference's of ``frames``, of the program's network. The words are
+    uint64; a word of the input has the planes of positive values, and above them those of negative
+    ones.
     """
     geometry = program.geometry
-    frames = np.asarray(frames, np.int64)
-    words = (np.abs(frames) << np.where(frames < 0, Geometry.INPUT_BITS, 0)).astype(
+    values: Array = np.asarray(frames, np.int64)
+    words = (np.abs(values) << np.where(values < 0, Geometry.INPUT_BITS, 0)).astype(
         np.uint64)[None]
-    for index, conv in enumerate(network.convs):
-        row = program.layers[index]
-        if index:
-            words = _packed(trace.layers[network.convs[index - 1].name].pooled,
-                            geometry.channels)
-        yield _unions(words[:, :row["in_rows"]], conv, row["jobs"] * streams, row["tiles"],
+    for row in program.layers:
+        if row["kind"] != "conv":
+            break
+        yield _unions(words[:, :row["in_rows"]], row, row["jobs"] * streams,
                       geometry.tile_rows // streams, geometry.tile_cols)
+        result = trace.layers[row["name"]].result
+        if result.ndim == 3:
+            words = _packed(result, geometry.channels)
 
 
-def event_limits(walk, geometry):
+def event_limits(walk: LayerRow, geometry: Geometry) -> tuple[LayerEvents, LayerEvents]:
     """The :class:`LayerEvents` of one clip without any 1, and with every bit 1."""
     word_bits = np.full(walk.words, walk.planes)
     if walk.source == Source.LINE:
@@ -109,17 +131,17 @@ def event_limits(walk, geometry):
     words = np.tile(words, (walk.jobs, geometry.streams, walk.tiles, taps))
     if walk.source == Source.VECTOR:
         words[:, 1:] = 0    # a head vector is the first pixel's
-    return tuple(LayerEvents.of_words(each, walk.source)
-                 for each in (np.zeros_like(words), words))
+    return (LayerEvents.of_words(np.zeros_like(words), walk.source),
+            LayerEvents.of_words(words, walk.source))
 
 
-def concatenate(layers):
+def concatenate(layers: Sequence[LayerEvents]) -> LayerEvents:
     """The jobs of several clips as those of one."""
     return LayerEvents(np.concatenate([layer.events for layer in layers]),
                        np.concatenate([layer.weight_rows for layer in layers]))
 
 
-def _packed(bits, channels):
+def _packed(bits: Array, channels: int) -> Array:
     """Maps (channels, rows, cols) of bits as words of up to ``channels`` (<= 64) bits."""
     groups = -(-len(bits) // channels)
     padded = np.zeros((groups * channels, *bits.shape[1:]), np.uint8)
@@ -130,20 +152,22 @@ def _packed(bits, channels):
     return words
 
 
-def _unions(words, conv, parts, tiles, part_rows, part_cols):
+def _unions(words: Array, row: dict[str, Any], parts: int, part_rows: int,
+            part_cols: int) -> Array:
     """The OR over the pixels of each part of a map, (parts along rows, tiles, words)."""
-    stride = conv.stride
+    stride, tiles = row["stride"], row["tiles"]
+    kernel_rows, kernel_cols = row["kernel"]
     rows, cols = parts * part_rows, tiles * part_cols
-    top, _, left, _ = conv.padding
-    height = (rows - 1) * stride + conv.kernel[0]
-    width = (cols - 1) * stride + conv.kernel[1]
+    top, _, left, _ = row["padding"]
+    height = (rows - 1) * stride + kernel_rows
+    width = (cols - 1) * stride + kernel_cols
     padded = np.zeros((len(words), height, width), np.uint64)
     seen_rows = min(words.shape[1], height - top)
     seen_cols = min(words.shape[2], width - left)
     padded[:, top:top + seen_rows, left:left + seen_cols] = words[:, :seen_rows, :seen_cols]
     taps = []
-    for i in range(conv.kernel[0]):
-        for j in range(conv.kernel[1]):
+    for i in range(kernel_rows):
+        for j in range(kernel_cols):
             tap = padded[:, i:i + (rows - 1) * stride + 1:stride,
                          j:j + (cols - 1) * stride + 1:stride]
             union = np.zeros((len(words), parts, tiles), np.uint64)
@@ -152,11 +176,11 @@ def _unions(words, conv, parts, tiles, part_rows, part_cols):
                     union |= tap[:, r::part_rows, c::part_cols]
             taps.append(union)
     # (taps, words, parts, tiles) -> (parts, tiles, taps * words)
-    unions = np.array(taps).transpose(2, 3, 0, 1)
+    unions: Array = np.array(taps).transpose(2, 3, 0, 1)
     return unions.reshape(*unions.shape[:2], -1)
 
 
-def job_cycles(walk, geometry, events):
+def job_cycles(walk: LayerRow, geometry: Geometry, events: Array) -> dict[str, Array]:
     """Cycles by cause within the walk of each job, and behind it until the collector is free.
 
     ``events`` is (jobs, streams, tiles, words), see :class:`LayerEvents`. Returns a dict of int64
@@ -177,7 +201,8 @@ def job_cycles(walk, geometry, events):
     # Cycles are counted from the job's start.
     last_window, free, end = zero, np.zeros_like(columns[0]), zero
     collect, collector_free = zero.copy(), zero
-    popped, begun = [], []
+    popped: list[Array] = []
+    begun: list[Array] = []
     for number in range(walk.passes):
         channels = min(geometry.channels, walk.out_channels - number * geometry.channels)
         for tile in range(tiles):
@@ -225,7 +250,7 @@ def job_cycles(walk, geometry, events):
     return {"compute": compute, "fetch": fetch, "tile": tile_cycles, "collect": collect}
 
 
-def _cycles_of_any(begin, count, end):
+def _cycles_of_any(begin: Array, count: Array, end: Array) -> Array:
     """For each job, the cycles before ``end`` (jobs,) in which any stream offers an event.
 
     ``begin`` and ``count``, (words, streams, jobs), are where each word's events begin, and how

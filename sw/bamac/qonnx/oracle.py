@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.ir.network import GraphError
+from bamac.ir.network import GraphError, IntegerNetwork
 from bamac.ir.reference import check_frames
 
 from .exporter import OUTPUT_NAMES
@@ -23,22 +23,29 @@ class OracleTrace:
     (features,) int64. ``raw`` are the integer scores, ``scores`` the real ones in float32.
     """
 
-    bits: dict
-    outputs: dict
+    bits: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     vector: np.ndarray
     raw: np.ndarray
     scores: np.ndarray
 
 
-def _integers(name, value):
+def _integers(name: str, value: np.ndarray) -> np.ndarray:
     rounded = np.rint(value)
     if not np.array_equal(rounded, value):
         raise GraphError(f"{name}: qonnx computed numbers that are not integers")
     return rounded.astype(np.int64)
 
 
-def run(network, path, frames):
-    """Run the file at ``path``, exported from ``network``, on ``frames`` (rows, cols)."""
+def run(network: IntegerNetwork, path: str | Path, frames: np.ndarray) -> OracleTrace:
+    """Run the file at ``path``, exported from ``network``, on ``frames`` (rows, cols), integers.
+
+    Raises
+    ------
+    GraphError
+        If the frames do not fit the network's input, or qonnx computes numbers that are no
+        integers where the reference has integers.
+    """
     from onnx import load
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx

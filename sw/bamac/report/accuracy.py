@@ -7,8 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac.data.labels import P808, PESQ
 from bamac.evaluation.metrics import pcc, rmse, srcc
-from bamac.evaluation.tables import bootstrap, memory_bytes, short_title, streaming_bytes
+from bamac.evaluation.tables import (
+    bootstrap,
+    memory_bytes,
+    network_of,
+    short_title,
+    streaming_bytes,
+)
 from bamac.files import new_file, write_text
 
 from .figures import COLOURS, figure
@@ -17,10 +24,22 @@ __all__ = ["accuracy_report", "references"]
 
 
 def references(manifest, labels, train_mean):
-    """What needs no training on the same clips: the mean predictor, and the released DNSMOS."""
-    p808 = np.array([entry["p808"] for entry in manifest])
+    """Agreement of predictors that need no training: the mean label, and the released DNSMOS.
+
+    Parameters
+    ----------
+    manifest : entries of the test clips, in the order of their labels
+    labels : float64 (clips,)
+    train_mean : mean of the training labels
+
+    Returns
+    -------
+    dict
+        ``{name: {"pcc", "srcc", "rmse"}}``; correlations with a constant are None.
+    """
+    p808 = np.array([entry[P808.key] for entry in manifest])
     constant = np.full_like(labels, train_mean)
-    # DNSMOS has another scale: its RMSE is stated after the best straight line.
+    # DNSMOS has another scale, so its RMSE is that after the best linear fit
     slope, offset = np.polyfit(p808, labels, 1)
     return {"mean of the training labels": {"pcc": None, "srcc": None,
                                             "rmse": rmse(constant, labels)},
@@ -35,7 +54,7 @@ def _number(mean, spread=None, digits=3):
 
 
 def _epochs(config):
-    """Epochs on crops + on whole clips; those on crops may have been another run's."""
+    """Epochs on crops + on whole clips; those on crops may belong to the run it started from."""
     return f"{config['epochs']} + {config['fine_epochs']}"
 
 
@@ -63,19 +82,15 @@ def _main_table(rows, memories, refs, clips):
     return lines
 
 
-def _group_table(title, groups, rows, chosen):
-    shown = [row for row in rows if row.title in chosen]
+def _group_table(title, key, shown):
+    """Groups of test clips against rows; a group without a correlation has a dash."""
     lines = [f"| {title} | clips | label std | " + " | ".join(f"{r.title}: PCC | RMSE"
                                                             for r in shown) + " |",
              "|---" * (3 + 2 * len(shown)) + "|"]
-    for name, where in groups.items():
-        if len(where) < 10:
-            continue
-        cells = []
-        for row in shown:
-            s = row.summary(where)
-            cells += [_number(s["pcc"], digits=3), _number(s["rmse"], digits=3)]
-        lines.append(f"| {name} | {len(where)} | {rows[0].labels[where].std():.2f} | "
+    for name, group in sorted(shown[0].groups.get(key, {}).items()):
+        cells = [_number(row.groups[key][name][figure]) for row in shown
+                 for figure in ("pcc", "rmse")]
+        lines.append(f"| {name} | {group['clips']} | {group['label_std']:.2f} | "
                      + " | ".join(cells) + " |")
     return lines
 
@@ -87,27 +102,27 @@ def _scatter(row, path):
     with figure(path, width=6.2, height=5.4) as drawing:
         axis = drawing.subplots()
         scores = row.scores[0]
-        axis.plot([1, 4.7], [1, 4.7], color="#8a929c", linewidth=1)
+        axis.plot(PESQ.scale, PESQ.scale, color="#8a929c", linewidth=1)
         axis.plot(row.labels, scores, ".", markersize=4, alpha=0.45, color=COLOURS[0])
-        axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=(1, 4.7), ylim=(1, 4.7),
+        axis.set(xlabel="PESQ (label)", ylabel="predicted PESQ", xlim=PESQ.scale, ylim=PESQ.scale,
                  aspect="equal",
                  title=f"{row.title}\nPCC {pcc(scores, row.labels):.3f}, RMSE "
                        f"{rmse(scores, row.labels):.2f}, {row.labels.size:,} clips")
         axis.grid()
 
 
-def _by_damage(rows, groups, chosen, path):
-    names = [name for name, where in groups.items() if len(where) >= 10]
-    shown = [row for row in rows if row.title in chosen]
+def _by_damage(shown, path):
+    groups = shown[0].groups.get("degradation", {})
+    names = sorted(groups)
     with figure(path, height=4.0) as drawing:
         axis = drawing.subplots()
         width = 0.8 / len(shown)
         at = np.arange(len(names))
         for i, row in enumerate(shown):
             axis.bar(at + (i - (len(shown) - 1) / 2) * width,
-                     [row.summary(groups[name])["rmse"] for name in names], width * 0.92,
+                     [row.groups["degradation"][name]["rmse"] for name in names], width * 0.92,
                      color=VARIANT_COLOURS[row.config["variant"]], label=row.title)
-        axis.set_xticks(at, [f"{n}\n({len(groups[n])})" for n in names])
+        axis.set_xticks(at, [f"{n}\n({groups[n]['clips']})" for n in names])
         axis.set(ylabel="RMSE (PESQ)", title="Error by degradation (test clips with it)")
         axis.margins(y=0.18)
         axis.legend(ncols=len(shown), loc="upper right")
@@ -115,7 +130,7 @@ def _by_damage(rows, groups, chosen, path):
 
 
 def _spread(values, gap):
-    """Places near ``values``, which fall, that are at least ``gap`` apart."""
+    """Positions near ``values``, which are in falling order, at least ``gap`` apart."""
     places = []
     for value in values:
         places.append(min([value, *(place - gap for place in places[-1:])]))
@@ -149,37 +164,36 @@ def _memory(rows, memories, path):
         axis.grid()
 
 
-def accuracy_report(rows, manifest, train_mean, folder):
+def accuracy_report(rows, refs, folder):
     """Write ``accuracy.md``, ``accuracy.json`` and three plots to ``folder``.
 
     Parameters
     ----------
-    rows : of :func:`bamac.evaluation.tables.collect`
-    manifest : of the test clips
-    train_mean : mean of the training labels
-    folder : where to write
-    """
-    from bamac.evaluation.levels import clip_groups
-    from bamac.training.supervised import TrainConfig
+    rows : of :func:`bamac.evaluation.tables.rows_of`
+    refs : of :func:`references`
+    folder : where to write; made if it is not there
 
+    Returns
+    -------
+    pathlib.Path
+        Of ``accuracy.md``.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     memories, density_rows = [], []
     for row in rows:
-        net = TrainConfig(**row.config).net_config()
+        net = network_of(row.config)
         memories.append({**memory_bytes(row.config, net), "replaced": _replaced(net),
                          "streamed": streaming_bytes(net)})
         if net.binary:
             density_rows.append((row.title, row.ones, row.unions))
-    refs = references(manifest, rows[0].labels, train_mean)
-    groups = clip_groups(manifest)
     compared = _compared(rows)
-    chosen = [r.title for r in rows if r.title in (*(c.title for c in compared), "BAM")]
-    chosen = chosen or [rows[0].title]
+    titles = [row.title for row in compared] + ["BAM"]
+    shown = [row for row in rows if row.title in titles] or rows[:1]
     _scatter((compared or rows)[-1], folder / "accuracy-scatter.png")
-    _by_damage(rows, groups["degradation"], chosen, folder / "accuracy-damage.png")
+    _by_damage(shown, folder / "accuracy-damage.png")
     _memory(rows, memories, folder / "accuracy-memory.png")
-    lines = _text(rows, memories, refs, groups, chosen, density_rows)
+    lines = _text(rows, memories, refs, shown, density_rows)
     write_text(folder / "accuracy.md", "\n".join(lines) + "\n")
     with new_file(folder / "accuracy.json") as temporary:
         temporary.write_text(json.dumps({
@@ -192,7 +206,7 @@ def accuracy_report(rows, manifest, train_mean, folder):
 
 
 def _replaced(config):
-    """Share of multiply-accumulates whose activation is a bit."""
+    """Share of multiply-accumulates that have a binary activation."""
     if not config.binary:
         return 0.0
     macs, channels = [], 1
@@ -212,10 +226,10 @@ def _replaced(config):
 
 
 def _compared(rows):
-    """The rows that the report is about: full precision and binary maps with int8 weights.
+    """The rows that the report compares: full precision, and binary maps with int8 weights.
 
-    8-bit input, 8-bit weights, none pruned; of several ways to train them that with the best mean
-    PCC among those with most seeds. Of each there may be none.
+    Only rows with 8-bit input and 8-bit weights that are not pruned. Of several, the one with the
+    most seeds, then with the best mean PCC. Each may be missing.
     """
     compared = []
     for variant in ("fp32", "bam-w8"):
@@ -227,7 +241,7 @@ def _compared(rows):
     return compared
 
 
-def _text(rows, memories, refs, groups, chosen, density_rows):
+def _text(rows, memories, refs, shown, density_rows):
     lines = ["# Accuracy", ""]
     if len(_compared(rows)) == 2:
         full, binary = _compared(rows)
@@ -242,15 +256,16 @@ def _text(rows, memories, refs, groups, chosen, density_rows):
     config = rows[0].config
     lines += ["Agreement with wide-band PESQ on "
               f"{rows[0].labels.size:,} clips of voices, languages, noises and rooms that are not "
-              "in the training data, some with kinds of damage that training never has (see "
+              "in the training data; some have kinds of damage that training never has (see "
               "[data.md](data.md)). Made by `bamac evaluate --table RUNS` from runs of "
               f"`bamac train` on {config['clips']:,} training clips (unless a row says otherwise); "
               "every row's recipe is in `accuracy.json`. *Epochs*: on crops + on whole clips. "
               "Mean ± standard deviation over seeds; the interval is the 95 % bootstrap over test "
-              "clips. Memory by the paper's count: all parameters, and every convolution's map "
-              "before its pool, whole; the input is not counted. *Streamed*: the rows that live "
-              "at once when all layers stream, the input's among them, as the compiler schedules "
-              "them; *smaller, streamed* is against fp32 with whole maps.", "",
+              "clips. Figures of groups of clips are means of what each run reports, with four "
+              "decimals. Memory by the paper's count: all parameters, and every convolution's map, "
+              "whole and before its pool; the input does not count. *Streamed*: the rows that are "
+              "stored at a time when all layers stream, the input's included, as the compiler "
+              "schedules them. *Smaller, streamed* compares them with fp32 and whole maps.", "",
               *_main_table(rows, memories, refs, rows[0].labels.size), "",
               "The released DNSMOS P.808 predicts opinions, not PESQ; its RMSE is after the best "
               "straight line.", "",
@@ -259,13 +274,13 @@ def _text(rows, memories, refs, groups, chosen, density_rows):
               "![Error by degradation](accuracy-damage.png)"]
     for title, key in (("seen or unseen damage", "novelty"), ("degradation", "degradation"),
                        ("language", "language"), ("kind of recording", "family")):
-        lines += ["", f"## By {title}", "", *_group_table(title, groups[key], rows, chosen)]
+        lines += ["", f"## By {title}", "", *_group_table(title, key, shown)]
     if density_rows:
-        lines += ["", "## Ones that the hardware meets", "",
-                  "Share of ones in the input of each convolution (the input's bit planes for "
-                  "conv1), and in brackets the share of (tap, channel) columns of a 2x2 tile in "
-                  "which any pixel has a one: what an array that skips zeros spends. First seed, "
-                  "200 test clips.", "",
+        lines += ["", "## Activation density", "",
+                  "Share of ones in the input of each convolution (for conv1 in the input's bit "
+                  "planes). In brackets: the share of (tap, channel) columns of a 2x2 tile in "
+                  "which at least one pixel has a one, which is what an array that skips zeros "
+                  "spends cycles on. First seed, 200 test clips.", "",
                   "| network | " + " | ".join(f"conv{i + 1}" for i in
                                               range(len(density_rows[0][1]))) + " |",
                   "|---" * (1 + len(density_rows[0][1])) + "|"]

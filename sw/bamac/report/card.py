@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from bamac.data.sources import RECIPE, package_voices, recipe_of
+from bamac.data import recipes
+from bamac.data.sources import package_voices
+from bamac.training.config import DistilConfig, TrainConfig
 
 __all__ = ["card_metrics", "distilled_card", "model_card"]
 
@@ -17,9 +21,9 @@ _VARIANTS = {"fp32": "with full-precision weights and ReLU: the twin that binary
              "bam-w8": "with binary activation maps and int8 weights"}
 
 
-def _command(name, config, default):
+def _command(command: str, config: Mapping[str, Any], default: Mapping[str, Any]) -> str:
     """The command that trains it, without what is default."""
-    words = [f"bamac {name}"]
+    words = [f"bamac {command}"]
     for name, value in config.items():
         if name in ("network", "bfloat16", "bf16") or value == default.get(name):
             continue
@@ -29,7 +33,7 @@ def _command(name, config, default):
     return " ".join(words)
 
 
-def _metrics(report):
+def _metrics(report: Mapping[str, Any]) -> list[str]:
     lines = ["| clips | n | PCC | SRCC | RMSE | label std |", "|---|---|---|---|---|---|"]
     rows = [("**test, all**", report["test"]["all"])]
     for group in ("novelty", "language", "family", "degradation"):
@@ -42,17 +46,17 @@ def _metrics(report):
     return lines
 
 
-def _licences(recipe):
+def _licences(recipe: int) -> str:
     """The packages that a recipe's speech comes from, by licence."""
     packages = {}
-    for voice in package_voices(recipe):
+    for voice in package_voices(recipes.get(recipe).recordings):
         packages.setdefault(voice.licence, {})[voice.package] = None
     return "; ".join(f"{licence}: {', '.join(names)}" for licence, names in packages.items())
 
 
-def _speech(config):
+def _speech(config: Mapping[str, Any]) -> str:
     """Where the speech comes from, and its licences."""
-    recipe = recipe_of(config)
+    recipe = recipes.number_of(config)
     source = (f"Speech of the folder `{config['speech_folder']}`, under its own licence"
               if config.get("speech_folder") else
               f"Recorded speech from Debian packages ({_licences(recipe)}), mastered")
@@ -66,11 +70,11 @@ _GROUPS = ("Test clips have talkers, languages, noises, music and rooms that are
            "clip counts under every degradation it has.")
 
 
-def _shares(values):
+def _shares(values: Sequence[float]) -> str:
     return ", ".join(f"{d:.1%}".replace("%", " %") for d in values)
 
 
-def _twin(config):
+def _twin(config: Mapping[str, Any]) -> str:
     if config.get("twin_epochs"):
         return ("Its maps started as a layer-wise fit of a full-precision network, trained for "
                 f"{config['twin_epochs']} epochs before. ")
@@ -78,13 +82,11 @@ def _twin(config):
             if config.get("twin") else "")
 
 
-def model_card(name, report):
-    """Markdown text; ``report`` as :func:`bamac.training.supervised.train` returns it."""
-    from bamac.training.supervised import TrainConfig
-
+def model_card(name: str, report: Mapping[str, Any]) -> str:
+    """Markdown text of a supervised run; ``report`` is that of its ``TrainingResult``."""
     config = report["configuration"]
     binary = config["variant"].startswith("bam")
-    pool = "max" if config["global_pool"] == "max" else "ones per channel" if binary else "mean"
+    pool = "ones per channel" if binary else "mean"
     network = _SHAPES[config["network"]]
     lines = [f"# Model card: {name}", "",
              f"{network} {_VARIANTS[config['variant']]}. It predicts the wide-band PESQ (ITU-T "
@@ -108,12 +110,12 @@ def model_card(name, report):
     return "\n".join(lines) + "\n"
 
 
-def _origin(start):
+def _origin(start: str | None) -> str:
     return f"the network of another run (`{start}`)" if start else (
         "a layer-wise fit of the released weights")
 
 
-def _levels(levels, thresholds):
+def _levels(levels: int, thresholds: Sequence[int]) -> str:
     text = "" if levels == 1 else (
         f", and {64 * levels} channels in place of the last 64: {levels} thresholds per kernel at "
         f"the start, since a popcount of one says little of the maximum that the released network "
@@ -126,20 +128,18 @@ def _levels(levels, thresholds):
     return text
 
 
-def _units(caps, levels):
+def _units(caps: Sequence[float], levels: int) -> str:
     return "" if not caps else (
         f", and {64 * levels * len(caps)} units in front of its head: {len(caps)} per last "
         f"channel, which stop at {' and '.join(f'{cap:g}' for cap in caps)} times its mean number "
         f"of ones (at 4 to 510)")
 
 
-def distilled_card(name, report):
-    """Markdown text; ``report`` as :func:`bamac.training.distillation.distil` returns it."""
-    from bamac.training.distillation import DistilConfig
-
+def distilled_card(name: str, report: Mapping[str, Any]) -> str:
+    """Markdown text of a distillation; ``report`` is that of its ``TrainingResult``."""
     config = {**report["data"], **report["configuration"]}
     default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None,
-               "data_recipe": RECIPE}
+               "data_recipe": recipes.DEFAULT.number}
     phases = [f"{config[f'{phase}_epochs']} on {what}" for phase, what in (
         ("crop", f"crops of {config['crop'] / 100:g} s"),
         ("whole", "crops of 5 s, which hold all of a clip"),
@@ -169,10 +169,15 @@ def distilled_card(name, report):
     return "\n".join(lines) + "\n"
 
 
-def card_metrics(text):
+def card_metrics(text: str) -> tuple[str, list[list[str]]]:
     """``(heading, rows)`` of a card's table: what is agreed with, and the rows as texts.
 
     Each row has the clips' name, their number, PCC, SRCC, RMSE and the labels' deviation.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table.
     """
     heading, rows = None, []
     for line in text.splitlines():

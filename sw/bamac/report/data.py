@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bamac.data.sources import RECIPE
+from bamac.data import recipes
+from bamac.data.labels import LABELS
 from bamac.data.summary import EDGES
 from bamac.files import write_text
 
@@ -14,25 +17,22 @@ from .figures import COLOURS, figure
 
 __all__ = ["data_text", "write_report"]
 
-LABELS = {"pesq": "wide-band PESQ", "p808": "DNSMOS P.808"}
-
-
 def _histogram(counts):
     """One line of blocks, as high as the share of clips in each bin."""
     top = max(counts) or 1
     return "".join(" ▁▂▃▄▅▆▇█"[round(8 * n / top)] for n in counts)
 
 
-def data_text(summary):
+def data_text(summary: Mapping[str, Any]) -> str:
     """A few lines for a terminal."""
     lines = []
     for split, s in summary["splits"].items():
         lines.append(f"{split:6}{s['clips']:7,} clips {s['hours']:6.1f} h  "
                      f"{len(s['voices'])} voices, {len(s['languages'])} languages")
-        for label, title in LABELS.items():
-            if not any(s[label]):
+        for label in LABELS:
+            if not any(s[label.key]):
                 continue
-            lines.append(f"      {title:15} {EDGES[0]:.2f} |{_histogram(s[label])}| "
+            lines.append(f"      {label.title:15} {EDGES[0]:.2f} |{_histogram(s[label.key])}| "
                          f"{EDGES[-1]:.2f}")
     if not summary["leaks"]:
         lines.append("No voice, recording, noise or held-out damage is shared between splits.")
@@ -43,14 +43,14 @@ def _draw(splits, path):
     with figure(path, height=3.6) as drawing:
         axes = drawing.subplots(1, len(LABELS), sharey=True)
         middles = (EDGES[:-1] + EDGES[1:]) / 2
-        for axis, (label, title) in zip(axes, LABELS.items(), strict=True):
+        for axis, label in zip(axes, LABELS, strict=True):
             for colour, (split, s) in zip(COLOURS, splits.items(), strict=False):
-                if not any(s[label]):
+                if not any(s[label.key]):
                     continue
-                share = 100 * np.array(s[label]) / s["clips"]
+                share = 100 * np.array(s[label.key]) / s["clips"]
                 axis.step(middles, share, where="mid", color=colour, linewidth=2,
                           label=f"{split} ({s['clips']:,})")
-            axis.set(title=title, xlabel="label", xlim=(1, 4.75))
+            axis.set(title=label.title, xlabel="label", xlim=(1, 4.75))
             axis.grid(axis="y")
         axes[0].set_ylabel("share of clips (%)")
         axes[-1].legend(title="split (clips)")
@@ -64,15 +64,16 @@ def _table(title, splits, key):
     return rows
 
 
-def write_report(summary, folder):
+def write_report(summary: Mapping[str, Any], folder: str | Path) -> None:
     """Write ``data.md`` and ``data.png`` to ``folder``."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     splits = summary["splits"]
     _draw(splits, folder / "data.png")
-    recipe = f"--data-recipe {summary['recipe']} " if summary["recipe"] != RECIPE else ""
+    recipe = summary["recipe"]
+    option = f"--data-recipe {recipe} " if recipe != recipes.DEFAULT.number else ""
     lines = ["# The data set", "", f"Made again by `bamac data --clips {summary['clips']} --seed "
-             f"{summary['seed']} {recipe}--report {folder}` (recipe {summary['recipe']}). "
+             f"{summary['seed']} {option}--report {folder}` (recipe {recipe}). "
              "Counts are clips "
              "of 5 s; a clip with several degradations "
              "counts under each of them.", "", "![Spread of the labels](data.png)", "",

@@ -1,8 +1,8 @@
-"""A report's content without its form: sections of facts, text, tables and figures.
+"""A report's content, apart from its form: sections of facts, text, tables and figures.
 
-One content is written as a self-contained HTML page (:func:`html_page`), or as Markdown with PNG
-files beside it (:func:`write_markdown`). In every text, words between backticks are code,
-those between double asterisks strong.
+The same content is written as a self-contained HTML page (:func:`html_page`), or as Markdown with
+PNG files beside it (:func:`write_markdown`). In every text, words between backticks are code, those
+between double asterisks strong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Facts:
-    """Figures to see at a glance: ``(label, value, note)`` each."""
+    """Headline figures, ``(label, value, note)`` each."""
 
     entries: list
     kind = "facts"
@@ -31,21 +31,25 @@ class Facts:
 
 @dataclass(frozen=True)
 class Paragraph:
+    """One paragraph of text; Markdown."""
+
     text: str
     kind = "paragraph"
 
 
 @dataclass(frozen=True)
 class Bullets:
+    """A list of texts."""
+
     entries: list
     kind = "bullets"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts; the first column is to the left, the others to the right.
+    """Rows of texts. The first column is aligned to the left, the others to the right.
 
-    ``wrap`` lets the last column break lines, to the left.
+    With ``wrap``, the last column is aligned to the left too and may break lines.
     """
 
     header: list
@@ -56,6 +60,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
+    """A plot with an optional caption."""
+
     drawing: Drawing
     caption: str = ""
     kind = "figure"
@@ -63,6 +69,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
+    """A title and what stands under it."""
+
     title: str
     blocks: list
 
@@ -78,7 +86,7 @@ class Document:
 
 
 def _code(text):
-    """Escaped text with its code and its strong words marked, for HTML."""
+    """Escaped text for HTML, with its code and its strong words marked up."""
     from markupsafe import Markup, escape
 
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
@@ -121,7 +129,7 @@ def _markdown_block(block, folder):
 
 
 def write_markdown(document, folder):
-    """Write ``README.md`` and its figures into ``folder``, which is made if it is not there."""
+    """Write ``README.md`` and its figures into ``folder``, which is created if needed."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"# {document.title}", "", document.lead, ""]

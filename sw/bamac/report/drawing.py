@@ -87,7 +87,7 @@ class Drawing:
                 temporary, dpi=110, facecolor="white", metadata={"Software": None}))
 
     def svg(self):
-        """Its text, to be put into a page."""
+        """The SVG text, for embedding in a page."""
         out = io.StringIO()
         self._figure(KEYS, lambda figure: figure.savefig(
             out, format="svg", facecolor="none", metadata={"Date": None, "Creator": None}))

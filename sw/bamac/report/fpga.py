@@ -1,4 +1,4 @@
-"""An implementation in the terminal, and its progress while it is made."""
+"""The result of an FPGA implementation in the terminal, and its progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ KINDS = {"lut": "LUT", "carry": "carry", "ff": "FF", "bram": "block RAM", "spram
 
 @contextmanager
 def progress_display(quiet):
-    """A callable (what, stage); a line per step, and on a terminal the stage under way."""
+    """A callable (what, stage) that prints a line per step, and on a terminal the current stage."""
     import sys
 
-    from bamac.cli.main import say
+    import click
 
     if quiet:
         yield None
@@ -26,7 +26,7 @@ def progress_display(quiet):
         def announce(what, stage):
             nonlocal last
             if what != last:
-                say(f"{time.monotonic() - began:6.0f} s  {what}")
+                click.echo(f"{time.monotonic() - began:6.0f} s  {what}", err=True)
                 last = what
         yield announce
         return
@@ -97,7 +97,7 @@ def print_implementation(result):
 
 
 def _spread(fmax, runs):
-    """Median and spread in words; seeds that were given up count as the slowest."""
+    """Median and spread in words; seeds without a result count as the slowest."""
     count = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
     given_up = sum(run["given_up_s"] is not None for run in runs)
     median = "no median" if fmax["median"] is None else f"{fmax['median']:g} MHz median"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bamac import files
+from bamac.result import RunResult
 
 from . import plots
 from .wording import variants_of, wording
@@ -26,7 +27,11 @@ def _bytes(count):
 
 
 def render(result):
-    """The report of ``result`` (what :func:`bamac.pipeline.run` returns) as HTML text.
+    """The report of a run as HTML text.
+
+    Parameters
+    ----------
+    result : :class:`bamac.result.RunResult`, or its plain values as ``--json`` prints them
 
     Raises
     ------
@@ -35,6 +40,8 @@ def render(result):
     """
     import jinja2
 
+    if isinstance(result, RunResult):
+        result = result.to_dict()
     if not isinstance(result, dict):
         raise ReportError(f"Result must be an object, not {type(result).__name__}")
     missing = [name for name in NEEDED if name not in result]

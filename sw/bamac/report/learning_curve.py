@@ -1,4 +1,4 @@
-"""Agreement against training clips, talkers and epochs: what more of each would still give."""
+"""The learning curve: agreement against training clips, talkers and epochs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bamac.data.sources import recipe_of
-from bamac.evaluation.tables import AccuracyError, row_title
+from bamac.data.recipes import number_of
+from bamac.evaluation.runs import AccuracyError, read_runs
+from bamac.evaluation.tables import row_title
 from bamac.files import new_file, write_text
 
 from .figures import COLOURS, figure
@@ -16,38 +17,46 @@ from .figures import COLOURS, figure
 __all__ = ["curve_points", "learning_curve"]
 
 
-def curve_points(folders):
-    """One point per variant, data recipe, number of clips and of epochs below any of ``folders``.
+def curve_points(paths, sets=()):
+    """One point per variant, data recipe, number of clips and number of epochs.
 
-    Returns dicts: ``network`` (as in the accuracy table), ``recipe`` and ``talkers`` (voices) of
-    the training clips, ``clips``, ``epochs`` (first phase),
-    ``fine_epochs``, ``seeds``, ``loss`` (mean squared error in the last epoch of the first phase),
-    ``val`` and ``test`` (PCC, means over the seeds), ``minutes`` of training, and for each epoch of
-    the first phase ``train_rmse`` (in that epoch, on crops) and ``val_rmse``. Runs that start from
-    another run are left out.
+    Parameters
+    ----------
+    paths : folders of runs and runs files, as :func:`bamac.evaluation.runs.read_runs` takes them
+    sets : names of sets of the runs files; () for all
+
+    Returns
+    -------
+    list of dict
+        ``network`` (as in the accuracy table), ``recipe`` and ``talkers`` (voices) of the training
+        clips, ``clips``, ``epochs`` (first phase), ``fine_epochs``, ``seeds``, ``loss`` (mean
+        squared error in the last epoch of the first phase), ``val`` and ``test`` (PCC, means over
+        the seeds), ``minutes`` of training, and for each epoch of the first phase ``train_rmse``
+        (in that epoch, on crops) and ``val_rmse``. Runs that start from another run and runs of
+        ``bamac distil`` are left out.
 
     Raises
     ------
     AccuracyError
-        If no finished run is there.
+        If no finished run is there, or a run has no log of its first phase.
     """
     groups = {}
-    for path in sorted(p for folder in folders for p in Path(folder).glob("*/report.json")):
-        report = json.loads(path.read_text(encoding="utf-8"))
+    for run in (run for path in paths for run in read_runs(path, sets).runs if run.supervised):
+        report = run.report
         config = report["configuration"]
         if config["start"]:
             continue
-        lines = [json.loads(line) for line in
-                 (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        first = [line for line in lines if line["phase"] == "float"]
-        key = (row_title(config), recipe_of(config), config["clips"], config["epochs"],
+        first = [line for line in run.log if line["phase"] == "float"]
+        if not first:
+            raise AccuracyError(f"{run.name} must have a log of its epochs in log.jsonl")
+        key = (row_title(config), number_of(config), config["clips"], config["epochs"],
                config["fine_epochs"])
         groups.setdefault(key, []).append((
             (first[-1]["loss"], report["val"]["all"]["pcc"], report["test"]["all"]["pcc"],
              report["training_seconds"] / 60, len(report.get("voices", ()))),
             [(line["loss"] ** 0.5, line["val"]["rmse"]) for line in first]))
     if not groups:
-        raise AccuracyError(f"{' or '.join(map(str, folders))} must hold finished runs of "
+        raise AccuracyError(f"{' or '.join(map(str, paths))} must hold finished runs of "
                             f"`bamac train` in subfolders")
     points = []
     for (network, recipe, clips, epochs, fine), found in sorted(groups.items()):
@@ -61,9 +70,10 @@ def curve_points(folders):
 
 
 def _curves(points):
-    """``(name, points)`` of those with several numbers of clips, with the fewest epochs.
+    """The fewest epochs, and ``(name, points)`` of the curves over numbers of clips with them.
 
-    Every data recipe makes curves of its own; all but the first name it.
+    Networks with a single point are left out unless all are such. Every data recipe has curves of
+    its own; all but the first name it.
     """
     epochs = min(p["epochs"] for p in points)
     usual = min(p["recipe"] for p in points)
@@ -103,9 +113,12 @@ def _plot(points, path):
             axis.legend(fontsize=9)
 
 
-def learning_curve(folders, out):
-    """Write ``learning-curve.md``, ``.json`` and ``.png`` to ``out``; returns the first's path."""
-    points = curve_points(folders)
+def learning_curve(paths, out, sets=()):
+    """Write ``learning-curve.md``, ``.json`` and ``.png`` to ``out``; returns the first's path.
+
+    ``paths`` and ``sets`` are those of :func:`curve_points`.
+    """
+    points = curve_points(paths, sets)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _plot(points, out / "learning-curve.png")

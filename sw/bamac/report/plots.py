@@ -30,7 +30,7 @@ def stacked(axis, paint, names, parts, *, unit, labels=None):
 
 
 def _scale(values):
-    """The factor of an axis, and the word for it."""
+    """The scale of an axis, and the name of its unit."""
     top = max([abs(v) for v in values] + [0])
     for factor, word in ((1e9, "billion "), (1e6, "million "), (1e3, "thousand ")):
         if top >= factor:
@@ -167,7 +167,7 @@ def energy_panels(tables, rows, purposes, *, unit, height, title):
 
 
 def energy_plot(tables):
-    """Energy by purpose of the network that ran, and in wider words; one panel per table."""
+    """Energy by purpose of the network that ran and of its wider variants; one panel per table."""
     variants = variants_of(tables)
     return energy_panels(
         tables, lambda table: {variant: table[variant] for variant in variants},

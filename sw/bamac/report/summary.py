@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .wording import variants_of
+
 __all__ = ["print_agreement", "print_fields", "print_network", "print_program", "print_summary"]
 
 
@@ -27,7 +29,7 @@ def _bytes(count):
 
 
 def print_summary(result, *, brief=False):
-    """The main message of a result first, then its layers and its traffic."""
+    """The score and its verdict first, then layers and traffic."""
     from rich.markup import escape
 
     console = _console()
@@ -52,9 +54,9 @@ def print_summary(result, *, brief=False):
         console.print(f"[red]and {len(result['differences']) - 5} more differences[/]")
     if brief:
         return
-    values = geometry.get("lane", "gated").startswith("int8")
-    table = _table(None, "layer", "equal", "cycles", "compute", "not 0 in" if values else "ones in",
-                   "products" if values else "binary MACs")
+    int8 = variants_of(result["energy"]["tables"])[0] == "int8"
+    table = _table(None, "layer", "equal", "cycles", "compute", "not 0 in" if int8 else "ones in",
+                   "products" if int8 else "binary MACs")
     for layer in result["layers"]:
         compute = layer["cycles_by_cause"].get("compute", 0) / max(1, layer["cycles"])
         table.add_row(layer["name"], "yes" if layer["bit_exact"] else "[red]no[/]",
@@ -71,7 +73,7 @@ def print_summary(result, *, brief=False):
 
 
 def print_program(program, limits):
-    """A program: where each layer lies, and its cost, see :func:`bamac.perf.cycles.bounds`."""
+    """A program: the size and the cost of each layer, see :func:`bamac.perf.cycles.bounds`."""
     console = _console()
     about, geometry = program.manifest["network"], program.geometry
     console.print(f"\n[bold]{about['name']}[/] {about['rows']} x {about['cols']} on array "
@@ -145,7 +147,7 @@ def print_agreement(result):
 
 
 def print_fields(values):
-    """Plain values, one a line."""
+    """Plain values, one per line."""
     import click
 
     width = max(len(name) for name in values)

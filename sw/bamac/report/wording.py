@@ -1,10 +1,10 @@
-"""What reports call things where maps hold bits, and where they hold values of 8 bits."""
+"""The terms of reports for binary maps and for int8 maps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BITS", "VALUES", "Wording", "variants_of", "wording"]
+__all__ = ["BITS", "INT8", "Wording", "variants_of", "wording"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ BITS = Wording(
     lanes_used="Lanes used: additions that the network needs, divided by cycles times lanes; "
                "above 100 % where the event-driven walk skips those whose bit is 0.",
     maps="binary")
-VALUES = Wording(
+INT8 = Wording(
     ran="int8",
     density_title="Values other than 0 at the input of each layer",
     density_unit="% of the values read are not 0",
@@ -60,9 +60,9 @@ VALUES = Wording(
     maps="int8")
 
 
-def wording(values):
-    """:data:`VALUES` if maps hold values of 8 bits, else :data:`BITS`."""
-    return VALUES if values else BITS
+def wording(int8_maps):
+    """:data:`INT8` if maps hold values of 8 bits, else :data:`BITS`."""
+    return INT8 if int8_maps else BITS
 
 
 def variants_of(tables):

@@ -12,16 +12,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from bamac.data.dnsmos import released_weights
 from bamac.frontends.dnsmos import STEPS
-from bamac.nn.network import Network, make_config
-
-from .dnsmos import released_weights
+from bamac.nn.config import make_config
+from bamac.nn.network import Network
 
 __all__ = ["released_network"]
 
 
 @torch.no_grad()
-def released_network():
+def released_network() -> Network:
     """The released network in evaluation mode, as the fp32 variant of the ``p808`` shape.
 
     It maps ``(n, 1, rows, 120)`` features in int8 steps (integers, or floats before rounding) to

@@ -3,20 +3,20 @@
 :func:`warm_start` turns a trained ReLU network, the *twin*, into a network of the same shape with
 binary maps, layer by layer: the first convolution keeps the twin's kernels; every later one is the
 linear regression of the twin's sums on the bits that the layers before it give; and each channel's
-threshold is the quantile that gives the wanted density of ones.
-
-Before any training, the paper's network then agrees with PESQ at PCC 0.70 on validation clips,
-which a random start reaches after two epochs (docs/training.md). With 96 clips a linear read-out
-of the P.808 shape agrees with DNSMOS at PCC 0.73 on unseen voices; the released kernels under fresh
-batch norm give 0.38 to 0.60, random kernels 0.5.
+threshold is the quantile that gives the wanted activation density.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from bamac.nn.layers import ConvStage
+from bamac.nn.network import Network
 from bamac.nn.surrogate import binary_step
 
 __all__ = ["fit_kernels", "limits", "per_kernel", "set_thresholds", "warm_start"]
@@ -28,7 +28,7 @@ POSITIONS = 200
 FURTHER = 0.4
 """Share of a threshold's ones that the next threshold of its kernel keeps at the start."""
 LAST_DENSITY = 0.16
-"""Ones in the last map at the start: denser than the released maxima, and better (0.73 / 0.71)."""
+"""Density of the last map at the start."""
 
 
 def _patches(x, rows, cols):
@@ -45,7 +45,8 @@ def _regress(inputs, targets, ridge):
     return torch.linalg.solve(gram, inputs.T @ targets).T
 
 
-def fit_kernels(twin, maps, twin_maps, rng):
+def fit_kernels(twin: ConvStage, maps: Sequence[Tensor], twin_maps: Sequence[Tensor],
+                rng: np.random.Generator) -> Tensor:
     """Kernels (out, in, 3, 3) that give the sums of stage ``twin`` from the bits of ``maps``."""
     inputs, targets = [], []
     for x, z in zip(maps, twin_maps, strict=True):
@@ -59,20 +60,20 @@ def fit_kernels(twin, maps, twin_maps, rng):
     return weight.reshape(len(weight), -1, 3, 3)
 
 
-def per_kernel(sums):
+def per_kernel(sums: Sequence[Tensor]) -> Tensor:
     """Values (kernels, positions) of batches of sums (n, kernels, rows, cols), thinned out."""
     flat = torch.cat([s.permute(1, 0, 2, 3).flatten(1) for s in sums], 1)
     return flat[:, ::max(1, flat.shape[1] // 100_000)]
 
 
-def limits(flat, shares):
+def limits(flat: Tensor, shares: Tensor) -> Tensor:
     """What a share of each kernel's values exceeds: (kernels,) of ``flat`` (kernels, positions)."""
     return torch.stack([torch.quantile(values, 1 - share)
                         for values, share in zip(flat, shares.tolist(), strict=True)])
 
 
-def set_thresholds(stage, sums, density):
-    """Batch norm of ``stage`` so that each kernel's first threshold has its ``density`` of ones.
+def set_thresholds(stage: ConvStage, sums: Sequence[Tensor], density: Tensor) -> None:
+    """Set batch norm of ``stage`` so that each kernel's first threshold has its ``density``.
 
     Each further threshold has :data:`FURTHER` of the ones of the one before.
     """
@@ -86,7 +87,7 @@ def set_thresholds(stage, sums, density):
 
 
 def _fit_first_dense(network, twin, batches, twin_batches):
-    """Regress the twin's first dense sums on the network's numbers of ones."""
+    """Regress the twin's first dense sums on the network's popcounts."""
     ones = torch.cat([network.pooled(x) for x in batches]).double() * network.pool_scale
     first = twin.head[0]
     sums = torch.cat([F.linear(twin.pooled(x), first.weight, first.bias)
@@ -98,7 +99,9 @@ def _fit_first_dense(network, twin, batches, twin_batches):
 
 
 @torch.no_grad()
-def warm_start(network, twin, batches, density=None, seed=0, twin_batches=None):
+def warm_start(network: Network, twin: Network, batches: Sequence[Tensor],
+               density: float | None = None, seed: int = 0,
+               twin_batches: Sequence[Tensor] | None = None) -> None:
     """Give a fresh ``network`` with binary maps what its ReLU ``twin`` has learnt.
 
     Parameters

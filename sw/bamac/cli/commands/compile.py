@@ -23,16 +23,16 @@ def command(model, array, output, as_json):
     \b
     Example: bamac compile paper.onnx --array small -o paper.bamac
     """
-    from bamac import pipeline
+    from bamac import load
     from bamac.compiler import compile_network
     from bamac.perf.cycles import bounds
     from bamac_hw.geometry import Geometry
 
     output = Path(output or f"{Path(model).stem}.bamac")
     geometry = Geometry.named(array)
-    network = pipeline.load_model(model)
+    network = load.load_model(model)
     program = compile_network(network, geometry)
-    pipeline.save_program(program, network, output)
+    load.save_program(program, network, output)
     limits = bounds(program)
     result = {"output": str(output), "network": network.name,
               "network_digest": network.digest(), "geometry": geometry.to_dict(),

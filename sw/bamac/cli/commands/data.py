@@ -13,7 +13,8 @@ from bamac.cli.options import data_options, json_option
 @click.option("--report", metavar="FOLDER", default=None,
               help="Also write data.md and data.png there.")
 @json_option
-def command(clips, seed, speech_folder, data_recipe, workers, cache, report, as_json):
+def command(clips: int, seed: int, speech_folder: str | None, data_recipe: int, workers: int,
+            cache: str, report: str | None, as_json: bool) -> None:
     """Fetch recorded speech, degrade it, label it, and say what came out.
 
     Labels are wide-band PESQ and the released DNSMOS P.808's score. Ctrl-C keeps what is finished;

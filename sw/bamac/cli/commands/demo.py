@@ -25,10 +25,11 @@ def command(model, array, clock_mhz, as_json):
     \b
     Example: bamac demo
     """
-    from bamac import pipeline
+    from bamac.load import demo_clips
     from bamac.report.summary import print_summary
+    from bamac.result import run
 
-    clips = pipeline.demo_clips()
+    clips = demo_clips()
     if not clips:
         raise FileNotFoundError("No demonstration clips ship with this installation; "
                                 "use 'bamac run CLIP.wav'")
@@ -37,8 +38,8 @@ def command(model, array, clock_mhz, as_json):
         if not as_json:
             say(f"scoring {clip.name}")
         with simulation_bar(as_json) as bar:
-            results.append(pipeline.run(clip, model=model, array=array, clock_mhz=clock_mhz,
-                                        warn=warn, simulation_progress=bar))
+            results.append(run(clip, model=model, array=array, clock_mhz=clock_mhz, warn=warn,
+                               simulation_progress=bar).to_dict())
         if not as_json:
             print_summary(results[-1], brief=len(results) > 1)
     exact = all(result["bit_exact"] for result in results)

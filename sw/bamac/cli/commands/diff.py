@@ -1,4 +1,4 @@
-"""Name the first place where two traces part."""
+"""Name the first place where two traces differ."""
 
 import sys
 from dataclasses import asdict

@@ -1,5 +1,7 @@
 """Train a P.808-shaped network to score as DNSMOS P.808 does."""
 
+from typing import Any
+
 import click
 
 from bamac.cli.main import emit, say
@@ -8,7 +10,8 @@ from bamac.cli.options import data_options, json_option, run_options
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
-def _numbers(_context, _parameter, value):
+def _numbers(_context: click.Context, _parameter: click.Parameter,
+             value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
     counts = value.split(",")
@@ -17,7 +20,8 @@ def _numbers(_context, _parameter, value):
     return tuple(map(int, counts))
 
 
-def _caps(_context, _parameter, value):
+def _caps(_context: click.Context, _parameter: click.Parameter,
+          value: str | None) -> tuple[float, ...] | None:
     if value is None:
         return None
     try:
@@ -43,15 +47,13 @@ def _caps(_context, _parameter, value):
               help="Epochs on whole windows, int8 weights.")
 @click.option("--crop", type=click.IntRange(8, 900), default=None,
               help="Frames of a crop, 10 ms each.")
-@click.option("--start-density", type=click.FloatRange(0.01, 0.9), default=None,
-              help="Share of ones in every map at the start. [default: as active as the released "
-                   "network's channels, 5 to 40 %]")
 @click.option("--change", type=click.FloatRange(0, 1), default=None,
               help="Share of the clips that are changed before the teacher is asked.")
-@click.option("--turn", type=click.FloatRange(0, 1), default=None,
+@click.option("--circular-shift", type=click.FloatRange(0, 1), default=None,
               help="Share of the clips whose window starts elsewhere in the clip. [default: 0]")
-@click.option("--warp", type=click.FloatRange(0, 1), default=None,
-              help="Share of the clips with another tempo and vocal tract. [default: 0]")
+@click.option("--vtlp", type=click.FloatRange(0, 1), default=None,
+              help="Share of the clips with vocal tract length perturbation, and another tempo. "
+                   "[default: 0]")
 @click.option("--batch", type=click.IntRange(min=1), default=None,
               help="Clips per step; the last two phases use half of it.")
 @click.option("--rate", type=POSITIVE, default=None, help="Peak learning rate on crops.")
@@ -59,7 +61,6 @@ def _caps(_context, _parameter, value):
               help="Peak learning rate on crops of 5 s.")
 @click.option("--int8-rate", type=POSITIVE, default=None,
               help="Peak learning rate with int8 weights.")
-@click.option("--weight-decay", type=click.FloatRange(min=0), default=None, help="Of AdamW.")
 @click.option("--hint", type=click.FloatRange(min=0), default=None,
               help="Weight of the hidden layers' error in the loss.")
 @click.option("--levels", type=click.IntRange(1, 8), default=None,
@@ -68,9 +69,9 @@ def _caps(_context, _parameter, value):
               help="Thresholds per kernel of each map before the last, which share its weights: "
                    "32 channels each. [default: 1,1,1,1]")
 @click.option("--count-caps", metavar="X,X", default=None, callback=_caps,
-              help="Give the head saturating units in place of numbers of ones: per channel one "
-                   "that stops at each of these multiples of its mean (of 4 to 510 ones; what lies "
-                   "beyond stops there). [default: none]")
+              help="Give the head saturating units in place of popcounts: per channel one that "
+                   "stops at each of these multiples of its mean, but at 4 ones at least and at "
+                   "510 at most. [default: none]")
 @click.option("--segments", type=click.IntRange(0, 112), default=None,
               help="Parts of a crop or window, along time, that are scored too; 0 for none.")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,
@@ -81,7 +82,8 @@ def _caps(_context, _parameter, value):
               help="Compile gradients of pool and step: faster with --freeze-norm, needs a C++ "
                    "compiler.")
 @json_option
-def command(out, clips, data_seed, speech_folder, data_recipe, workers, cache, as_json, **values):
+def command(out: str, clips: int, data_seed: int, speech_folder: str | None, data_recipe: int,
+            workers: int, cache: str, as_json: bool, **values: Any) -> None:
     """Distil DNSMOS P.808 into a network with binary maps and int8 weights.
 
     The network starts from the released weights and learns from the released network's own scores
@@ -91,22 +93,28 @@ def command(out, clips, data_seed, speech_folder, data_recipe, workers, cache, a
     \b
     Example: bamac distil --out runs/p808 --clips 10000
     """
-    from bamac.data import build as data_build
+    from bamac import tasks
     from bamac.report.progress import TrainingDisplay
-    from bamac.training.distillation import Clips, DistilConfig, distil, report_text
+    from bamac.report.training_run import distilled_text, write_distilled
+    from bamac.training.config import DistilConfig
+    from bamac.training.distillation import Clips, distil
 
     config = DistilConfig(**{k: v for k, v in values.items() if v is not None})
     with TrainingDisplay(quiet=as_json) as display:
-        folder = data_build.build(cache, clips=clips, seed=data_seed, workers=workers,
-                                  speech_folder=speech_folder, recipe=data_recipe,
-                                  progress=display.data)
-        splits = {split: Clips(*data_build.load_split(folder, split, count, label="p808"))
-                  for split, count in data_build.split_sizes(clips).items()}
-        report = distil(config, out, splits, progress=display,
+        data = tasks.get("p808").data
+        folder = data.build(cache, clips=clips, seed=data_seed, workers=workers,
+                            speech_folder=speech_folder, recipe=data_recipe,
+                            progress=display.data)
+        splits = {split: Clips(*data.load(folder, split, count))
+                  for split, count in data.sizes(clips).items()}
+        result = distil(config, out, splits, progress=display,
                         data={"clips": clips, "data_seed": data_seed,
                               "speech_folder": speech_folder, "data_recipe": data_recipe})
-    if as_json:
-        emit(report)
+    if result is None:  # a helper process of torchrun
         return
-    click.echo(report_text(report), nl=False)
+    write_distilled(out, result)
+    if as_json:
+        emit(result.report)
+        return
+    click.echo(distilled_text(result.report), nl=False)
     say(f"model: {out}/model.pt")

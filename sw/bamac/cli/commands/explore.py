@@ -141,7 +141,7 @@ def _summary(rows, dimensions):
 
 @contextmanager
 def _progress(quiet, what="exploring"):
-    """A callable(done, total); it draws a bar on stderr if that is a terminal, else says a line."""
+    """A callable(done, total) that draws a bar on a terminal's stderr, and else prints a line."""
     if quiet or not sys.stderr.isatty():
         began = []
 

@@ -33,7 +33,7 @@ def command(program_dir, source, port, baud, timeout, check, model, as_json):
     \b
     Example: bamac host paper.bamac speech.wav --port /dev/ttyUSB1 --check
     """
-    from bamac import host, pipeline
+    from bamac import host, load
     from bamac.host import compare
     from bamac_hw.program import Program
 
@@ -42,12 +42,12 @@ def command(program_dir, source, port, baud, timeout, check, model, as_json):
     program = Program.load(program_dir)
     network = frames = None
     if source is not None:
-        network = pipeline.network_of(program_dir, program, model)
+        network = load.network_of(program_dir, program, model)
         if str(source).endswith(".npy"):
-            frames = pipeline.frames_of_file(network.input, source)
+            frames = load.frames_of_file(network.input, source)
         else:
-            frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end,
-                                                source, warn)
+            frames, _ = load.frames_of_clip(network.input, network.name, network.front_end,
+                                            source, warn)
     with host.Link(port, baud=baud, timeout=timeout) as link:
         session = host.Session(link, program)
         if not as_json:

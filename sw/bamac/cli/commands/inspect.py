@@ -20,7 +20,7 @@ def command(path, listing, as_json):
     \b
     Example: bamac inspect paper.bamac
     """
-    from bamac import pipeline
+    from bamac import load
     from bamac.report import summary
 
     if path in _presets() or path.endswith(".toml"):
@@ -52,8 +52,8 @@ def command(path, listing, as_json):
                              for name, arrays in about.layers.items()}}
         text = None
     else:
-        network = pipeline.load_model(path)
-        result = {"kind": "network", **pipeline.describe_network(network)}
+        network = load.load_model(path)
+        result = {"kind": "network", **network.describe()}
         text = lambda: summary.print_network(result)  # noqa: E731
     if as_json:
         emit(result)

@@ -8,7 +8,7 @@ import click
 
 from bamac.cli.main import emit, say
 from bamac.cli.options import check_output, json_option
-from bamac.pipeline import InputError
+from bamac.errors import InputError
 
 
 @click.command()
@@ -93,7 +93,7 @@ def _design(source, output, markdown, quiet, **options):
 
 
 def _given(options):
-    """Words of the options that decide the content, files by their names."""
+    """The options that decide the content, as words of a command line, with files' names alone."""
     words = []
     for name, value in options.items():
         for each in value if isinstance(value, tuple) else [value]:

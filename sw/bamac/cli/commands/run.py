@@ -36,13 +36,13 @@ def command(clip, model, array, clock_mhz, report, build_dir, as_json):
     \b
     Example: bamac run speech.wav --array small --report report.html
     """
-    from bamac import pipeline
+    from bamac.result import run
 
     check_output(report)
     with simulation_bar(as_json) as bar:
-        result = pipeline.run(clip, model=model, array=array, clock_mhz=clock_mhz,
-                              build_dir=build_dir, warn=warn, progress=None if as_json else say,
-                              simulation_progress=bar)
+        result = run(clip, model=model, array=array, clock_mhz=clock_mhz, build_dir=build_dir,
+                     warn=warn, progress=None if as_json else say,
+                     simulation_progress=bar).to_dict()
     if report:
         from bamac.report import write_report
 

@@ -7,12 +7,13 @@ import click
 
 from bamac.cli.main import EXIT_CHECK, emit, say, warn
 from bamac.cli.options import check_output, clock_option, json_option, simulation_bar
+from bamac.errors import InputError
 
 WAVES = (".fst", ".vcd", ".saif")
 
 
 def _whole(path):
-    """The temporary name under which the simulator writes ``path``, as a context."""
+    """A context with a temporary name for ``path``, which appears whole or not at all."""
     from contextlib import nullcontext
 
     from bamac import files
@@ -41,35 +42,37 @@ def command(program_dir, source, model, waves, trace_file, clock_mhz, build_dir,
     \b
     Example: bamac simulate paper.bamac --input frames.npy --json
     """
-    from bamac import pipeline
+    from bamac import load
     from bamac.ir import trace
+    from bamac.result import build_result
+    from bamac.verify import simulate_program
     from bamac_hw.program import Program
 
     if waves and Path(waves).suffix.lower() not in WAVES:
-        raise pipeline.InputError(f"Waves must be a {', '.join(WAVES)} file, not {waves}")
+        raise InputError(f"Waves must be a {', '.join(WAVES)} file, not {waves}")
     check_output(waves)
     check_output(trace_file)
     program = Program.load(program_dir)
-    network = pipeline.network_of(program_dir, program, model)
+    network = load.network_of(program_dir, program, model)
     audio = Path(source).suffix != ".npy"
     seconds = None
     if audio:
-        frames, seconds = pipeline.frames_of_clip(network.input, network.name, network.front_end,
-                                                  source, warn)
+        frames, seconds = load.frames_of_clip(network.input, network.name, network.front_end,
+                                              source, warn)
     else:
-        frames = pipeline.frames_of_file(network.input, source)
+        frames = load.frames_of_file(network.input, source)
     if trace_file and len(frames) != 1:
-        raise pipeline.InputError(f"Trace must be of one window, not of {len(frames)}; give an "
-                                  ".npy file with one")
+        raise InputError(f"Trace must be of one window, not of {len(frames)}; give an .npy file "
+                         "with one")
     if not as_json:
         say(f"simulating {len(frames)} window{'s' if len(frames) > 1 else ''} in Verilator")
     with simulation_bar(as_json) as bar, _whole(waves) as waves_file:
-        simulated = pipeline.simulate_program(program, network, frames, build_dir=build_dir,
-                                              waves=waves_file, progress=bar)
-    result = pipeline.describe(network, program, frames, simulated, clock_mhz=clock_mhz,
-                               seconds=seconds, audio=audio)
+        verified = simulate_program(program, network, frames, build_dir=build_dir,
+                                    waves=waves_file, progress=bar)
+    result = build_result(network, program, frames, verified, clock_mhz=clock_mhz,
+                          seconds=seconds, audio=audio).to_dict()
     if trace_file:
-        trace.save(simulated.traces[0], trace_file)
+        trace.save(verified.traces[0], trace_file)
     if as_json:
         emit(result)
     else:

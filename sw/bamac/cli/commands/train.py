@@ -1,12 +1,15 @@
 """Train a network on degraded speech labelled with PESQ."""
 
+from typing import Any
+
 import click
 
 from bamac.cli.main import emit, say
 from bamac.cli.options import data_options, json_option, run_options
 
 
-def _bits(_context, _option, text):
+def _bits(_context: click.Context, _option: click.Parameter,
+          text: str | None) -> tuple[int, ...]:
     if text is None:
         return ()
     try:
@@ -30,8 +33,6 @@ def _bits(_context, _option, text):
               help="Epochs on whole clips, with int8 weights and integer head. [default: 3]")
 @click.option("--int8-first", is_flag=True, default=None,
               help="Keep the convolutions' weights on the int8 grid in the epochs on crops too.")
-@click.option("--crop", type=click.IntRange(32, 249), default=None,
-              help="Frames of a crop (20 ms each). [default: 160]")
 @click.option("--batch", type=click.IntRange(min=1), default=None, help="[default: 16]")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=None,
               help="Peak learning rate on crops. [default: 0.003]")
@@ -45,27 +46,22 @@ def _bits(_context, _option, text):
                                  "another run), not at random.")
 @click.option("--twin-epochs", type=click.IntRange(min=0), default=None,
               help="Train that network first, in OUT/twin, for so many epochs. [default: 0]")
-@click.option("--global-pool", type=click.Choice(["sum", "max"]), default=None,
-              help="Ones per channel, or their OR. [default: sum]")
 @click.option("--start-bias", type=float, default=None,
-              help="Start of batch norm's bias: Phi(bias) ones per map. [default: -1]")
-@click.option("--beta", type=click.FloatRange(min=0), default=None,
-              help="Sharpness of the surrogate gradient. [default: 2]")
+              help="Start of batch norm's bias; it sets the activation density, Phi(bias). "
+                   "[default: -1]")
 @click.option("--union-penalty", type=click.FloatRange(min=0), default=None,
-              help="Weight of the 2x2 union density in the loss. [default: 0]")
+              help="Weight of the density of 2x2 tiles in the loss. [default: 0]")
 @click.option("--fine-union-penalty", type=click.FloatRange(min=0), default=None,
               help="The same in the epochs on whole clips. [default: as --union-penalty]")
 @click.option("--input-bits", type=click.IntRange(3, 8), default=None, help="[default: 8]")
 @click.option("--weight-bits", metavar="B,B,B,B", callback=_bits,
               help="Weight bits of each convolution. [default: 8 everywhere]")
-@click.option("--colour", metavar="DB", type=click.FloatRange(0, 12), default=None,
-              help="Vary the spectrum of clips by so many dB (standard deviation). [default: 0]")
 @click.option("--prune", type=click.FloatRange(0, 1, max_open=True), default=None,
               help="Share of the weights set to zero. [default: 0]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default=None,
               help="[default: cpu]")
 @json_option
-def command(out, as_json, **values):
+def command(out: str, as_json: bool, **values: Any) -> None:
     """Build a data set of degraded speech, train, and report PCC, SRCC and RMSE.
 
     The speech comes from Debian packages (fetched without root) or from a folder of yours. Voices
@@ -78,15 +74,18 @@ def command(out, as_json, **values):
     Example: torchrun --nproc-per-node 2 -m bamac train --out runs/mine --device cuda
     """
     from bamac.report.progress import TrainingDisplay
-    from bamac.training.supervised import TrainConfig, report_text, train
+    from bamac.report.training_run import supervised_text, write_supervised
+    from bamac.training.config import TrainConfig
+    from bamac.training.supervised import train
 
     config = TrainConfig(**{k: v for k, v in values.items() if v is not None})
     with TrainingDisplay(quiet=as_json) as display:
-        report = train(config, out, progress=display)
-    if report is None:  # a helper process of torchrun
+        result = train(config, out, progress=display)
+    if result is None:  # a helper process of torchrun
         return
+    write_supervised(out, result)
     if as_json:
-        emit(report)
+        emit(result.report)
         return
-    click.echo(report_text(report), nl=False)
+    click.echo(supervised_text(result.report), nl=False)
     say(f"model: {out}/model.pt")

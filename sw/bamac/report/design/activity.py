@@ -6,12 +6,13 @@ import hashlib
 import json
 from pathlib import Path
 
-from bamac import pipeline
+from bamac import load
 from bamac.fpga import FpgaError, activity, gates, implement, power
 from bamac.fpga.cache import Cache
 from bamac.fpga.targets import Target
 from bamac.ir import reference
 from bamac.perf.cycles import predict
+from bamac.result import versions
 from bamac_hw.verilog import TOP
 
 from .missing import Missing, NotKept, ReadOnlyCache
@@ -42,10 +43,10 @@ def activity_of(program, network, clip, options, say):
     except FpgaError as error:
         return Missing(str(error))
     netlist_path = Path(mapped["netlist"])
-    frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
+    frames, _ = load.frames_of_clip(network.input, network.name, network.front_end, clip)
     cache = results_cache()
     key = cache.key(netlist_path.parent.name, hashlib.sha256(frames[0].tobytes()).hexdigest(),
-                    pipeline.versions()["verilator"])
+                    versions()["verilator"])
     if cache.find("toggles", key) is None and not options.activity:
         return wanted
 

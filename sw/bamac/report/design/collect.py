@@ -11,12 +11,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from bamac import pipeline
+from bamac import load
 from bamac.compiler import CompileError, compile_network
 from bamac.fpga import FpgaError, implement
 from bamac.fpga.targets import Target
 from bamac.perf.cycles import predict
 from bamac.report.card import card_metrics
+from bamac.result import versions
+from bamac.shipped import ASSETS
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import Program
 
@@ -90,22 +92,22 @@ def collect(folder, options=None, progress=None):
 
     Raises
     ------
-    bamac.pipeline.InputError
+    bamac.errors.InputError
         If the network takes no audio, or is not the program's.
     """
     options, say = options or Options(), progress or (lambda text: None)
     program = Program.load(folder)
-    network = pipeline.network_of(folder, program, options.model)
-    clips = [Path(clip) for clip in options.clips] or pipeline.demo_clips()
+    network = load.network_of(folder, program, options.model)
+    clips = [Path(clip) for clip in options.clips] or load.demo_clips()
     results = samples.results(program, network, clips, say)
     implementation = _implementation(program, options, say)
     return Design(
         folder=Path(folder), options=options, program=program, network=network,
-        about=pipeline.describe_network(network), results=results,
+        about=network.describe(), results=results,
         card=_card(network, options), accuracy=_accuracy(options), implementation=implementation,
         rivals=_rivals(program, network, clips[0], implementation, options, say),
         activity=activity_of(program, network, clips[0], options, say),
-        versions=pipeline.versions())
+        versions=versions())
 
 
 def _card(network, options):
@@ -118,10 +120,10 @@ def _card(network, options):
 
 
 def _shipped_card(network):
-    models = pipeline.ASSETS / "models"
-    for path in [models / TWIN] if network.values else sorted(models.glob("*.onnx")):
+    models = ASSETS / "models"
+    for path in [models / TWIN] if network.int8_maps else sorted(models.glob("*.onnx")):
         card = path.with_suffix(".md")
-        if card.is_file() and pipeline.load_model(path).digest() == network.digest():
+        if card.is_file() and load.load_model(path).digest() == network.digest():
             return card
     return None
 
@@ -183,9 +185,9 @@ def _rivals(program, network, clip, implementation, options, say):
 
 def _cycles(program, network, clip):
     """Cycles for a clip, from the model."""
-    if program.geometry.walk == "dense":
+    if not program.geometry.traits.event_driven:
         return predict(program)["cycles"]
-    frames, _ = pipeline.frames_of_clip(network.input, network.name, network.front_end, clip)
+    frames, _ = load.frames_of_clip(network.input, network.name, network.front_end, clip)
     return predict(program, network, frames)["cycles"]
 
 
@@ -197,7 +199,7 @@ def compiled(network, twin, geometry):
     CompileError
         If one of them cannot be mapped, or there is no twin.
     """
-    if network.values == geometry.int8_maps:
+    if network.int8_maps == geometry.int8_maps:
         return compile_network(network, geometry)
     if twin is None:
         kind = "8-bit" if geometry.int8_maps else "binary"
@@ -210,10 +212,10 @@ def _twin(network):
     def shape(net):
         kept = ("kind", "inputs", "outputs", "kernel", "stride", "pool", "map")
         return [[layer.get(name) for name in kept]
-                for layer in pipeline.describe_network(net)["layers"]]
+                for layer in net.describe()["layers"]]
 
-    path = pipeline.ASSETS / "models" / (BINARY if network.values else TWIN)
-    twin = pipeline.load_model(path) if path.is_file() else None
+    path = ASSETS / "models" / (BINARY if network.int8_maps else TWIN)
+    twin = load.load_model(path) if path.is_file() else None
     return twin if twin is not None and shape(twin) == shape(network) else None
 
 

@@ -24,6 +24,7 @@ _LAYERS = {"binary": "Binary maps with int8 weights, without the front end.",
 
 
 def energy_section(design):
+    """Energy by published tables, and by the toggles of the mapped design where they are there."""
     result = design.results[0]
     tables = result["energy"]["tables"]
     variants = variants_of(tables)

@@ -16,7 +16,7 @@ NOT_PLACED_MHZ = 25.0
 
 
 def clock_of(design):
-    """``(MHz, what it is)``: the placed median, or a stated one where nothing was placed."""
+    """``(MHz, what it is)``: the placed median, or :data:`NOT_PLACED_MHZ` if nothing was placed."""
     made = design.implementation
     if isinstance(made, dict) and made["fmax_mhz"] and made["fmax_mhz"]["median"]:
         seeds = len(made["seeds"])
@@ -31,7 +31,7 @@ def _own_mapped(design):
 
 
 def facts(design):
-    """Entries of the summary."""
+    """Facts on the implementation, for the head of the report."""
     made, mapped = design.implementation, _own_mapped(design)
     target = design.options.target
     entries = []
@@ -56,6 +56,7 @@ def facts(design):
 
 
 def resources_section(design):
+    """Resources after mapping, by module."""
     mapped = _own_mapped(design)
     if isinstance(mapped, Missing):
         return Section("Resources", [Paragraph(f"Resources: {mapped.reason}.")])
@@ -88,7 +89,7 @@ def rivals_section(design):
     missing = [row for row in design.rivals if isinstance(row["mapped"], Missing)]
     for row in missing:
         blocks.append(Paragraph(f"`{row['geometry'].name}`: {row['mapped'].reason}."))
-    if not any(row["geometry"].lane.startswith("int8") for row in design.rivals):
+    if not any(row["geometry"].int8_maps for row in design.rivals):
         blocks.append(Paragraph(
             "No preset of this size has int8 lanes, so a whole int8 accelerator is not compared "
             "here. LUTs and cycles of the lanes alone, against int8 shift-add and DSP lanes: "
@@ -126,6 +127,7 @@ def _comparison(shown):
 
 
 def timing_section(design):
+    """Fmax of every placed seed, and the critical path."""
     made = design.implementation
     if isinstance(made, Missing):
         return Section("Timing", [Paragraph(f"Timing: {made.reason}.")])

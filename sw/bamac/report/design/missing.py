@@ -1,4 +1,4 @@
-"""Values that a report does not have, and the cache that finds out."""
+"""Values that a report does not have, and a cache that computes nothing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["Missing", "NotKept", "ReadOnlyCache"]
 
 @dataclass(frozen=True)
 class Missing:
-    """A value that is not there; ``reason`` says why, and how to get it."""
+    """A value that is not available; ``reason`` says why, and how to get it."""
 
     reason: str
 
 
 class NotKept(FpgaError):
-    """A step is not in the cache, and was not asked for."""
+    """The result of a step is not in the cache."""
 
 
 class ReadOnlyCache(Cache):
-    """A cache that refuses to run what it does not hold."""
+    """A cache that raises :class:`NotKept` for what it does not hold."""
 
     def get(self, kind, key, make):
         entry = self.find(kind, key)

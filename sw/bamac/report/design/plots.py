@@ -69,7 +69,7 @@ def spread_plot(seeds, clock_mhz):
     """Fmax of each seed against the clock to be met; ``seeds`` is ``[(seed, MHz)]``."""
     def draw(figure, paint):
         axis = figure.subplots()
-        # Figures stand at the axis: at a bar's end they would meet the clock's line
+        # The figures stand beside the axis; at the end of a bar they would overlap the clock's line
         names = [f"seed {seed}: {fmax:.1f} MHz" for seed, fmax in seeds]
         values = [fmax for _, fmax in seeds]
         axis.barh(names, values, color=paint.series[0], height=0.6)

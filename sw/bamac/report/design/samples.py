@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from bamac import pipeline
+from bamac import load, result, verify
 from bamac.files import digest_of_sources
 from bamac.fpga.cache import Cache
 
@@ -31,24 +31,25 @@ def program_key(program):
 
 
 def results(program, network, clips, say):
-    """Result objects (:func:`bamac.pipeline.describe`), one for each audio file."""
+    """Plain values of :class:`bamac.result.RunResult`, one for each audio file."""
     cache, found = results_cache(), []
-    package = Path(pipeline.__file__).parent
-    sources = digest_of_sources(package / "ir", package / "perf", pipeline.__file__)
+    package = Path(result.__file__).parent
+    sources = digest_of_sources(*(package / name for name in (
+        "ir", "perf", "load.py", "verify.py", "result.py")))
     for clip in clips:
-        frames, seconds = pipeline.frames_of_clip(network.input, network.name, network.front_end,
-                                                  clip)
+        frames, seconds = load.frames_of_clip(network.input, network.name, network.front_end,
+                                              clip)
         key = cache.key(program_key(program), hashlib.sha256(frames.tobytes()).hexdigest(),
-                        list(frames.shape), seconds, sources, pipeline.versions())
+                        list(frames.shape), seconds, sources, result.versions())
 
         def make(temporary, clip=clip, frames=frames, seconds=seconds):
             say(f"simulating {Path(clip).name} on {program.geometry.name}")
-            simulated = pipeline.simulate_program(program, network, frames)
-            result = pipeline.describe(network, program, frames, simulated, clock_mhz=CLOCK_MHZ,
+            verified = verify.simulate_program(program, network, frames)
+            made = result.build_result(network, program, frames, verified, clock_mhz=CLOCK_MHZ,
                                        seconds=seconds, audio=True)
-            (temporary / "result.json").write_text(json.dumps(result), encoding="utf-8")
+            (temporary / "result.json").write_text(json.dumps(made.to_dict()), encoding="utf-8")
 
         folder = cache.get("clip", key, make)
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        found.append({"clip": Path(clip).name} | result)
+        kept = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        found.append({"clip": Path(clip).name} | kept)
     return found

@@ -16,11 +16,6 @@ from .plots import memory_purpose_plot
 
 __all__ = ["design_document"]
 
-_LANES = {"gated": "gated lanes (one weight added, or not, per lane and cycle)",
-          "pair": "pair lanes (two weights per cycle)",
-          "int8": "int8 lanes (a shift-and-add multiplier each)",
-          "int8_dsp": "int8 lanes (a DSP block each)"}
-
 
 def design_document(design, command):
     """The document of a :class:`~bamac.report.design.collect.Design`.
@@ -28,15 +23,14 @@ def design_document(design, command):
     ``command`` is the command line that made it, for the section on how.
     """
     geometry, network = design.program.geometry, design.about
-    walk = "event-driven walk" if geometry.walk == "event" else "dense walk"
+    walk = geometry.traits.walk_title
     if geometry.streams > 1:
         walk += f" with {geometry.streams} streams"
-    lanes = _LANES.get(geometry.lane, f"{geometry.lane} lanes")
     spec = network["input"]
     lead = (f"Network {network['name']} on array `{geometry.name}`: {geometry.tile_rows} x "
             f"{geometry.tile_cols} pixels x {geometry.channels} channels = {geometry.lanes} lanes, "
-            f"{walk}, {lanes}. It reads {spec['rows']} x {spec['cols']} integers of {spec['bits']} "
-            f"bits and gives one score.")
+            f"{walk}, {geometry.traits.title}. It reads {spec['rows']} x {spec['cols']} integers "
+            f"of {spec['bits']} bits and gives one score.")
     return Document(
         f"{network['name']} on array {geometry.name}", lead, [_facts(design)],
         [_samples(design), _accuracy(design), _cycles(design), _traffic(design), _memory(design),
