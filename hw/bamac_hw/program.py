@@ -136,7 +136,7 @@ class Program:
             raise ProgramError(f"{damaged}: {error}") from None
         if geometry.digest() != digest:
             raise ProgramError(f"{damaged}: its geometry has changed")
-        raw = {}
+        raw: dict[str, bytes] = {}
         for name in _FILES:
             path = folder / name
             if not path.is_file():

@@ -25,8 +25,8 @@ WAIVERS = {
 }
 
 
-def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=False,
-                 accumulators=False, family=None):
+def verilog_text(geometry: Geometry, program: Program | None = None, *, trace: bool = False,
+                 accumulators: bool = False, family: str | None = None) -> str:
     """Verilog-2001 of one module ``bamac_accelerator`` and its submodules.
 
     The text depends on the arguments alone: no path, time or machine is in it. ``family``
@@ -49,7 +49,7 @@ def verilog_text(geometry: Geometry, program: Program | None = None, *, trace=Fa
     return _header(geometry, program) + body
 
 
-def without_init(body, memory):
+def without_init(body: str, memory: str) -> str:
     """Leave the initial zeros of a memory away: iCE40's SPRAM cannot have any.
 
     The weight store is loaded before it is read, so that its first contents do not matter.
@@ -68,8 +68,9 @@ def _header(geometry, program):
     return "\n".join(lines) + "\n"
 
 
-def write_verilog(geometry: Geometry, path, program: Program | None = None, *, trace=False,
-                  accumulators=False, family=None):
+def write_verilog(geometry: Geometry, path: str | Path, program: Program | None = None, *,
+                  trace: bool = False, accumulators: bool = False,
+                  family: str | None = None) -> Path:
     """Write :func:`verilog_text` to ``path``; an interrupted call leaves no partial file."""
     path = Path(path)
     text = verilog_text(geometry, program, trace=trace, accumulators=accumulators, family=family)

@@ -31,6 +31,6 @@ COUNTERS = {
 COUNTER_SLOTS = 32  # counters of a layer are this many words apart
 
 
-def counter_index(layer, name):
+def counter_index(layer: int, name: str) -> int:
     """Word index of a counter in the counter window."""
     return layer * COUNTER_SLOTS + list(COUNTERS).index(name)

@@ -129,9 +129,10 @@ def pack_descriptor(words: Sequence[Mapping[str, Any]],
     return packed + [0] * (DESCRIPTOR_WORDS - len(packed))
 
 
-def unpack_descriptor(words, packed):
+def unpack_descriptor(words: Sequence[Mapping[str, Any]],
+                      packed: Sequence[int]) -> dict[str, int]:
     """The named integers in sixteen 32-bit words: the inverse of :func:`pack_descriptor`."""
-    values = {}
+    values: dict[str, int] = {}
     for fields, word in zip(words, packed, strict=False):
         view = word_layout(fields).from_bits(int(word))
         for name in fields:
@@ -145,7 +146,7 @@ _ADDRESSES = {"groups_last", "ring_base", "ring_end", "pitch", "ring_start", "gr
 _COLUMNS = {"col_to_last", "cols_last", "tiles_last", "out_cols"}
 
 
-def layer_layout(geometry=None):
+def layer_layout(geometry: Any = None) -> data.StructLayout:
     """All fields of a layer descriptor as one structure: what the scheduler holds in registers.
 
     With a geometry, fields are no wider than its memories need, and those that it never uses are
@@ -154,13 +155,13 @@ def layer_layout(geometry=None):
     return _joined(LAYER, geometry)
 
 
-def header_layout(geometry=None):
+def header_layout(geometry: Any = None) -> data.StructLayout:
     """All header fields as one structure, like :func:`layer_layout`."""
     return _joined(HEADER, geometry)
 
 
-def _joined(words, geometry):
-    fields = {}
+def _joined(words: Sequence[Mapping[str, Any]], geometry: Any) -> data.StructLayout:
+    fields: dict[str, Any] = {}
     for word in words:
         fields |= word
     if geometry is not None:

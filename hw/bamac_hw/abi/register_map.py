@@ -7,7 +7,7 @@ from .registers import ADDRESS_BITS, ID_VALUE, REGISTERS, WINDOWS
 __all__ = ["c_header", "markdown"]
 
 
-def markdown():
+def markdown() -> str:
     """The text of ``docs/registers.md``."""
     lines = [
         "# Registers",
@@ -51,7 +51,7 @@ def markdown():
     return "\n".join(lines) + "\n"
 
 
-def c_header():
+def c_header() -> str:
     """The text of a C header with every offset, bit and counter."""
     lines = [
         "/* Registers of the BAMAC accelerator: byte offsets, bits, counters. Generated. */",

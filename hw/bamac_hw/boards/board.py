@@ -10,12 +10,12 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 
 from ..geometry import Geometry
-from ..program import ProgramError
+from ..program import Program, ProgramError
 from ..serial.serial_accelerator import SerialAccelerator
 from ..serial.serial_link import clocks_per_bit
 from ..verilog import WAIVERS, without_init
 
-__all__ = ["Board", "BoardError", "BoardTop", "Pin"]
+__all__ = ["BOARDS", "Board", "BoardError", "BoardTop", "Pin", "register_board"]
 
 RESET_CYCLES = 256  # block RAMs of iCE40 need some microseconds after configuration
 
@@ -82,11 +82,11 @@ class Board:
     baud: int
 
     @property
-    def module(self):
+    def module(self) -> str:
         """Name of the top's module."""
         return f"bamac_{self.name}"
 
-    def pins(self):
+    def pins(self) -> list[Pin]:
         """Every pin of the top, as a list of :class:`Pin`."""
         platform = self.platform()
         pins = []
@@ -100,7 +100,7 @@ class Board:
                             found.clock.frequency if found.clock else None))
         return pins
 
-    def cycles_per_bit(self, baud=None):
+    def cycles_per_bit(self, baud: int | None = None) -> int:
         """Clock cycles of one bit of the serial port.
 
         Raises
@@ -113,7 +113,8 @@ class Board:
         except ValueError as error:
             raise BoardError(str(error)) from None
 
-    def verilog(self, geometry: Geometry, program=None, *, baud=None):
+    def verilog(self, geometry: Geometry, program: Program | None = None, *,
+                baud: int | None = None) -> str:
         """Verilog of the top; depends on the arguments alone.
 
         Raises
@@ -139,16 +140,38 @@ class Board:
         return "\n".join(lines) + "\n" + text
 
     @classmethod
-    def named(cls, name):
-        from . import BOARDS
+    def named(cls, name: str) -> "Board":
+        """The registered board of that name.
 
+        Raises
+        ------
+        BoardError
+            If there is none.
+        """
         if name not in BOARDS:
             raise BoardError(f"Board must be one of {', '.join(BOARDS)}, not {name!r}")
         return BOARDS[name]
 
 
+BOARDS: dict[str, Board] = {}
+"""Boards by name, as commands take them."""
+
+
+def register_board(board: Board) -> Board:
+    """Make a board known by its name; returns it.
+
+    Raises
+    ------
+    ValueError
+        If the name belongs to another board already.
+    """
+    if BOARDS.setdefault(board.name, board) is not board:
+        raise ValueError(f"Board must have a name of its own, not {board.name!r}")
+    return board
+
+
 class BoardTop(wiring.Component):
-    """What the tops of all boards do alike.
+    """What the tops of all boards share.
 
     Parameters
     ----------
@@ -162,11 +185,12 @@ class BoardTop(wiring.Component):
         See ``Accelerator``.
     """
 
-    def __init__(self, ports, geometry, *, program, cycles, family=None):
+    def __init__(self, ports: dict, geometry: Geometry, *, program: Program | None, cycles: int,
+                 family: str | None = None):
         self._link = SerialAccelerator(geometry, program=program, cycles=cycles, family=family)
         super().__init__(ports)
 
-    def connect(self, m, *, clock, hold):
+    def connect(self, m: Module, *, clock: Value, hold: Value) -> SerialAccelerator:
         """Drive the domain ``sync``, and the serial accelerator in it.
 
         Parameters

@@ -8,6 +8,8 @@ from amaranth import *
 from amaranth.lib.wiring import In, Out
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
+from ..geometry import Geometry
+from ..program import Program
 from .board import Board, BoardTop
 
 __all__ = ["ICEBREAKER", "IceBreakerTop"]
@@ -24,7 +26,7 @@ class IceBreakerTop(BoardTop):
     led_green_n, led_red_n : low is on; out of reset; a command was damaged or refused
     """
 
-    def __init__(self, geometry, *, program=None, cycles):
+    def __init__(self, geometry: Geometry, *, program: Program | None = None, cycles: int):
         super().__init__({
             "clk_12mhz": In(1), "uart_rx": In(1, init=1), "uart_tx": Out(1),
             "button_n": In(1, init=1), "led_green_n": Out(1), "led_red_n": Out(1),

@@ -8,6 +8,8 @@ from amaranth import *
 from amaranth.lib.wiring import In, Out
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
+from ..geometry import Geometry
+from ..program import Program
 from .board import Board, BoardTop
 
 __all__ = ["ULX3S", "Ulx3sTop"]
@@ -28,7 +30,7 @@ class Ulx3sTop(BoardTop):
     led_2, led_3 : the serial lines carry something, from and to the host
     """
 
-    def __init__(self, geometry, *, program=None, cycles):
+    def __init__(self, geometry: Geometry, *, program: Program | None = None, cycles: int):
         super().__init__({
             "clk_25mhz": In(1), "uart_rx": In(1, init=1), "uart_tx": Out(1),
             "button_n": In(1, init=1), **{f"led_{n}": Out(1) for n in range(LEDS)},

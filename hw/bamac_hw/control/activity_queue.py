@@ -16,7 +16,7 @@ __all__ = ["QUEUE_LATENCY", "ActivityQueue", "tag_layout"]
 QUEUE_LATENCY = 2
 
 
-def tag_layout(geometry):
+def tag_layout(geometry: Geometry) -> data.StructLayout:
     """What goes with the activation words of one kernel tap.
 
     ``row`` is the weight row of the word's first bit. ``row_low`` and ``col_low`` are the window's,

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 from amaranth import *
 
 from ..abi.descriptors import Source
+from ..geometry import Geometry
 from ..pipeline import EVENT_PLANE_MOST
-from .activity_queue import tag_layout
+from .activity_queue import ActivityQueue, tag_layout
 
 __all__ = ["event_scan"]
 
 
-def event_scan(m, geometry, layer, queue, step, *, scanning, closes, stream=0):
+def event_scan(m: Module, geometry: Geometry, layer, queue: ActivityQueue, step, *, scanning: Value,
+               closes: Value, stream: int = 0) -> SimpleNamespace:
     """Take words out of a queue and find their events, in the caller's module.
 
     An event of a plane beyond ``EVENT_PLANE_MOST`` is offered several times. Only head vectors

@@ -1,5 +1,6 @@
 """Decides which layer runs next, and keeps every layer's place in its rings."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 from amaranth import *
@@ -92,7 +93,7 @@ class Scheduler(wiring.Component):
         one word, which is read in two parts and counted with the second
     """
 
-    def __init__(self, geometry: Geometry, *, init=(), family: str | None = None,
+    def __init__(self, geometry: Geometry, *, init: Sequence[int] = (), family: str | None = None,
                  memories: Memories | None = None):
         g = self._geometry = geometry
         self._init, self._family, self._memories = init, family, memories or Memories()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth import *
+from amaranth.hdl import ValueLike
 from amaranth.lib import wiring
 
 from ..control.work import WorkSignature
@@ -58,14 +61,14 @@ class Datapath(wiring.Component):
         return {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits,
                 "family": self._family if self._family == "ecp5" else None}
 
-    def step_stages(self, m) -> list:
+    def step_stages(self, m: Module) -> list:
         """The step at stages 0 to ``LANE_STAGE``."""
         stages = [Signal(Step, name=f"step_{n}") for n in range(LANE_STAGE + 1)]
         m.d.comb += stages[0].eq(self.work.step)
         m.d.sync += [to.eq(step) for step, to in zip(stages, stages[1:], strict=False)]
         return stages
 
-    def addition_stages(self, m) -> list[list]:
+    def addition_stages(self, m: Module) -> list[list]:
         """The same of each stream of events behind the first, to the stage before the lanes."""
         found = []
         for stream, first in enumerate(self.work.additions, start=1):
@@ -75,7 +78,7 @@ class Datapath(wiring.Component):
             found.append(stages)
         return found
 
-    def count_hits(self, m, offered, *steps):
+    def count_hits(self, m: Module, offered: ValueLike, *steps) -> Value:
         """Register ``offered`` where its stream's step (stage 5) computes; returns where that is.
         """
         computes = Cat(step.compute.replicate(len(self.hits) // self._geometry.streams)
@@ -83,7 +86,7 @@ class Datapath(wiring.Component):
         m.d.sync += self.hits.eq(offered & computes)
         return computes
 
-    def give_sums(self, m, stages, acc) -> None:
+    def give_sums(self, m: Module, stages: list, acc: Sequence[Value]) -> None:
         """Drive ``results`` and ``head`` from accumulators whose signs are the outputs."""
         m.d.comb += [
             self.results.capture.eq(stages[LANE_STAGE].capture),

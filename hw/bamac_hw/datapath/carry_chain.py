@@ -5,13 +5,13 @@ from amaranth import *
 __all__ = ["carry_chain", "check_family"]
 
 
-def check_family(family):
+def check_family(family: str | None) -> None:
     """Refuse any family but ``"ecp5"`` and None: on the others, lanes are expressions."""
     if family not in (None, "ecp5"):
         raise ValueError(f"Family must be ecp5 or None, not {family!r}")
 
 
-def carry_chain(m, name, table, a, b, c, d):
+def carry_chain(m: Module, name: str, table: int, a: list, b: list, c: list, d: list) -> Signal:
     """Add two numbers whose bits are functions of four inputs; returns the sum's bits.
 
     For each bit, the cell has a LUT4 of A, B, C, D, which says whether the carry propagates: the

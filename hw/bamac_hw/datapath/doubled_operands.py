@@ -54,7 +54,7 @@ class DoubledOperands(wiring.Component):
     operand, fill, gate : ``acc_bits`` bits per channel
     """
 
-    def __init__(self, geometry: Geometry, *, family=None):
+    def __init__(self, geometry: Geometry, *, family: str | None = None):
         g = self._geometry = geometry
         self._family = family
         super().__init__({

@@ -24,7 +24,7 @@ class GatedDatapath(Datapath):
     other lanes behind the same operands overrides :meth:`build_lanes`.
     """
 
-    def build_lanes(self):
+    def build_lanes(self) -> LaneArray:
         """The array of lanes: a component with the ports of :class:`LaneArray`."""
         return LaneArray(**self.lane_sizes)
 

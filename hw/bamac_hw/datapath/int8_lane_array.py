@@ -51,7 +51,8 @@ class Int8LaneArray(wiring.Component):
     acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
     """
 
-    def __init__(self, *, pixels, channels, acc_bits, multiplier="shift-add", family=None):
+    def __init__(self, *, pixels: int, channels: int, acc_bits: int, multiplier: str = "shift-add",
+                 family: str | None = None):
         if multiplier not in ("shift-add", "dsp"):
             raise ValueError(f"Multiplier must be shift-add or dsp, not {multiplier!r}")
         check_family(family)

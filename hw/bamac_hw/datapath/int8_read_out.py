@@ -8,17 +8,7 @@ from ..geometry import Geometry
 from ..output.results import HeadReadSignature, WordsSignature
 from ..traits import VALUE_BITS
 
-__all__ = ["Int8ReadOut", "read_out_wait", "sums_wait"]
-
-
-def sums_wait(geometry: Geometry) -> int:
-    """As of the geometry's traits."""
-    return geometry.traits.sums_wait
-
-
-def read_out_wait(geometry: Geometry, *, one_by_one: bool, last: bool) -> int:
-    """As of the geometry's traits."""
-    return geometry.traits.read_out_wait(geometry, one_by_one=one_by_one, last=last)
+__all__ = ["Int8ReadOut"]
 
 
 class Int8ReadOut(wiring.Component):

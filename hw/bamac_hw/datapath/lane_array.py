@@ -39,7 +39,7 @@ class LaneArray(wiring.Component):
     acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
     """
 
-    def __init__(self, *, pixels, channels, acc_bits, family=None):
+    def __init__(self, *, pixels: int, channels: int, acc_bits: int, family: str | None = None):
         check_family(family)
         self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
         self._family = family

@@ -40,7 +40,8 @@ class LoadingLaneArray(wiring.Component):
     acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
     """
 
-    def __init__(self, *, pixels, channels, acc_bits, streams=1, family=None):
+    def __init__(self, *, pixels: int, channels: int, acc_bits: int, streams: int = 1,
+                 family: str | None = None):
         check_family(family)
         self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
         self._streams, self._family = streams, family

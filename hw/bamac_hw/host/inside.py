@@ -1,6 +1,6 @@
 """The accelerator's side of a host port: what any port gives, whatever its bus is."""
 
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import ceil_log2
 
 from ..abi.counters import COUNTER_SLOTS
@@ -68,7 +68,7 @@ class CounterReadSignature(SizedSignature):
                 "busy": In(1)}
 
 
-def inside(geometry: Geometry):
+def inside(geometry: Geometry) -> dict[str, Member]:
     """Members of a host port's inner side.
 
     ``irq`` (a clip was scored and the interrupt is enabled), ``control``, ``load``, ``counters``.

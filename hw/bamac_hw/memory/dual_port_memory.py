@@ -1,6 +1,9 @@
 """A memory with one read and one write port."""
 
+from collections.abc import Sequence
+
 from amaranth import *
+from amaranth.hdl import ShapeLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out, connect, flipped
@@ -34,13 +37,13 @@ class DualPortMemory(wiring.Component):
     write : ``Out(WritePort.Signature)``, see :func:`~bamac_hw.memory.ports.write_signature`
     """
 
-    def __init__(self, *, shape, depth: int, init=(), block: bool = False):
+    def __init__(self, *, shape: ShapeLike, depth: int, init: Sequence = (), block: bool = False):
         self._shape, self._depth, self._init, self._block = shape, depth, list(init), block
         super().__init__({"read": Out(read_signature(depth=depth, shape=shape)),
                           "write": Out(write_signature(depth=depth, shape=shape))})
 
     @property
-    def shape(self):
+    def shape(self) -> ShapeLike:
         """Of a word."""
         return self._shape
 

@@ -1,5 +1,10 @@
 """The memories of an accelerator, in one place where a user can replace them."""
 
+from collections.abc import Sequence
+
+from amaranth.hdl import ShapeLike
+from amaranth.lib import wiring
+
 from ..abi.counters import COUNTER_SLOTS
 from ..abi.descriptors import DESCRIPTOR_WORDS
 from ..abi.layer_state import STATE_WORDS
@@ -46,38 +51,38 @@ class Memories:
     =================  =====================================================  ===================
     """
 
-    def weight_store(self, geometry: Geometry, *, init=()):
+    def weight_store(self, geometry: Geometry, *, init: Sequence[int] = ()) -> wiring.Component:
         """Weights and start values; ``init`` are its first words."""
         return WeightStore(geometry, init=init)
 
-    def input_buffer(self, geometry: Geometry):
+    def input_buffer(self, geometry: Geometry) -> wiring.Component:
         """Values of frames."""
         g = geometry
         return BankedMemory(banks=g.pixels, width=g.input_word_bits, depth=g.input_words,
                             address_bits=g.address_bits)
 
-    def line_buffers(self, geometry: Geometry):
+    def line_buffers(self, geometry: Geometry) -> wiring.Component:
         """Rows of maps."""
         g = geometry
         return BankedMemory(banks=g.pixels, width=g.channels, depth=g.line_words,
                             address_bits=g.address_bits)
 
-    def vector(self, geometry: Geometry):
+    def vector(self, geometry: Geometry) -> wiring.Component:
         """Vectors of the head."""
         return VectorMemory(geometry)
 
-    def descriptors(self, geometry: Geometry, *, init=()):
+    def descriptors(self, geometry: Geometry, *, init: Sequence[int] = ()) -> wiring.Component:
         """The program's header and layer descriptors; ``init`` are its first words."""
         return DualPortMemory(shape=32, depth=(geometry.max_layers + 1) * DESCRIPTOR_WORDS,
                               init=init)
 
-    def layer_state(self, geometry: Geometry, shape):
+    def layer_state(self, geometry: Geometry, shape: ShapeLike) -> wiring.Component:
         """One of the scheduler's memories of what it keeps between a layer's jobs.
 
         Block RAM: as many registers and LUTs in its place would cost more.
         """
         return DualPortMemory(shape=shape, depth=STATE_WORDS, block=True)
 
-    def counters(self, geometry: Geometry):
+    def counters(self, geometry: Geometry) -> wiring.Component:
         """Performance counters."""
         return DualPortMemory(shape=COUNT_BITS, depth=geometry.max_layers * COUNTER_SLOTS)

@@ -6,6 +6,7 @@ memory's side; these functions give them with the width of an address worked out
 """
 
 
+from amaranth.hdl import ShapeLike
 from amaranth.lib.memory import ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -15,7 +16,7 @@ from ..lib.signature import SizedSignature
 __all__ = ["BankedReadSignature", "BankedWriteSignature", "read_signature", "write_signature"]
 
 
-def read_signature(*, depth, shape) -> ReadPort.Signature:
+def read_signature(*, depth: int, shape: ShapeLike) -> ReadPort.Signature:
     """A read port, as the memory sees it: ``en``, ``addr``, and ``data`` one cycle later.
 
     Without ``en``, ``data`` stays as it is.
@@ -23,7 +24,7 @@ def read_signature(*, depth, shape) -> ReadPort.Signature:
     return ReadPort.Signature(addr_width=ceil_log2(depth), shape=shape)
 
 
-def write_signature(*, depth, shape) -> WritePort.Signature:
+def write_signature(*, depth: int, shape: ShapeLike) -> WritePort.Signature:
     """A write port, as the memory sees it: ``en``, ``addr``, ``data``; whole words only."""
     return WritePort.Signature(addr_width=ceil_log2(depth), shape=shape)
 

@@ -31,7 +31,7 @@ class VectorMemory(wiring.Component):
     write : ``Out(WritePort.Signature)``
     """
 
-    def __init__(self, geometry: Geometry, *, memory=None):
+    def __init__(self, geometry: Geometry, *, memory: wiring.Component | None = None):
         g = self._geometry = geometry
         self._memory = memory or DualPortMemory(shape=g.vector_bits, depth=g.vector_words)
         read = read_signature(depth=1 << g.address_bits, shape=g.vector_bits)

@@ -1,8 +1,10 @@
 """The memory of weights and start values."""
 
+from collections.abc import Sequence
+
 from amaranth import *
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import Out, connect, flipped
 
 from ..geometry import Geometry
@@ -11,14 +13,14 @@ from .ports import read_signature, write_signature
 __all__ = ["WeightStore", "weight_read_signature", "weight_write_signature"]
 
 
-def weight_read_signature(geometry: Geometry):
+def weight_read_signature(geometry: Geometry) -> ReadPort.Signature:
     """A read port of the weight store: words of ``store_rows`` rows of ``channels`` weights."""
     g = geometry
     return read_signature(depth=g.weight_rows // g.store_rows,
                           shape=8 * g.channels * g.store_rows)
 
 
-def weight_write_signature(geometry: Geometry):
+def weight_write_signature(geometry: Geometry) -> WritePort.Signature:
     """The host's write port of the weight store: 32-bit words, of which several make a word read.
     """
     return write_signature(depth=geometry.weight_bytes // 4, shape=32)
@@ -47,7 +49,7 @@ class WeightStore(wiring.Component):
     write : ``Out(weight_write_signature(geometry))``
     """
 
-    def __init__(self, geometry: Geometry, *, init=()):
+    def __init__(self, geometry: Geometry, *, init: Sequence[int] = ()):
         self._geometry, self._init = geometry, init
         super().__init__({"read": Out(weight_read_signature(geometry)).array(geometry.streams),
                           "write": Out(weight_write_signature(geometry))})

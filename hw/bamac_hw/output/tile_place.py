@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 from amaranth import *
 
+from ..geometry import Geometry
+
 __all__ = ["tile_place"]
 
 
-def tile_place(m, geometry, layer, *, job_start, out_low, out_left, advance, last):
+def tile_place(m: Module, geometry: Geometry, layer, *, job_start: Value, out_low: Value,
+               out_left: Value, advance: Value, last: Value) -> SimpleNamespace:
     """Follow the tiles of a job, in the caller's module.
 
     A pool of ``2**pool_log2`` leaves a block of the tile's size divided by it, which is aligned in

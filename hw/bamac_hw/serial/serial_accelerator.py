@@ -8,6 +8,7 @@ from ..accelerator import Accelerator
 from ..geometry import Geometry
 from ..host.axi import axi_stream_ports
 from ..host.direct_port import DirectPort
+from ..program import Program
 from .serial_link import RECEIVE_BYTES
 from .uart import UartReceiver, UartTransmitter
 from .uart_bridge import UartBridge
@@ -38,7 +39,8 @@ class SerialAccelerator(wiring.Component):
     fault : a command was damaged or refused
     """
 
-    def __init__(self, geometry: Geometry, *, program=None, cycles, family=None):
+    def __init__(self, geometry: Geometry, *, program: Program | None = None, cycles: int,
+                 family: str | None = None):
         self._geometry, self._program, self._cycles = geometry, program, cycles
         self._family = family
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "fault": Out(1)})

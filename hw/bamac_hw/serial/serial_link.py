@@ -43,7 +43,7 @@ class Reply(enum.Enum, shape=3):
     SCORE_LAST = 6  # with a clip's last score
 
 
-def clocks_per_bit(clock_hz, baud):
+def clocks_per_bit(clock_hz: int, baud: int) -> int:
     """Clock cycles of one bit.
 
     Raises

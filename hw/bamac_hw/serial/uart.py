@@ -29,7 +29,7 @@ class UartReceiver(wiring.Component):
     o : a byte, for one cycle, in the middle of its stop bit
     """
 
-    def __init__(self, *, cycles):
+    def __init__(self, *, cycles: int):
         _check(cycles)
         self._cycles = cycles
         super().__init__({"rx": In(1, init=1),
@@ -73,7 +73,7 @@ class UartTransmitter(wiring.Component):
     tx : the line
     """
 
-    def __init__(self, *, cycles):
+    def __init__(self, *, cycles: int):
         _check(cycles)
         self._cycles = cycles
         super().__init__({"i": In(stream.Signature(8)), "tx": Out(1, init=1)})
