@@ -183,10 +183,9 @@ def test_streamed_maps_by_hand():
 def test_rows_that_differ_in_epochs_alone_say_so(tmp_path):
     _run(tmp_path / "short", 0.6, epochs=8)
     _run(tmp_path / "long", 0.5, epochs=16, fine_epochs=2)
-    _run(tmp_path / "coloured", 0.5, {"colour": 1.5})
+    _run(tmp_path / "pruned", 0.5, prune=0.5)
     assert sorted(row.title for row in accuracy.collect(tmp_path)) == [
-        "BAM + W8, 16 + 2 epochs", "BAM + W8, 8 + 3 epochs",
-        "BAM + W8, clips coloured by 1.5 dB"]
+        "BAM + W8, 16 + 2 epochs", "BAM + W8, 50 % of weights pruned", "BAM + W8, 8 + 3 epochs"]
 
 
 def test_rows_with_another_number_of_clips_say_so(tmp_path):

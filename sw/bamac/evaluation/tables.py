@@ -106,8 +106,6 @@ def row_title(config):
         parts.append("int8 throughout")
     if config.get("cycles", 1) > 1:
         parts.append(f"{config['cycles']} cycles")
-    if config.get("colour"):
-        parts.append(f"clips coloured by {config['colour']:g} dB")
     return ", ".join(parts)
 
 

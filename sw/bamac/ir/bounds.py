@@ -71,7 +71,8 @@ def accumulator_range(layer: Layer, low: int, high: int) -> tuple[Array, Array]:
     """
     weights = layer.weights.reshape(layer.out_channels, -1)
     thresholds: Array | None = getattr(layer, "thresholds", None)
-    start: Array = np.asarray(layer.bias) if thresholds is None else -thresholds
+    bias: Array | None = getattr(layer, "bias", None)
+    start: Array = np.asarray(bias) if thresholds is None else -thresholds
     if low:
         start = start + low * weights.sum(axis=1)
     least, most = reach(weights, 0, high - low)
