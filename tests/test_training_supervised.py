@@ -196,8 +196,8 @@ def test_statistics_of_batch_norm_do_not_depend_on_the_order_of_the_data_set(
     monkeypatch.setattr(data_build, "load_split", lambda *args, **kwargs: (
         features, level[:, 0, 0] / 40 + 2.5, _split(None, "test")[2]))
     monkeypatch.setattr(supervised, "_report", lambda *args: {})
-    train(dataclasses.replace(CONFIG, variant="bam", fine_epochs=1, fine_rate=1e-9),
-                   tmp_path)
+    supervised.train(dataclasses.replace(CONFIG, variant="bam", fine_epochs=1, fine_rate=1e-9),
+                     tmp_path)
     first = load_network(tmp_path / "float.pt")[0].convs[0]
     with torch.no_grad():
         sums = first.convolve(tensor_of(features), first.weight * first.in_scale)
