@@ -75,7 +75,7 @@ def test_clips_without_pesq_have_one_recording_each(made, folder, monkeypatch):
 
     prepared, out, _ = made
     monkeypatch.setattr(labels, "pesq_of", lambda *_: pytest.fail("PESQ is not needed"))
-    cache, opinion = prepared.parents[1], recipes.get("talkers-65-opinion")
+    cache, opinion = prepared.parents[1], recipes.get("talkers-66-opinion")
     build.build(cache, clips=5, seed=3, workers=1, speech_folder=folder, recipe=7, splits=("val",))
     made_there = dataset.set_folder(cache, 3, folder, 7)
     features = np.load(made_there / "val-0000.npy")

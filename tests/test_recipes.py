@@ -14,8 +14,8 @@ from bamac.data.voices import GAME_NOISES
 # severity factor
 TABLE = {
     "talkers-37": (6, "", ("core",), (), False, ("pesq", "p808"), 0.0, 0.0, 1.0),
-    "talkers-65": (7, "-7", ("core", "further"), (), True, ("pesq", "p808"), 0.0, 0.0, 1.0),
-    "talkers-65-opinion": (8, "-7", ("core", "further"), (), True, ("p808",), 0.03, 0.0, 1.0),
+    "talkers-66": (7, "-7", ("core", "further"), (), True, ("pesq", "p808"), 0.0, 0.0, 1.0),
+    "talkers-66-opinion": (8, "-7", ("core", "further"), (), True, ("p808",), 0.03, 0.0, 1.0),
     "games-opinion": (9, "-9", ("core", "further", "games"), GAME_NOISES, True, ("p808",), 0.03,
                       0.5, 0.8),
 }
@@ -25,7 +25,7 @@ def test_recipes_say_what_they_are():
     assert {r.name: (r.number, r.recordings.suffix, r.recordings.collections, r.recordings.noises,
                      r.recordings.steep, r.labels, r.undamaged, r.games, r.severity_factor)
             for r in recipes.RECIPES} == TABLE
-    assert [r.name for r in recipes.RECIPES if not r.has_pesq] == ["talkers-65-opinion",
+    assert [r.name for r in recipes.RECIPES if not r.has_pesq] == ["talkers-66-opinion",
                                                                    "games-opinion"]
     assert recipes.DEFAULT.name == recipes.HELD_OUT.name == "talkers-37"
 
@@ -49,7 +49,7 @@ def test_an_unknown_recipe_is_refused(wrong):
         recipes.get(wrong)
     assert str(caught.value) == (
         f"Data recipe must be one of 6, 7, 8, 9, not {wrong!r}; their names are talkers-37, "
-        f"talkers-65, talkers-65-opinion, games-opinion")
+        f"talkers-66, talkers-66-opinion, games-opinion")
 
 
 def test_a_run_names_its_recipe_by_number_or_has_the_default():
@@ -59,7 +59,7 @@ def test_a_run_names_its_recipe_by_number_or_has_the_default():
 
 
 @pytest.mark.parametrize("arguments, number", [
-    ([], 6), (["--data-recipe", "talkers-65"], 7), (["--data-recipe", "9"], 9)])
+    ([], 6), (["--data-recipe", "talkers-66"], 7), (["--data-recipe", "9"], 9)])
 def test_the_command_line_takes_names_and_numbers(arguments, number):
     given = []
     command = click.command()(data_options(10)(lambda **values: given.append(values)))
@@ -73,7 +73,7 @@ def test_every_recipe_can_be_asked_for():
     result = CliRunner().invoke(command, ["--data-recipe", "talkers-66"])
     assert result.exit_code == 2
     said = " ".join(result.output.split())
-    assert ("must be one of talkers-37 (6), talkers-65 (7), talkers-65-opinion (8), "
+    assert ("must be one of talkers-37 (6), talkers-66 (7), talkers-66-opinion (8), "
             "games-opinion (9), not 'talkers-66'") in said
     option, = (p for p in command.params if p.name == "data_recipe")
     assert all(recipe.name in option.help for recipe in recipes.RECIPES)

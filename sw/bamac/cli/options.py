@@ -65,7 +65,7 @@ def data_options(default_clips: int) -> Callable:
                      help="Recipe of the training clips. "
                           + " ".join(f"{r.name} ({r.number}): {r.description}."
                                      for r in recipes.RECIPES)
-                          + " talkers-65 fetches 1.4 GB more, games-opinion 1.3 GB more again. "
+                          + " talkers-66 fetches 1.4 GB more, games-opinion 1.3 GB more again. "
                             "Those without PESQ are for `bamac distil` alone."),
         click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True,
                      help="Processes that make the data set."),

@@ -71,19 +71,19 @@ class DataRecipe:
 
 
 _37_TALKERS = Recordings("", (CORE,), steep=False)
-_65_TALKERS = Recordings("-7", (CORE, FURTHER))
+_66_TALKERS = Recordings("-7", (CORE, FURTHER))
 _WITH_GAMES = Recordings("-9", (CORE, FURTHER, GAMES), GAME_NOISES)
 
 RECIPES = (
     DataRecipe("talkers-37", 6,
                "37 training talkers; the top of their band fades from 7.3 kHz on", _37_TALKERS),
-    DataRecipe("talkers-65", 7, "28 more training talkers; all of the band up to 8 kHz",
-               _65_TALKERS),
-    DataRecipe("talkers-65-opinion", 8,
-               "the recordings of talkers-65 for DNSMOS P.808 alone: no PESQ, no clean references",
-               _65_TALKERS, labels=("p808",), undamaged=0.03),
+    DataRecipe("talkers-66", 7, "66 training talkers; all of the band up to 8 kHz",
+               _66_TALKERS),
+    DataRecipe("talkers-66-opinion", 8,
+               "the recordings of talkers-66 for DNSMOS P.808 alone: no PESQ, no clean references",
+               _66_TALKERS, labels=("p808",), undamaged=0.03),
     DataRecipe("games-opinion", 9,
-               "talkers-65-opinion and 178 voices of games, which also lend their noises",
+               "talkers-66-opinion and 178 voices of games, which also lend their noises",
                _WITH_GAMES, labels=("p808",), undamaged=0.03, games=0.5, severity_factor=0.8),
 )
 DEFAULT = RECIPES[0]
