@@ -12,7 +12,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from bamac_hw.abi.descriptors import HEADER, LAYER, Emit, pack_descriptor
-from bamac_hw.control.scheduler import LOOK_CYCLES, SAVE_CYCLES, START_CYCLES, Scheduler
+from bamac_hw.control.scheduler import POLL_CYCLES, SAVE_CYCLES, START_CYCLES, Scheduler
 from bamac_hw.geometry import Geometry
 
 PREPARE = 2              # cycles from a job's choice, as the diagram in the docstring has them
@@ -251,7 +251,7 @@ def check_latencies(jobs, order, ends, saves):
         polls = order[number + 1][3] if number + 1 < len(order) else None
         if polls:
             free = max(job["walked"] + 1, job.get("free", 0))
-            assert end == max(free, chosen + SAVE_CYCLES + LOOK_CYCLES * polls), number
+            assert end == max(free, chosen + SAVE_CYCLES + POLL_CYCLES * polls), number
             if order[number + 1][1] != 0:
                 assert jobs[number + 1]["chosen"] == end, "the next job begins at once"
 

@@ -96,7 +96,7 @@ class SimulationResult:
     outputs : int64 array (clips, outputs)
         Raw scores.
     cycles : int
-        From the first cycle in which the scheduler looks for work to the end of the last job: the
+        From the first cycle in which the scheduler polls a layer to the end of the last job: the
         sum of all ``cycles_*`` counters, or ``elapsed`` if the geometry has no counters.
     elapsed : int
         Clock cycles from the write that starts the run to the last score's transfer.

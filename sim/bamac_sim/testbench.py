@@ -104,7 +104,7 @@ class AcceleratorTestbench:
         self._tasks = []
 
     async def reset(self):
-        """Stop everything and reset; the collectors and monitors begin anew."""
+        """Stop everything and reset; the collectors and monitors start again from nothing."""
         self.stop()
         self.host.clear()
         self.source, self.sink = self._source(), self._sink()
@@ -134,7 +134,7 @@ class AcceleratorTestbench:
         feeding = cocotb.start_soon(self.source.run(beats))
         taking = cocotb.start_soon(self.sink.run(n_scores))
         self._tasks += [feeding, taking]
-        # A few cycles, so that the first value is offered before the accelerator looks
+        # A few cycles, so that the first value is offered before the accelerator is ready for it.
         await ClockCycles(self.clock, 2)
         await self.host.write(Register.CONTROL, 1)
         self.started_at = self.now()

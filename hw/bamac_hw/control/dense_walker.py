@@ -288,9 +288,9 @@ class PairDenseWalker(DenseWalker):
 class Int8DenseWalker(DenseWalker):
     """The dense walk of int8 lanes: the bits of a word are values.
 
-    The sums cannot be handed over in one cycle: behind its end each tile stands still for
+    The sums cannot be handed over in one cycle: after the end of each tile the walk waits for
     ``read_out_wait`` cycles of the geometry's traits, and only a layer that emits scores waits for
-    the collector (:mod:`bamac_hw.datapath.int8_read_out`). Else as :class:`DenseWalker`.
+    the collector (:mod:`bamac_hw.datapath.int8_read_out`). All else is as of :class:`DenseWalker`.
     """
 
     def _collects(self):

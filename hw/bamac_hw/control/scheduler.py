@@ -24,7 +24,7 @@ from ..memory.ports import write_signature
 from ..pipeline import WRITE_STAGE
 from .jobs import OutputJobSignature, WalkJobSignature
 
-__all__ = ["LOOK_CYCLES", "SAVE_CYCLES", "START_CYCLES", "Scheduler"]
+__all__ = ["POLL_CYCLES", "SAVE_CYCLES", "START_CYCLES", "Scheduler"]
 
 # From the cycle in which a job is chosen, and its descriptor's first word is read:
 RING_CYCLES = 2                 # until the slots of its kernel rows can be found
@@ -32,12 +32,12 @@ START_CYCLES = WALK_WORDS + 1   # until its walk starts: the words that it needs
 # Until the place of the layer's next job is saved and the search for the next job begins. By then
 # Counters have booked the job before, however soon the search finds another.
 SAVE_CYCLES = 18
-LOOK_CYCLES = 4  # for each layer that is polled
+POLL_CYCLES = 4  # for each layer that is polled
 HEADER_ENTRY = 15  # the layer before the first, modulo 16
 
-# A job may be chosen in the cycle after the walk before, whose last bits are written WRITE_STAGE
-# cycles behind its end: no output word of the descriptor, nor the place of outputs, may change
-# before.
+# A job may be chosen in the cycle after the previous walk. That walk's last bits are written
+# WRITE_STAGE cycles after its end: until then, neither an output word of the descriptor nor the
+# place of outputs may change.
 assert WRITE_STAGE - 1 <= START_CYCLES
 
 
@@ -61,7 +61,7 @@ class Scheduler(wiring.Component):
 
     Latency: a job's walk starts ``START_CYCLES`` behind its choice, so its first step comes one
     cycle later. The search for the next job begins ``SAVE_CYCLES`` behind the choice and takes
-    ``LOOK_CYCLES`` for each layer that is polled. A job ends, and the next one is chosen, in the
+    ``POLL_CYCLES`` for each layer that is polled. A job ends, and the next one is chosen, in the
     cycle behind the walk's last one, or as soon as the collector is free and the search is over.
     Booting reads the header and every descriptor, in ``len(LAYER) + 2`` cycles each.
 
@@ -331,7 +331,7 @@ class Scheduler(wiring.Component):
         ]
 
     def _search(self, m, job, ahead):
-        """Look for a layer whose next job can run, from ``candidate`` down to layer 0.
+        """Poll layers for one whose next job can run, from ``candidate`` down to layer 0.
 
         Returns ``(searched, found)``: the search is over, though the first layer's input may still
         come; and ``candidate`` can run.
@@ -373,8 +373,8 @@ class Scheduler(wiring.Component):
         with m.FSM() as fsm:
             with m.State("OFF"):
                 with m.If(job.save | job.restart):
-                    m.next = "LOOK"
-            with m.State("LOOK"):
+                    m.next = "POLL"
+            with m.State("POLL"):
                 m.next = "FETCH"
             with m.State("FETCH"):
                 m.next = "COMPARE"
@@ -387,6 +387,6 @@ class Scheduler(wiring.Component):
                     m.next = "OFF"
                 with m.Elif(~searched):
                     m.d.sync += candidate.eq(candidate - 1)
-                    m.next = "LOOK"
-        m.d.comb += self.state_reading.eq(fsm.ongoing("LOOK") | self.job.start)
+                    m.next = "POLL"
+        m.d.comb += self.state_reading.eq(fsm.ongoing("POLL") | self.job.start)
         return searched, found

@@ -76,7 +76,7 @@ class WindowWalk(wiring.Component):
         return m
 
     def _loops(self, m):
-        """Where each loop stands, and whether that is its end."""
+        """The position of each loop, and whether it is the loop's last."""
         g, layer, window = self._geometry, self.layer, self.window
 
         # Each counter holds the next index, so that "this is the last" can be a register.

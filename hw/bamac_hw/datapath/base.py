@@ -79,7 +79,9 @@ class Datapath(wiring.Component):
         return found
 
     def count_hits(self, m: Module, offered: ValueLike, *steps) -> Value:
-        """Register ``offered`` where its stream's step (stage 5) computes; returns where that is.
+        """Register ``offered`` as hits in the streams whose step (stage 5) computes.
+
+        Returns a mask of the bits of these streams.
         """
         computes = Cat(step.compute.replicate(len(self.hits) // self._geometry.streams)
                        for step in steps)

@@ -24,7 +24,7 @@ __all__ = ["Variant", "register", "variant_of"]
 
 @dataclass(frozen=True)
 class Variant:
-    """Components of a variant; each is a class that is called as its attribute says.
+    """Components of a variant: classes, with the arguments that they are called with.
 
     Attributes
     ----------

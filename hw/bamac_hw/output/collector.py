@@ -194,7 +194,7 @@ class Collector(wiring.Component):
         return SimpleNamespace(selected=selected, result=result, raw=raw, emitted=emitted)
 
     def _pick(self, m, name, values, index, rest):
-        """One of ``values``, two cycles after the channel's number (or its turn) is there."""
+        """One of ``values``, two cycles after the channel's number, ``index``, or its ``rest``."""
         if len(values) <= 8:
             picked, later = (Signal.like(values[0], name=f"{stage}_{name}")
                              for stage in ("picked", "later"))

@@ -87,7 +87,7 @@ class Int8WriteBack(wiring.Component):
             self.line.en.eq(mask & (exists & is_map).replicate(g.pixels)),
             self.pooled.load.eq(exists & ~is_map), self.pooled.first.eq(self.job.first & first),
             self.pooled.final.eq(last_job & last_tile), self.pooled.mask.eq(mask),
-            # One by one, a word is there as often as it has channels.
+            # If channels are read one by one, a word comes once for each of its channels.
             self.record.valid.eq(valid & ~self.pooled.index[:low].any()),
             self.record.pass_.eq(self.pooled.pass_),
             self.record.group.eq(self.pooled.index[low:]),

@@ -57,7 +57,7 @@ class Int8Traits(DatapathTraits):
         return LANE_STAGE - 1 + self.lane_latency
 
     def read_out_wait(self, geometry: ArraySizes, *, one_by_one: bool, last: bool) -> int:
-        """Cycles in which the walk stands still behind the end of a tile.
+        """Cycles in which the walk waits after the end of a tile.
 
         The next tile's first step clears the sums when they have been read. Behind the ``last``
         tile of a pass the start values change, or another job begins: the walk then waits until the
@@ -67,7 +67,7 @@ class Int8Traits(DatapathTraits):
         return cycles + (self.lane_latency + COLLECTOR_BEHIND if last else -2)
 
     def job_cycles(self, walk: LayerLoops, geometry: ArraySizes) -> dict[str, int]:
-        """As of the base, with the read-out of each tile, for which the walk stands still."""
+        """As of the base, plus the read-out of each tile, during which the walk waits."""
         tiles = walk.tiles * walk.passes
         cycles = {"compute": tiles * walk.steps, "fetch": tiles * walk.fetches, "tile": 2 * tiles,
                   "collect": 0}

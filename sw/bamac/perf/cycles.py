@@ -25,7 +25,7 @@ from bamac.ir import reference
 from bamac.ir.checks import Array
 from bamac.ir.network import IntegerNetwork
 from bamac_hw.abi.counters import COUNTERS
-from bamac_hw.control.scheduler import LOOK_CYCLES, SAVE_CYCLES, START_CYCLES
+from bamac_hw.control.scheduler import POLL_CYCLES, SAVE_CYCLES, START_CYCLES
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import Program
 
@@ -121,7 +121,7 @@ def _predict(program: Program, clips: int,
     job_costs = [_job_costs(row, geometry, clips, None if events is None else events[row.index])
                  for row in rows]
     # The search for the first job; all others begin beside a walk.
-    settled = LOOK_CYCLES - 1
+    settled = POLL_CYCLES - 1
     totals[0]["cycles_schedule"] += settled
     totals[0]["state_reads"] += 1
     for (clip, index, number), polls in _jobs(rows, clips):
@@ -135,7 +135,7 @@ def _predict(program: Program, clips: int,
         for cause, cycles in costs.items():
             total[f"cycles_{cause}"] += cycles
         free = chosen + sum(costs.values())
-        settled = max(free, chosen + SAVE_CYCLES + LOOK_CYCLES * polls)
+        settled = max(free, chosen + SAVE_CYCLES + POLL_CYCLES * polls)
         total["cycles_schedule"] += settled - free
         total["state_reads"] += 1 + polls
         if index == 0:
