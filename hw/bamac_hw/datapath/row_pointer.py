@@ -44,23 +44,23 @@ class RowPointer(wiring.Component):
     def elaborate(self, platform):
         g = self._geometry
         m = Module()
-        pointer = Signal(range(g.weight_rows // g.store_rows + 1))
-        tile_base = Signal.like(pointer)
-        m.d.comb += [self.reading.eq(self.step.byte | self.step.row), self.row.eq(pointer)]
+        next_row = Signal(range(g.weight_rows // g.store_rows + 1))
+        tile_base = Signal.like(next_row)
+        m.d.comb += [self.reading.eq(self.step.byte | self.step.row), self.row.eq(next_row)]
         with m.If(self.set):
-            m.d.sync += pointer.eq(self.base)
-        self._move(m, pointer, tile_base)
+            m.d.sync += next_row.eq(self.base)
+        self._move(m, next_row, tile_base)
         return m
 
-    def _move(self, m, pointer, tile_base):
+    def _move(self, m, next_row, tile_base):
         step = self.step
         with m.Elif(self.reading):
-            m.d.sync += pointer.eq(pointer + 1)
+            m.d.sync += next_row.eq(next_row + 1)
         with m.Elif(step.start):
             with m.If(step.pass_):
-                m.d.sync += tile_base.eq(pointer)
+                m.d.sync += tile_base.eq(next_row)
             with m.Else():
-                m.d.sync += pointer.eq(tile_base)
+                m.d.sync += next_row.eq(tile_base)
 
 
 class PairRowPointer(RowPointer):
@@ -70,11 +70,11 @@ class PairRowPointer(RowPointer):
     those of :class:`RowPointer`.
     """
 
-    def _move(self, m, pointer, tile_base):
+    def _move(self, m, next_row, tile_base):
         step = self.step
         with m.Elif(self.reading):
-            m.d.sync += pointer.eq(pointer + 1)
+            m.d.sync += next_row.eq(next_row + 1)
             with m.If(step.byte):
-                m.d.sync += tile_base.eq(pointer + 1)
+                m.d.sync += tile_base.eq(next_row + 1)
         with m.Elif(step.start | step.double | (step.clear & ~step.pass_)):
-            m.d.sync += pointer.eq(tile_base)
+            m.d.sync += next_row.eq(tile_base)
