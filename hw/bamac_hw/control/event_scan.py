@@ -14,6 +14,7 @@ from .activity_queue import ActivityQueue, tag_layout
 __all__ = ["event_scan"]
 
 
+# One word's state, whose parts all depend on each other: longer than a function should be.
 def event_scan(m: Module, geometry: Geometry, layer, queue: ActivityQueue, step, *, scanning: Value,
                closes: Value, stream: int = 0) -> SimpleNamespace:
     """Take words out of a queue and find their events, in the caller's module.
