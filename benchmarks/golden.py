@@ -27,6 +27,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from bamac.compiler import compile_network
@@ -140,7 +141,11 @@ def _call(task):
 
 def measure(groups, *, processes=2):
     """``{group: {what: digest}}``, computed now."""
-    with ProcessPoolExecutor(processes) as pool:
+    if processes == 1:
+        return {group: {name: digest for task in GROUPS[group]
+                        for name, digest in _call(task).items()} for group in groups}
+    # Not forked: the caller may have threads that hold locks.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         parts = {group: [pool.submit(_call, task) for task in GROUPS[group]] for group in groups}
         found = {}
         for group, futures in parts.items():

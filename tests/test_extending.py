@@ -5,6 +5,7 @@ datapath, a layer type with its QONNX operator, a front end, and a task. The reg
 back after each test, since other tests look at what the package itself registers.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -278,3 +279,12 @@ def test_the_command_line_loads_a_package_that_is_installed(tmp_path):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout
+
+    # So do the processes of a sweep.
+    done = subprocess.run(
+        [sys.executable, "-m", "bamac", "explore", "paper-bam-w8", "--lanes", "mine", "--walks",
+         "dense", "--tiles", "2x2", "--channels", "32", "--jobs", "1", "--json"], cwd=tmp_path,
+        text=True, capture_output=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "BAMAC_CACHE": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in json.loads(done.stdout)["rows"]] == ["ok"]

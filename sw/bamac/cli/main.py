@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from .plugins import load_plugins
+from bamac.plugins import load_plugins
 
 __all__ = ["emit", "main", "root", "say", "warn"]
 

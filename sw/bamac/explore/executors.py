@@ -11,6 +11,8 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
+from bamac.plugins import load_plugins
+
 from .points import ExploreError
 
 __all__ = ["dask_executor", "process_executor"]
@@ -19,6 +21,7 @@ __all__ = ["dask_executor", "process_executor"]
 def _begin():
     # Ctrl-C ends a worker, and what it has started, at once: the sweep keeps what is finished
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    load_plugins()
 
 
 @contextmanager
@@ -66,6 +69,7 @@ def dask_executor(address, version, *, timeout="10s"):
         raise ExploreError(f"No Dask scheduler answers at {address}: {error}") from None
     with client:
         _check_workers(client, address, version)
+        client.run(load_plugins)
         with client.get_executor() as executor:
             yield executor
 

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from bamac.cli import plugins
+from bamac import plugins
 from bamac.cli.main import main
 
 
