@@ -13,7 +13,7 @@ demo: $(READY)
 # The quickest useful subset: the linters, and the tests that start no simulator, synthesis or
 # training. Under a minute on two cores.
 check: lint
-	$(BIN)/python -m pytest -n 2 -q -m quick
+	$(BIN)/python -m pytest -n 2 -q --quick -m "not slow"
 
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -1,4 +1,5 @@
-"""Fixtures of the command line's tests: a model, its program, a clip, frames, the command."""
+"""``--quick``, and fixtures of the command line's tests: a model, its program, frames, the command.
+"""
 
 import sys
 
@@ -10,6 +11,27 @@ from command_line import Ran, small_network
 
 from bamac.cli.main import main
 from bamac.qonnx import exporter as qonnx_export
+
+# Tests that simulate, synthesise or train for more than two seconds: `make check` leaves them out.
+SLOWER = set("""
+    accuracy activity_queue benchmarks boards cli cli_refusals collector compiler count_units
+    counters data_build dataset degrade dense_walker design_report dnsmos event_walker explore
+    extending fpga_carry fpga_flow fpga_project fused golden host int8_maps int8_write_back
+    integerise lane_array loading_lane_array memories networks operands pair_lane_array
+    qonnx_export report run_hardware runs scheduler shipped sim_accelerator sim_axi_interop
+    sim_board sim_build student training_distillation training_loop training_supervised uart
+    uart_bridge verilog warm_start window_fetch write_back
+""".split())
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="only files that take a few seconds")
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.getoption("quick") and collection_path.stem.removeprefix("test_") in SLOWER:
+        return True
+    return None
 
 
 @pytest.fixture
