@@ -10,25 +10,22 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from amaranth import Module, Signal, signed
 from onnx import helper
+from toy_layer import Pointwise
 
 import bamac_hw.datapath.registry as datapath_registry
 import bamac_hw.traits as traits_registry
 from bamac import tasks
-from bamac.compiler import compile_network, lower, lowering
+from bamac.compiler import compile_network, lower
 from bamac.data.labels import Label
 from bamac.frontends import registry as front_end_registry
 from bamac.frontends.registry import FrontEndSpec
 from bamac.ir import reference
-from bamac.ir.conv import Conv2d, ConvTrace
-from bamac.ir.dense import Dense
-from bamac.ir.layer import Layer, TensorSpec
-from bamac.ir.network import FrontEnd, InputSpec, IntegerNetwork
+from bamac.ir.network import Conv2d, Dense, FrontEnd, InputSpec, IntegerNetwork
 from bamac.ir.random_networks import random_case
 from bamac.perf.cycles import predict
 from bamac.qonnx import exporter, importer
@@ -98,40 +95,7 @@ def test_a_lane_from_outside_is_bit_exact_and_counted_on_the_rtl():
     assert verified.cycles == predict(program, case.network, case.frames)["cycles"]
 
 
-# --- a layer type, and its QONNX operator
-
-
-@dataclass(frozen=True, eq=False)
-class Pointwise(Layer):
-    """Bits of a weighted sum over the channels of each pixel: weights are (out, in)."""
-
-    name: str
-    weights: np.ndarray
-    thresholds: np.ndarray
-
-    kind = "pointwise"
-    reads_map = True
-
-    @property
-    def in_channels(self):
-        return self.weights.shape[1]
-
-    @property
-    def out_channels(self):
-        return self.weights.shape[0]
-
-    def output(self, before):
-        return TensorSpec((self.out_channels, before.rows, before.cols), 0, 1)
-
-    def run(self, activations, before, *, keep_acc=False):
-        acc = np.einsum("oi,irc->orc", self.weights, activations)
-        bits = (acc >= self.thresholds[:, None, None]).astype(np.uint8)
-        return ConvTrace(self.name, bits, bits, None, acc if keep_acc else None)
-
-
-def pointwise_as_conv(layer, before):
-    """What the array runs in its place."""
-    return Conv2d(layer.name, layer.weights[:, :, None, None], layer.thresholds)
+# --- a layer type (toy_layer.py registers what the array runs in its place), and its operator
 
 
 class PointwiseDraft(ConvDraft):
@@ -162,7 +126,6 @@ def test_a_layer_from_outside_is_bit_exact_on_the_rtl_under_its_own_name():
     weights = np.array([[7], [-20], [99], [1], [-3]])
     network = pointwise_network(lambda rng: Pointwise("mix", weights, 3 * weights[:, 0]))
     geometry = Geometry("quad", channels=4, weight_rows=8192, line_words=2048)
-    lowering(Pointwise)(pointwise_as_conv)
     program = compile_network(network, geometry)
     frames = np.random.default_rng(4).integers(-8, 8, (2, 12, 10))
     verified = simulate_program(program, network, frames)
