@@ -25,7 +25,7 @@ def naive(network, frames):
         top, bottom, left, right = conv.padding
         padded = np.pad(values, ((0, 0), (top, bottom), (left, right))).tolist()
         rows, cols = conv.conv_shape(*values.shape[1:])
-        (height, width), step = conv.kernel, conv.stride
+        (height, width), step = conv.kernel, conv.strides[0]
         weights, bias = conv.weights.tolist(), conv.bias.tolist()
         out = np.array([[[min(max((bias[o] + sum(
             weights[o][c][i][j] * padded[c][y * step + i][x * step + j]
@@ -101,8 +101,10 @@ def test_values_that_make_no_sense(changes, message):
 def test_bits_and_values_do_not_mix():
     first = Conv2d("first", np.ones((1, 1, 1, 1), np.int64), np.array([1]))
     score = Dense("score", np.ones((1, 1), np.int64), np.array([0]))
-    with pytest.raises(GraphError, match="^conv: the maps of all convolutions must be alike, "):
-        IntegerNetwork("n", InputSpec(2, 2), (first, conv(), score))
+    network = IntegerNetwork("n", InputSpec(2, 2), (first, conv(), score))
+    for preset in ("small", "small_int8"):
+        with pytest.raises(CompileError, match="^n: the maps of all convolutions must be alike, "):
+            compile_network(network, Geometry.preset(preset))
 
 
 def test_a_sum_of_values_must_be_quantised(tmp_path):

@@ -46,7 +46,8 @@ def test_accumulators_start_at_the_threshold_and_make_up_for_the_offset():
 
 
 @pytest.mark.parametrize("kernel, stride, padding", [
-    ((3, 3), 1, (1, 1, 1, 1)), ((2, 4), 2, (0, 1, 3, 0)), ((1, 1), 2, (0, 0, 0, 0))])
+    ((3, 3), 1, (1, 1, 1, 1)), ((2, 4), 2, (0, 1, 3, 0)),
+    ((3, 2), (1, 3), (0, 1, 1, 0)), ((1, 1), 2, (0, 0, 0, 0))])
 def test_conv_shape_is_that_of_the_computed_map(kernel, stride, padding):
     conv = Conv2d("conv", np.ones((1, 1, *kernel), int), np.zeros(1, int), stride, padding)
     maps = reference.conv_accumulators(conv, np.ones((1, 11, 8), int), 1)
@@ -66,8 +67,8 @@ def test_memory_count_counts_what_the_reference_computes(int8_maps):
         stored = values if int8_maps else -(-values // 8)
         assert case.network.memory_count() == {"fp32": 4 * (parameters + values),
                                                "binary": parameters + stored}
-        strides |= {conv.stride for conv in case.network.convs}
-    assert strides == {1, 2}
+        strides |= {conv.strides for conv in case.network.convs}
+    assert strides == {(1, 1), (2, 2)}
 
 
 def test_memory_count_of_the_papers_network():

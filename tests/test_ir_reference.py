@@ -2,6 +2,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from bamac.ir import bounds, random_networks, reference
 from bamac.ir.engine import exact_dtype
@@ -10,8 +11,9 @@ from bamac.ir.network import Conv2d, Dense, GraphError, InputSpec, IntegerNetwor
 
 def naive_conv(conv, activations):
     """The definition, one product at a time in Python's own integers."""
-    top, bottom, left, right = conv.padding
-    padded = np.pad(activations, ((0, 0), (top, bottom), (left, right))).tolist()
+    top, bottom, before, after = conv.padding
+    padded = np.pad(activations, ((0, 0), (top, bottom), (before, after))).tolist()
+    down, right = conv.strides
     rows, cols = conv.conv_shape(*activations.shape[1:])
     weights = conv.weights.tolist()
     acc = np.zeros((conv.out_channels, rows, cols), np.int64)
@@ -19,7 +21,7 @@ def naive_conv(conv, activations):
         for y in range(rows):
             for x in range(cols):
                 acc[o, y, x] = sum(
-                    weights[o][c][i][j] * padded[c][y * conv.stride + i][x * conv.stride + j]
+                    weights[o][c][i][j] * padded[c][y * down + i][x * right + j]
                     for c in range(conv.in_channels)
                     for i in range(conv.kernel[0]) for j in range(conv.kernel[1]))
     return acc
@@ -185,3 +187,65 @@ def test_random_networks_are_reproducible_and_balanced():
         trace = reference.run(case.network, case.frames[0])
         ones += [layer.bits.mean() for layer in trace.layers.values() if hasattr(layer, "bits")]
     assert 0.2 < np.mean(ones) < 0.7
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_dilation_and_strides_are_those_of_pytorch(seed):
+    rng = np.random.default_rng(seed)
+    groups, reads, kernel = int(rng.choice([1, 2, 3])), int(rng.choice([1, 2, 17])), (3, 2)
+    stride, dilation = rng.integers(1, 4, 2).tolist(), rng.integers(1, 4, 2).tolist()
+    weights = rng.integers(-127, 128, (2 * groups, reads, *kernel))
+    conv = Conv2d("conv", weights, np.zeros(2 * groups, int), stride, (1, 1, 1, 1),
+                  groups=groups, dilation=dilation)
+    values = rng.integers(-128, 128, (reads * groups, 13, 11))
+    wanted = torch.nn.functional.conv2d(
+        torch.from_numpy(values).double(), torch.from_numpy(weights).double(), None, stride,
+        (1, 1), dilation, groups).numpy()
+    np.testing.assert_array_equal(reference.conv_accumulators(conv, values, 128), wanted)
+
+
+def test_levels_are_the_thresholds_reached():
+    conv = Conv2d("conv", np.ones((2, 1, 1, 1), int), np.array([[-1, 2, 2], [0, 3, 9]]),
+                  low=-3, step=2, pool=(1, 2), global_pool="sum")
+    frames = np.array([[-2, -1, 1, 2, 5, 9]])
+    maps = np.array([[[-3, -1, -1, 3, 3, 3]], [[-3, -3, -1, -1, 1, 3]]])
+    network = IntegerNetwork("net", InputSpec(1, 6), [conv, Dense(
+        "dense", np.array([[1, 2], [3, 4]]), np.array([5, 0]), "levels",
+        thresholds=np.array([[12, 18], [0, 31]]), low=-1), Dense(
+            "last", np.array([[1, 0], [0, 1]]), np.array([0, 7]))], (2.0, 0.5), (1.0, 0.0))
+    assert [before.low for _, before in network.steps()] == [-128, -9, -1]
+    assert [before.high for _, before in network.steps()] == [127, 9, 1]
+    trace = reference.run(network, frames)
+    assert trace.layers["conv"].bits.tolist() == maps.tolist()
+    # Maxima of neighbours -1, 3, 3 and -3, -1, 3
+    assert trace.vector.tolist() == [5, -1]
+    assert trace.layers["dense"].acc.tolist() == [5 - 2 + 5, 15 - 4]
+    assert trace.layers["dense"].outputs.tolist() == [-1, 0]
+    assert trace.outputs.tolist() == [-1, 7] and trace.scores.tolist() == [-1.0, 3.5]
+
+
+def test_dense_layers_read_maps_channel_after_channel():
+    rng = np.random.default_rng(1)
+    frames, weights = rng.integers(-8, 8, (3, 2, 5)), rng.integers(-9, 9, (4, 30))
+    network = IntegerNetwork("net", InputSpec(2, 5, 4, channels=3, zero_point=-2),
+                             [Dense("dense", weights, np.arange(4))])
+    wanted = torch.nn.functional.linear(torch.from_numpy(frames).flatten() + 2,
+                                        torch.from_numpy(weights)).numpy() + np.arange(4)
+    np.testing.assert_array_equal(reference.run(network, frames).outputs, wanted)
+
+
+def test_several_inputs_are_read_one_behind_the_other():
+    """A sum of two branches is a convolution over both."""
+    rng = np.random.default_rng(2)
+    first = Conv2d("first", rng.integers(-3, 4, (2, 1, 3, 3)), np.zeros(2, int),
+                   padding=(1, 1, 1, 1))
+    both = Conv2d("both", np.array([[[[2]], [[1]], [[-1]]]]), np.array([1]), global_pool="sum")
+    network = IntegerNetwork("net", InputSpec(6, 5), [
+        first, both, Dense("last", np.array([[1]]), np.array([0]))],
+        inputs={"both": ("first", "frames")})
+    frames = rng.integers(-2, 3, (6, 5))
+    bits = reference.run(network, frames).layers["first"].bits.astype(int)
+    wanted = 2 * bits[0] + bits[1] - frames >= 1
+    trace = reference.run(network, frames)
+    np.testing.assert_array_equal(trace.layers["both"].bits[0], wanted)
+    assert trace.outputs.tolist() == [int(wanted.sum())]

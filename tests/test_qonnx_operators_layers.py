@@ -22,7 +22,7 @@ def test_transposed_weights_a_pad_node_and_odd_names(tmp_path):
     network = b.load(tmp_path)
     assert [layer.name for layer in network.layers] == ["conv1", "dense1"]
     assert network.convs[0].padding == (2, 1, 0, 2)
-    assert network.convs[0].stride == 2
+    assert network.convs[0].strides == (2, 2)
     frames = np.random.default_rng(3).integers(-128, 128, (7, 6))
     np.testing.assert_array_equal(reference.run(network, frames).scores,
                                   executed(b.model(), frames)[b.tensor][0])

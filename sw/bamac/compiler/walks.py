@@ -24,11 +24,12 @@ from bamac_hw.traits import DatapathTraits
 
 from .errors import CompileError
 
-__all__ = ["Place", "Walk", "is_native", "walk_of", "walks"]
+__all__ = ["Place", "Walk", "check_chain", "is_native", "walk_of", "walks"]
 
 PASSES_MOST = 256
 WORDS_MOST = 4096
 ROWS_MOST = 32767
+KERNEL_MOST = 7
 POOLS = (1, 2, 4)
 # To a type checker, members of Amaranth's enumerations are integers, so they are converted below.
 _GLOBAL = {None: Emit.MAP, "max": Emit.GLOBAL_MAX, "sum": Emit.GLOBAL_SUM}
@@ -200,13 +201,7 @@ def walks(network: IntegerNetwork, geometry: Geometry) -> list[Walk]:
         If a layer has a pool that does not divide the tile, or a size beyond its field; or if the
         maps hold what the lanes cannot take.
     """
-    if network.int8_maps != geometry.int8_maps:
-        what = ("8-bit values, the lanes of array {} take bits; compile for an array with int8 "
-                "lanes, such as small_int8" if network.int8_maps else
-                "bits, the lanes of array {} take 8-bit values; compile for an array with gated or "
-                "pair lanes, such as small")
-        raise CompileError(
-            f"{network.layers[0].name}: its map holds {what.format(geometry.name)}")
+    check_chain(network, geometry)
     # From the last map up: rows that no later layer uses are not computed. A layer's last job
     # then always needs the last row of its input, so no layer ends a clip before the one above it.
     steps = list(enumerate(network.steps()))
@@ -219,6 +214,37 @@ def walks(network: IntegerNetwork, geometry: Geometry) -> list[Walk]:
         out_rows = walk.rows
     return found + [_walk(layer, Place(index, reads, 1, geometry))
                     for index, (layer, reads) in steps[len(maps):]]
+
+
+def check_chain(network: IntegerNetwork, geometry: Geometry) -> None:
+    """Raise :class:`CompileError` unless the array can hold the network's maps and vectors.
+
+    It takes layers that read maps, the last of which, and no other, ends in a vector, and then
+    layers that read vectors.
+    """
+    maps, vectors = network.map_layers, network.vector_layers
+    if not (maps and vectors):
+        raise CompileError(f"{network.name}: network must have at least one convolution and one "
+                           "dense layer")
+    if not network.is_chain:
+        name, sources = next(iter(network.inputs.items()))
+        raise CompileError(f"{name}: reads {' and '.join(sources)}; the array takes a chain of "
+                           "layers, so lower the network first")
+    if network.layers != maps + vectors:
+        raise CompileError(f"{network.name}: every convolution must come before the first dense "
+                           "layer")
+    if any(layer.emits_int8 != geometry.int8_maps for layer in maps):
+        if len({layer.emits_int8 for layer in maps}) > 1:
+            raise CompileError(f"{network.name}: the maps of all convolutions must be alike, bits "
+                               "or values")
+        what = ("8-bit values, the lanes of array {} take bits; compile for an array with int8 "
+                "lanes, such as small_int8" if network.int8_maps else
+                "bits, the lanes of array {} take 8-bit values; compile for an array with gated or "
+                "pair lanes, such as small")
+        raise CompileError(
+            f"{network.layers[0].name}: its map holds {what.format(geometry.name)}")
+    if not maps[-1].ends_in_vector:
+        raise CompileError(f"{maps[-1].name}: the last convolution must end in a global pool")
 
 
 def _walk(layer: Layer, place: Place) -> Walk:
@@ -235,7 +261,8 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
     _check_conv(conv, reads, geometry)
     conv_rows, conv_cols = conv.conv_shape(reads.rows, reads.cols)
     out_cols = conv.pooled_shape(reads.rows, reads.cols)[1]
-    seen_rows = (place.out_rows * conv.pool[0] - 1) * conv.stride - conv.padding[0] + conv.kernel[0]
+    stride = conv.strides[0]
+    seen_rows = (place.out_rows * conv.pool[0] - 1) * stride - conv.padding[0] + conv.kernel[0]
     first = place.index == 0
     if first:
         words = 1
@@ -254,15 +281,15 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
         emit=Emit(_GLOBAL[conv.global_pool]),
         in_channels=conv.in_channels, out_channels=conv.out_channels,
         rows=min(reads.rows, seen_rows), cols=reads.cols, kernel=tuple(conv.kernel),
-        stride=conv.stride, padding=conv.padding, pool=conv.pool, conv_rows=conv_rows,
+        stride=stride, padding=conv.padding, pool=conv.pool, conv_rows=conv_rows,
         conv_cols=conv_cols, out_rows=place.out_rows, out_cols=out_cols,
         jobs=ceil_div(place.out_rows * conv.pool[0], geometry.tile_rows),
         tiles=ceil_div(out_cols * conv.pool[1], geometry.tile_cols),
         passes=passes, words=words, word_bits=word_bits, end_bits=end_bits,
         out_words=ceil_div(conv.out_channels, geometry.word_channels),
         in_min=reads.low + offset, in_max=reads.high + offset, offset=offset,
-        span=(geometry.tile_rows - 1) * conv.stride + conv.kernel[0],
-        advance=geometry.tile_rows * conv.stride,
+        span=(geometry.tile_rows - 1) * stride + conv.kernel[0],
+        advance=geometry.tile_rows * stride,
         block_rows=geometry.tile_rows // conv.pool[0],
         weights=conv.weights.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels),
         start=_conv_start(conv, reads, offset), traits=traits,
@@ -270,6 +297,19 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
 
 
 def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry) -> None:
+    if not (conv.emits_bits or conv.emits_int8):
+        raise CompileError(f"{conv.name}: its map has {conv.levels + 1} values from {conv.low} to "
+                           f"{conv.high}, maps hold bits; lower the network first")
+    if conv.groups > 1 or conv.dilation != (1, 1):
+        raise CompileError(f"{conv.name}: {conv.groups} groups and dilation {conv.dilation} must "
+                           "be written as zeros; lower the network first")
+    rows, cols = conv.kernel
+    if max(rows, cols) > KERNEL_MOST:
+        raise CompileError(f"{conv.name}: kernel must be at most {KERNEL_MOST} x {KERNEL_MOST}, "
+                           f"not {rows} x {cols}")
+    if conv.strides not in ((1, 1), (2, 2)):
+        raise CompileError(f"{conv.name}: stride must be 1 or 2, the same in both directions, "
+                           f"not {conv.strides[0]} x {conv.strides[1]}")
     for axis, pool, tile in (("rows", conv.pool[0], geometry.tile_rows),
                              ("columns", conv.pool[1], geometry.tile_cols)):
         if pool not in POOLS or pool > tile:

@@ -79,15 +79,17 @@ def accumulator_range(layer: Layer, low: int, high: int) -> tuple[Array, Array]:
     return np.minimum(start + least, start), np.maximum(start + most, start)
 
 
-def conv_shape(rows: int, cols: int, kernel: tuple[int, ...], stride: int,
+def conv_shape(rows: int, cols: int, kernel: tuple[int, ...], stride: int | tuple[int, ...],
                padding: tuple[int, ...]) -> tuple[int, int]:
     """Rows and columns of a convolution's map before pooling.
 
-    ``padding`` is (top, bottom, left, right).
+    ``kernel`` is what the kernel spans, dilation included. ``stride`` is a number for both
+    directions, or (rows, cols). ``padding`` is (top, bottom, left, right).
     """
+    row_stride, col_stride = (stride, stride) if isinstance(stride, int) else stride
     top, bottom, left, right = padding
-    return ((rows + top + bottom - kernel[0]) // stride + 1,
-            (cols + left + right - kernel[1]) // stride + 1)
+    return ((rows + top + bottom - kernel[0]) // row_stride + 1,
+            (cols + left + right - kernel[1]) // col_stride + 1)
 
 
 def memory_count(parameters: int, map_values: int, *, int8_maps: bool = False) -> dict[str, int]:

@@ -8,23 +8,33 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .bounds import conv_shape, largest_sum
-from .checks import SHIFT_MAX, VALUE_MAX, Array, int_array, require, weight_array
+from .checks import (
+    SHIFT_MAX,
+    VALUE_MAX,
+    Array,
+    int_array,
+    level_thresholds,
+    require,
+    size_pair,
+    weight_array,
+)
 from .engine import exact_dtype
 from .layer import Hash, Layer, LayerTrace, TensorSpec
 
-__all__ = ["Conv2d", "ConvTrace", "conv_accumulators", "conv_outputs", "global_pool", "max_pool"]
+__all__ = ["Conv2d", "ConvTrace", "conv_accumulators", "conv_outputs", "global_pool",
+           "levels_reached", "max_pool"]
 
-MAX_KERNEL = 7
+MAX_KERNEL = 15  # rows or columns that a kernel spans, dilation included
 
 
 @dataclass(frozen=True, eq=False)
 class ConvTrace(LayerTrace):
     """What one convolution computed.
 
-    ``bits`` (channels, rows, cols) uint8 is ``acc >= threshold`` before pooling, or the 8-bit
-    values of a layer that emits int8, ``pooled`` the map after the layer's max pool, ``vector``
-    (channels,) int64 the result of its global pool or None, ``acc`` the accumulators, int64, or
-    None when they were not asked for.
+    ``bits`` (channels, rows, cols) is the map before pooling: bits or 8-bit values as uint8, levels
+    as int64. ``pooled`` is the map after the layer's max pool, ``vector`` (channels,) int64 the
+    result of its global pool or None, ``acc`` the accumulators, int64, or None when they were not
+    asked for.
     """
 
     name: str
@@ -43,7 +53,12 @@ class ConvTrace(LayerTrace):
 
 @dataclass(frozen=True, eq=False)
 class Conv2d(Layer):
-    """Convolution whose outputs are bits: ``bit = acc >= threshold[channel]``, then pooling.
+    """Convolution whose outputs are bits or levels, or 8-bit values; then pooling.
+
+    A channel with one threshold emits the bit ``acc >= threshold``. With several it emits how many
+    of them ``acc`` reaches. ``low + step * count`` is handed on: 0 and 1 for bits, -1 and +1 for a
+    bipolar map (``low=-1, step=2``), -8..7 for signed values of 4 bits (15 thresholds, ``low=-8``).
+    That covers every quantiser that does not decrease, whatever its scale.
 
     With ``bias`` in the place of thresholds it emits int8 maps: unsigned values of 8 bits,
     ``clamp((acc + bias[channel]) >> shift, 0, 255)``, as in the int8 twin that binary networks are
@@ -51,27 +66,37 @@ class Conv2d(Layer):
 
     Parameters
     ----------
-    weights : int array (out_channels, in_channels, kernel_rows, kernel_cols), in -127..127
-    thresholds : int array (out_channels,), or None
-    stride : 1 or 2, the same in both directions
+    weights : int array (out_channels, in_channels / groups, kernel_rows, kernel_cols), in -127..127
+    thresholds : int array (out_channels,), or (out_channels, levels) that do not fall along a
+        channel, or None
+    stride : a number for both directions, or (rows, cols)
     padding : (top, bottom, left, right) of zeros
     pool : (rows, cols) of a max pool with stride = size and floor semantics; (1, 1) is none
-    global_pool : None, ``"max"`` (OR over the map) or ``"sum"`` (popcount over the map; of an int8
-        map ``min(sum >> pool_shift, 255)``)
+    global_pool : None, ``"max"`` (of bits: OR over the map) or ``"sum"`` (of bits: popcount over
+        the map; of an int8 map ``min(sum >> pool_shift, 255)``)
     bias : int array (out_channels,), or None; the rounding constant is part of it
     shift, pool_shift : 0..15, of int8 maps
+    groups : parts into which both the input's and the output's channels are divided; a part of the
+        output reads its part of the input alone
+    dilation : distance of neighbouring kernel taps, a number for both directions, or (rows, cols)
+    low, step : what ``count`` thresholds reached stand for: ``low + step * count``; ``step`` is
+        positive
     """
 
     name: str
     weights: Array
     thresholds: Array | None = None
-    stride: int = 1
+    stride: int | tuple[int, ...] = (1, 1)
     padding: tuple[int, ...] = (0, 0, 0, 0)
     pool: tuple[int, ...] = (1, 1)
     global_pool: str | None = None
     bias: Array | None = None
     shift: int = 0
     pool_shift: int = 0
+    groups: int = 1
+    dilation: int | tuple[int, ...] = (1, 1)
+    low: int = 0
+    step: int = 1
 
     kind: ClassVar[str] = "conv"
     reads_map: ClassVar[bool] = True
@@ -81,22 +106,33 @@ class Conv2d(Layer):
         object.__setattr__(self, "weights", w)
         require((self.thresholds is None) != (self.bias is None),
                 f"{self.name}: must have either thresholds (bits) or a bias (values)")
-        kind = "thresholds" if self.bias is None else "bias"
-        t = int_array(getattr(self, kind), f"{self.name}: {kind}", 1)
-        object.__setattr__(self, kind, t)
-        require(t.shape[0] == w.shape[0],
-                f"{self.name}: {kind} must be one per output channel ({w.shape[0]}), "
-                f"not {t.shape[0]}")
+        if self.bias is None:
+            object.__setattr__(self, "thresholds", level_thresholds(
+                self.thresholds, f"{self.name}: thresholds", w.shape[0]))
+        else:
+            object.__setattr__(self, "bias", int_array(self.bias, f"{self.name}: bias", 1))
+            require(self.bias.shape[0] == w.shape[0],
+                    f"{self.name}: bias must be one per output channel ({w.shape[0]}), "
+                    f"not {self.bias.shape[0]}")
+            require((self.low, self.step) == (0, 1),
+                    f"{self.name}: low and step are of layers with thresholds")
+        require(self.step >= 1, f"{self.name}: step must be positive, not {self.step}")
         for what, used in (("shift", self.emits_int8),
                            ("pool_shift", self.emits_int8 and self.global_pool == "sum")):
             most = SHIFT_MAX if used else 0
             require(0 <= getattr(self, what) <= most,
                     f"{self.name}: {what} must be in 0..{most}, not {getattr(self, what)}")
-        require(max(w.shape[2:]) <= MAX_KERNEL,
-                f"{self.name}: kernel must be at most {MAX_KERNEL} x {MAX_KERNEL}, "
-                f"not {w.shape[2]} x {w.shape[3]}")
-        require(self.stride in (1, 2), f"{self.name}: stride must be 1 or 2, not {self.stride!r}")
-        self._check_window(*w.shape[2:])
+        require(self.groups >= 1 and w.shape[0] % self.groups == 0,
+                f"{self.name}: groups must divide the {w.shape[0]} output channels, "
+                f"not be {self.groups}")
+        for field in ("stride", "dilation"):
+            object.__setattr__(self, field, size_pair(getattr(self, field),
+                                                      f"{self.name}: {field}"))
+        rows, cols = self.span
+        require(max(self.span) <= MAX_KERNEL,
+                f"{self.name}: kernel must span at most {MAX_KERNEL} x {MAX_KERNEL}, "
+                f"not {rows} x {cols}")
+        self._check_window(rows, cols)
 
     def _check_window(self, kernel_rows: int, kernel_cols: int) -> None:
         object.__setattr__(self, "padding", tuple(int(p) for p in self.padding))
@@ -114,7 +150,7 @@ class Conv2d(Layer):
 
     @property
     def in_channels(self) -> int:
-        return int(self.weights.shape[1])
+        return int(self.weights.shape[1]) * self.groups
 
     @property
     def out_channels(self) -> int:
@@ -130,11 +166,40 @@ class Conv2d(Layer):
 
     @property
     def kernel(self) -> tuple[int, ...]:
+        """Rows and columns of taps."""
         return self.weights.shape[2:]
+
+    @property
+    def span(self) -> tuple[int, ...]:
+        """Rows and columns of the input under the kernel, dilation included."""
+        return tuple((size - 1) * apart + 1
+                     for size, apart in zip(self.kernel, size_pair(self.dilation, ""), strict=True))
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """(rows, cols) of the stride."""
+        return size_pair(self.stride, "")
+
+    @property
+    def levels(self) -> int:
+        """Thresholds of a channel; 0 of a layer that emits int8."""
+        if self.thresholds is None:
+            return 0
+        return 1 if self.thresholds.ndim == 1 else int(self.thresholds.shape[1])
+
+    @property
+    def emits_bits(self) -> bool:
+        """Whether its map holds 0 and 1."""
+        return self.levels == 1 and (self.low, self.step) == (0, 1)
+
+    @property
+    def high(self) -> int:
+        """The largest value of its map."""
+        return VALUE_MAX if self.emits_int8 else self.low + self.step * self.levels
 
     def conv_shape(self, rows: int, cols: int) -> tuple[int, int]:
         """Rows and columns of the map before pooling."""
-        return conv_shape(rows, cols, self.kernel, self.stride, self.padding)
+        return conv_shape(rows, cols, self.span, self.strides, self.padding)
 
     def pooled_shape(self, rows: int, cols: int) -> tuple[int, int]:
         """Rows and columns of the map after ``pool`` (before any global pool)."""
@@ -145,27 +210,28 @@ class Conv2d(Layer):
         return (self.out_channels, *self.pooled_shape(*shape[1:]))
 
     def check_input(self, before: TensorSpec) -> None:
+        require(before.is_map, f"{self.name}: a convolution must read a map, not a vector")
         super().check_input(before)
         require(min(self.pooled_shape(before.rows, before.cols)) >= 1,
                 f"{self.name}: the map before it is too small for its kernel and pool")
 
     def output(self, before: TensorSpec) -> TensorSpec:
         rows, cols = self.pooled_shape(before.rows, before.cols)
-        high = VALUE_MAX if self.emits_int8 else 1
+        low, high = self.low, self.high
         if self.global_pool is None:
-            return TensorSpec((self.out_channels, rows, cols), 0, high)
+            return TensorSpec((self.out_channels, rows, cols), low, high)
         if self.global_pool == "sum" and not self.emits_int8:
-            high = rows * cols
-        return TensorSpec((self.out_channels,), 0, high)
+            low, high = rows * cols * low, rows * cols * high
+        return TensorSpec((self.out_channels,), low, high)
 
     def run(self, activations: Array, before: TensorSpec, *, keep_acc: bool = False) -> ConvTrace:
         reach = largest_sum(self.weights, before.largest)
         sums = _conv_sums(self, activations, reach)
-        if self.emits_int8:
-            bits = conv_outputs(self, sums.astype(np.int64))
-        else:
+        if self.emits_bits:
             assert self.thresholds is not None
-            bits = _at_least(sums, self.thresholds, reach)
+            bits = _at_least(sums, self.thresholds.reshape(-1), reach)
+        else:
+            bits = conv_outputs(self, sums.astype(np.int64))
         pooled = max_pool(bits, self.pool)
         return ConvTrace(self.name, bits, pooled, global_pool(self, pooled),
                          sums.astype(np.int64) if keep_acc else None)
@@ -180,19 +246,38 @@ class Conv2d(Layer):
 
     def describe_more(self, before: TensorSpec) -> dict[str, Any]:
         return {
-            "kernel": list(self.kernel), "stride": self.stride, "padding": list(self.padding),
+            "kernel": list(self.kernel), "stride": _plain(self.strides),
+            "padding": list(self.padding),
             "pool": list(self.pool), "global_pool": self.global_pool, "values": self.emits_int8,
-            "map": list(self.conv_shape(before.rows, before.cols))}
+            "map": list(self.conv_shape(before.rows, before.cols)), **dict(self._further())}
+
+    def _further(self) -> list[tuple[str, Any]]:
+        """Names and values of the fields that few layers use, where they say something."""
+        found: list[tuple[str, Any]] = []
+        if self.groups > 1:
+            found.append(("groups", self.groups))
+        if self.dilation != (1, 1):
+            found.append(("dilation", list(size_pair(self.dilation, ""))))
+        if not self.emits_bits and not self.emits_int8:
+            found += [("levels", self.levels), ("low", self.low), ("step", self.step)]
+        return found
 
     def update_digest(self, digest: Hash) -> None:
-        digest.update(repr(("conv2d", self.name, self.weights.shape, self.stride, self.padding,
-                            self.pool, self.global_pool)).encode())
+        digest.update(repr(("conv2d", self.name, self.weights.shape, _plain(self.strides),
+                            self.padding, self.pool, self.global_pool)).encode())
         if self.emits_int8:
             digest.update(repr(("values", self.shift, self.pool_shift)).encode())
+        if self._further():
+            digest.update(repr(self._further()).encode())
         constants = self.thresholds if self.bias is None else self.bias
         assert constants is not None
         digest.update(constants.astype("<i8").tobytes())
         digest.update(self.weights.astype("<i1").tobytes())
+
+
+def _plain(pair: tuple[int, int]) -> int | list[int]:
+    """A pair of equal numbers as one number."""
+    return pair[0] if pair[0] == pair[1] else list(pair)
 
 
 def conv_accumulators(conv: Conv2d, activations: Array, input_max: int) -> Array:
@@ -206,24 +291,36 @@ def conv_accumulators(conv: Conv2d, activations: Array, input_max: int) -> Array
 def _conv_sums(conv: Conv2d, activations: Array, reach: int) -> Array:
     """The accumulators as integers in the engine's floating point type."""
     top, bottom, left, right = conv.padding
-    kernel_rows, kernel_cols = conv.kernel
     dtype = exact_dtype(conv.name, reach)
     padded = np.pad(activations, ((0, 0), (top, bottom), (left, right))).astype(dtype)
-    rows, cols = conv.conv_shape(*activations.shape[1:])
-    step = conv.stride
-    by_tap = conv.weights.transpose(2, 3, 0, 1).astype(dtype)  # (i, j, out, in)
+    shape = conv.conv_shape(*activations.shape[1:])
+    reads = conv.in_channels // conv.groups
+    parts = [_group_sums(conv, weights, padded[part * reads:(part + 1) * reads], shape, dtype)
+             for part, weights in enumerate(np.split(conv.weights, conv.groups))]
+    sums: Array = parts[0] if conv.groups == 1 else np.concatenate(parts)
+    return sums
+
+
+def _group_sums(conv: Conv2d, weights: Array, padded: Array, shape: tuple[int, int],
+                dtype: type[np.floating[Any]]) -> Array:
+    """Sums (channels, rows, cols) of one group: ``weights`` over its padded input."""
+    (rows, cols), (row_stride, col_stride) = shape, conv.strides
+    row_apart, col_apart = size_pair(conv.dilation, "")
+    by_tap = weights.transpose(2, 3, 0, 1).astype(dtype)  # (i, j, out, in)
+    channels, reads = weights.shape[:2]
     # Beyond the last position the slice may run one row or column too far
-    taps = (padded[:, i:i + rows * step:step, j:j + cols * step:step][:, :rows, :cols].reshape(
-        conv.in_channels, -1) for i in range(kernel_rows) for j in range(kernel_cols))
-    weights = by_tap.reshape(-1, conv.out_channels, conv.in_channels)
-    if conv.in_channels < 16:
+    taps = (padded[:, i:i + rows * row_stride:row_stride, j:j + cols * col_stride:col_stride]
+            [:, :rows, :cols].reshape(reads, -1)
+            for i in range(0, conv.span[0], row_apart) for j in range(0, conv.span[1], col_apart))
+    flat = by_tap.reshape(-1, channels, reads)
+    if reads < 16:
         # A matrix product over so few channels would mostly move memory
-        acc = np.concatenate(list(weights), axis=1) @ np.concatenate(list(taps))
+        acc = np.concatenate(list(flat), axis=1) @ np.concatenate(list(taps))
     else:
-        acc = np.zeros((conv.out_channels, rows * cols), dtype)
-        for weight, tap in zip(weights, taps, strict=True):
+        acc = np.zeros((channels, rows * cols), dtype)
+        for weight, tap in zip(flat, taps, strict=True):
             acc += weight @ tap
-    sums: Array = acc.reshape(conv.out_channels, rows, cols)
+    sums: Array = acc.reshape(channels, rows, cols)
     return sums
 
 
@@ -248,14 +345,28 @@ def max_pool(bits: Array, pool: tuple[int, ...]) -> Array:
 
 
 def conv_outputs(conv: Conv2d, acc: Array) -> Array:
-    """The map (channels, rows, cols) uint8 that ``conv`` makes of its accumulators, not pooled."""
+    """The map (channels, rows, cols) that ``conv`` makes of its accumulators, not pooled.
+
+    uint8 for bits and 8-bit values, int64 for levels.
+    """
     if conv.bias is not None:
         shifted = (acc + conv.bias[:, np.newaxis, np.newaxis]) >> conv.shift
         values: Array = np.clip(shifted, 0, VALUE_MAX).astype(np.uint8)
         return values
     assert conv.thresholds is not None
-    bits: Array = (acc >= conv.thresholds[:, np.newaxis, np.newaxis]).astype(np.uint8)
-    return bits
+    counts = levels_reached(conv.thresholds, acc)
+    return counts.astype(np.uint8) if conv.emits_bits else conv.low + conv.step * counts
+
+
+def levels_reached(thresholds: Array, acc: Array) -> Array:
+    """How many thresholds of its channel each sum reaches, int64 of ``acc``'s shape.
+
+    ``thresholds`` is (channels,) or (channels, levels), ``acc`` has the channels first.
+    """
+    by_channel = thresholds.reshape(len(thresholds), -1)
+    counts: Array = np.stack([np.searchsorted(limits, sums, side="right")
+                              for limits, sums in zip(by_channel, acc, strict=True)])
+    return counts.astype(np.int64)
 
 
 def global_pool(conv: Conv2d, pooled: Array) -> Array | None:

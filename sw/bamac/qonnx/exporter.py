@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bamac import files
-from bamac.ir.network import GraphError, IntegerNetwork
+from bamac.ir.network import FRAMES, GraphError, IntegerNetwork
 
 from . import metadata, writers
 from .graph_writer import OUTPUT_NAMES, QONNX_DOMAIN, GraphWriter, Tensor
@@ -49,9 +49,9 @@ def export(network: IntegerNetwork, path: str | Path) -> None:
 def model(network: IntegerNetwork) -> ModelProto:
     """The ``onnx.ModelProto`` of ``network``.
 
-    Input ``frames`` (1, 1, rows, cols) float32 holding integers, output ``scores`` (1, outputs).
-    Tensors are named after the layers: ``NAME/bits``, ``NAME/outputs``, ``vector`` (the result of
-    the global pool), ``raw`` (the integer scores).
+    Input ``frames`` (1, channels, rows, cols) float32 holding integers, output ``scores``
+    (1, outputs). Tensors are named after the layers: ``NAME/bits``, ``NAME/outputs``, ``vector``
+    (the result of the global pool), ``raw`` (the integer scores).
 
     Raises
     ------
@@ -63,11 +63,18 @@ def model(network: IntegerNetwork) -> ModelProto:
 
     spec = network.input
     file = GraphWriter()
-    shape = (1, 1, spec.rows, spec.cols)
-    frames = file.quant("frames", "frames_q", shape, spec.bits, spec.signed)
-    tensor = Tensor(frames, shape, max(-spec.min, spec.max))
+    shape = (1, *spec.map_shape)
+    frames = file.quant("frames", "frames_q", shape, spec.bits, spec.signed,
+                        narrow=int(spec.narrow))
+    if spec.zero_point:
+        frames = file.node("Sub", [frames, file.constant("zero_point", spec.zero_point)],
+                           "frames_centred", shape)
+    made = {FRAMES: Tensor(frames, shape, max(spec.zero_point - spec.min,
+                                              spec.max - spec.zero_point))}
     for layer in network.layers:
-        tensor = writers.write(file, layer, tensor)
+        parts = [made[source] for source in network.inputs_of(layer.name)]
+        made[layer.name] = writers.write(file, layer, file.joined(layer.name, parts))
+    tensor = made[network.layers[-1].name]
     scores = _write_scores(file, network, tensor)
 
     def info(name, size):
@@ -87,12 +94,12 @@ def model(network: IntegerNetwork) -> ModelProto:
 def _write_scores(file: GraphWriter, network: IntegerNetwork, raw: Tensor) -> str:
     """Add ``raw * score_scale + score_offset``; return its tensor's name."""
     for what in ("score_scale", "score_offset"):
-        value = getattr(network, what)
-        with np.errstate(over="ignore"):
-            as_float32 = abs(float(np.float32(value)))
-        if not np.isfinite(as_float32) or (value != 0 and as_float32 == 0) \
-                or (what == "score_scale" and value == 0):
-            raise GraphError(f"{network.name}: {what} must be a float32 number, not {value!r}")
+        for value in np.atleast_1d(getattr(network, what)).tolist():
+            with np.errstate(over="ignore"):
+                as_float32 = abs(float(np.float32(value)))
+            if not np.isfinite(as_float32) or (value != 0 and as_float32 == 0) \
+                    or (what == "score_scale" and value == 0):
+                raise GraphError(f"{network.name}: {what} must be a float32 number, not {value!r}")
     scale = file.constant("score_scale", network.score_scale)
     scaled = file.node("Mul", [raw.name, scale], "scaled", raw.shape)
     offset = file.constant("score_offset", network.score_offset)

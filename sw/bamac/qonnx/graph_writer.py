@@ -78,7 +78,7 @@ class GraphWriter:
 
         The node is called ``name``, or like its output.
         """
-        domain = QONNX_DOMAIN if op == "Quant" else ""
+        domain = QONNX_DOMAIN if op in ("Quant", "MultiThreshold") else ""
         self.nodes.append(self._make_node(op, inputs, [output], name=name or output,
                                           domain=domain, **attributes))
         self.shapes.append((output, tuple(int(size) for size in shape)))
@@ -113,3 +113,20 @@ class GraphWriter:
     def step(self, tensor: str, output: str, shape: Sequence[int]) -> str:
         """Add the bit ``tensor > 0``; return ``output``."""
         return self.quant(tensor, output, shape, 1, False, rounding="CEIL")
+
+    def levels(self, tensor: str, output: str, shape: Sequence[int], layer: Any) -> str:
+        """Add ``low + step * count`` of the layer's thresholds that are reached; return ``output``.
+        """
+        thresholds = layer.thresholds.reshape(layer.out_channels, -1)
+        limits = self.constant(f"{layer.name}/thresholds", thresholds)
+        # qonnx takes attributes for floats only where they are written as such
+        return self.node("MultiThreshold", [tensor, limits], output, shape,
+                         out_scale=float(layer.step), out_bias=float(layer.low))
+
+    def joined(self, name: str, parts: Sequence[Tensor]) -> Tensor:
+        """What layer ``name`` reads of ``parts``: their channels one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        shape = (1, sum(part.shape[1] for part in parts), *parts[0].shape[2:])
+        joined = self.node("Concat", [part.name for part in parts], f"{name}/joined", shape, axis=1)
+        return Tensor(joined, shape, max(part.magnitude for part in parts))

@@ -19,13 +19,14 @@ __all__ = ["OracleTrace", "run"]
 class OracleTrace:
     """What qonnx computed, named as in :class:`bamac.ir.reference.ReferenceTrace`.
 
-    ``bits`` and ``outputs`` are dicts by layer, of (channels, rows, cols) uint8 before pooling and
-    (features,) int64. ``raw`` are the integer scores, ``scores`` the real ones in float32.
+    ``bits`` and ``outputs`` are dicts by layer, of (channels, rows, cols) before pooling (uint8;
+    int64 where they are levels) and (features,) int64. ``vector`` is None without a global pool.
+    ``raw`` are the integer scores, ``scores`` the real ones in float32.
     """
 
     bits: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
-    vector: np.ndarray
+    vector: np.ndarray | None
     raw: np.ndarray
     scores: np.ndarray
 
@@ -38,7 +39,7 @@ def _integers(name: str, value: np.ndarray) -> np.ndarray:
 
 
 def run(network: IntegerNetwork, path: str | Path, frames: np.ndarray) -> OracleTrace:
-    """Run the file at ``path``, exported from ``network``, on ``frames`` (rows, cols), integers.
+    """Run the file at ``path``, exported from ``network``, on integer ``frames``.
 
     Raises
     ------
@@ -52,16 +53,18 @@ def run(network: IntegerNetwork, path: str | Path, frames: np.ndarray) -> Oracle
 
     frames = check_frames(network.input, frames)
     wrapped = ModelWrapper(load(Path(path)))
-    values = execute_onnx(wrapped, {"frames": frames[None, None].astype(np.float32)},
-                          return_full_exec_context=True)
+    batch = frames.reshape(1, *network.input.map_shape).astype(np.float32)
+    values = execute_onnx(wrapped, {"frames": batch}, return_full_exec_context=True)
     bits, outputs = {}, {}
     for conv in network.convs:
         name = OUTPUT_NAMES["bits"].format(conv.name)
-        bits[conv.name] = _integers(name, values[name])[0].astype(np.uint8)
+        found = _integers(name, values[name])[0]
+        bits[conv.name] = found.astype(np.uint8) if conv.emits_bits or conv.emits_int8 else found
     raw = _integers("raw", values[OUTPUT_NAMES["raw"]])[0]
     for dense in network.denses[:-1]:
         name = OUTPUT_NAMES["outputs"].format(dense.name)
         outputs[dense.name] = _integers(name, values[name])[0]
     outputs[network.denses[-1].name] = raw
-    return OracleTrace(bits, outputs, _integers("vector", values[OUTPUT_NAMES["vector"]])[0], raw,
-                       values[OUTPUT_NAMES["scores"]][0])
+    pooled = values.get(OUTPUT_NAMES["vector"])
+    vector = None if pooled is None else _integers("vector", pooled)[0]
+    return OracleTrace(bits, outputs, vector, raw, values[OUTPUT_NAMES["scores"]][0])

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bamac.ir.bounds import largest_sums
-from bamac.ir.network import VALUE_MAX, Conv2d, Dense, GraphError
+from bamac.ir.network import Conv2d, Dense, GraphError
 
 from .graph_writer import (
     HALVES,
@@ -83,7 +83,7 @@ def write(file: GraphWriter, layer: Any, tensor: Tensor) -> Tensor:
 
 @writer(Conv2d)
 def write_conv(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tensor:
-    """``Conv``, its step or shift, its max pool, and its global pool with a ``Flatten``."""
+    """``Conv``, its step, levels or shift, its max pool, and its global pool with a ``Flatten``."""
     _check_conv(layer, tensor)
     rows, cols = layer.conv_shape(*tensor.shape[2:])
     shape = (1, layer.out_channels, rows, cols)
@@ -91,13 +91,15 @@ def write_conv(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tensor:
     weights = file.weights(layer.name, layer.weights)
     name = file.node("Conv", [tensor.name, weights], f"{layer.name}/acc", shape, layer.name,
                      kernel_shape=[int(k) for k in layer.kernel],
-                     strides=[layer.stride, layer.stride], pads=[top, left, bottom, right],
-                     dilations=[1, 1], group=1)
+                     strides=list(layer.strides), pads=[top, left, bottom, right],
+                     dilations=list(layer.dilation), group=layer.groups)
     output = OUTPUT_NAMES["bits"].format(layer.name)
     if layer.emits_int8:
         bias = file.constant(f"{layer.name}/bias", layer.bias.reshape(1, -1, 1, 1))
         name = file.node("Add", [name, bias], f"{layer.name}/biased", shape)
         name = file.unsigned(name, output, shape, 8, layer.shift, f"{layer.name}/floor")
+    elif not layer.emits_bits:
+        name = file.levels(name, output, shape, layer)
     else:
         offset = file.constant(f"{layer.name}/offset",
                                0.5 - layer.thresholds.reshape(1, -1, 1, 1))
@@ -107,7 +109,7 @@ def write_conv(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tensor:
         shape = (1, layer.out_channels, rows // layer.pool[0], cols // layer.pool[1])
         name = file.node("MaxPool", [name], f"{layer.name}/pooled", shape,
                          kernel_shape=list(layer.pool), strides=list(layer.pool))
-    tensor = Tensor(name, shape, VALUE_MAX if layer.emits_int8 else 1)
+    tensor = Tensor(name, shape, max(-layer.low, layer.high))
     return tensor if layer.global_pool is None else _write_global_pool(file, layer, tensor)
 
 
@@ -145,7 +147,11 @@ def _write_global_pool(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tens
 
 @writer(Dense)
 def write_dense(file: GraphWriter, layer: Dense, tensor: Tensor) -> Tensor:
-    """``MatMul``, the bias, and the step or shift; the last layer's plain sums are ``raw``."""
+    """``MatMul``, the bias, and the step, levels or shift; the last layer's sums are ``raw``."""
+    if len(tensor.shape) == 4:
+        shape = (1, int(np.prod(tensor.shape)))
+        tensor = Tensor(file.node("Flatten", [tensor.name], f"{layer.name}/flat", shape, axis=1),
+                        shape, tensor.magnitude)
     reach = int((largest_sums(layer.weights, tensor.magnitude) + np.abs(layer.bias)).max())
     check_magnitude(layer.name, reach, HALVES if layer.emit == "bit" else INTEGERS, "accumulators")
     shape = (1, layer.out_channels)
@@ -157,6 +163,11 @@ def write_dense(file: GraphWriter, layer: Dense, tensor: Tensor) -> Tensor:
         name = file.node("Add", [name, bias], f"{layer.name}/above", shape)
         return Tensor(file.step(name, output, shape), shape, 1)
     bias = file.constant(f"{layer.name}/bias", layer.bias)
+    if layer.emit == "levels":
+        check_magnitude(layer.name, int(np.abs(layer.thresholds).max()), HALVES, "thresholds")
+        name = file.node("Add", [name, bias], f"{layer.name}/acc", shape)
+        return Tensor(file.levels(name, output, shape, layer), shape,
+                      max(-layer.low, layer.low + layer.step * layer.levels))
     if layer.emit == "raw":
         return Tensor(file.node("Add", [name, bias], OUTPUT_NAMES["raw"], shape), shape, reach)
     name = file.node("Add", [name, bias], f"{layer.name}/acc", shape)
