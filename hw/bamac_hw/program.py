@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .abi.descriptors import DESCRIPTOR_WORDS, FORMAT_VERSION, HEADER, LAYER, unpack_descriptor
+from .abi.frames import row_beats, stream_rows
 from .geometry import Geometry, GeometryError
 
 __all__ = ["Program", "ProgramError"]
@@ -57,6 +58,27 @@ class Program:
         """The manifest's layer table."""
         layers: list[dict[str, Any]] = self.manifest["layers"]
         return layers
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of a clip's frames: (rows, cols), or (channels, rows, cols) of several channels."""
+        network = self.manifest["network"]
+        shape = network["rows"], network["cols"]
+        channels = network.get("channels", 1)
+        return shape if channels == 1 else (channels, *shape)
+
+    @property
+    def row_beats(self) -> int:
+        """Values that are sent for each row of a frame."""
+        *channels, _, cols = self.frame_shape
+        return row_beats(channels[0] if channels else 1, cols, self.geometry.tile_cols)
+
+    def stream(self, frames: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """The values of clips (clips, *frame_shape) as they are sent: (clips, rows, row_beats).
+
+        :func:`bamac_hw.abi.frames.stream_rows` has the order.
+        """
+        return stream_rows(frames, self.geometry.tile_cols)
 
     def _images(self) -> dict[str, bytes]:
         return {

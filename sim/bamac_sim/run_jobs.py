@@ -45,7 +45,7 @@ class _Progress:
 
 
 def _beats(frames):
-    """``(value, last)`` of every value of frames (clips, rows, cols), row by row."""
+    """``(value, last)`` of every value of frames (clips, rows, beats), row by row."""
     last = [0] * (frames.shape[2] - 1) + [1]
     values = (frames & 0xFF).reshape(-1, frames.shape[2]).tolist()
     return [beat for row in values for beat in zip(row, last, strict=True)]

@@ -36,7 +36,7 @@ class Job:
     ----------
     program : Program or path
     frames : int array (rows, cols) or (clips, rows, cols)
-        Clips follow each other without a gap.
+        Clips follow each other without a gap. A clip of several channels is (channels, rows, cols).
     idle, stall : float
         Probability that the source idles, and that the sink is not ready, in a cycle. With both at
         zero a value is offered and a score is taken in every cycle.
@@ -68,12 +68,11 @@ class Job:
         frames = np.asarray(self.frames)
         if not np.issubdtype(frames.dtype, np.integer):
             raise TypeError(f"Frames must be integers, not {frames.dtype}")
-        network = self.program.manifest["network"]
-        shape = (network["rows"], network["cols"])
-        if frames.ndim == 2:
+        network, shape = self.program.manifest["network"], self.program.frame_shape
+        if frames.ndim == len(shape):
             frames = frames[np.newaxis]
-        if frames.ndim != 3 or frames.shape[1:] != shape or not len(frames):
-            raise ValueError(f"Frames must be {shape[0]} x {shape[1]}, or clips of that, "
+        if frames.shape[1:] != shape or not len(frames):
+            raise ValueError(f"Frames must be {' x '.join(map(str, shape))}, or clips of that, "
                              f"not {np.asarray(self.frames).shape}")
         signed, bits = network["input_signed"], network["input_bits"]
         low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
@@ -221,9 +220,10 @@ def _write_jobs(folder, jobs, built):
         program = job.program
         np.savez(folder / f"{index}.npz", descriptors=program.descriptors.astype(np.uint32),
                  weights=np.ascontiguousarray(program.weights, np.int8).reshape(-1).view("<u4"),
-                 frames=job.frames)
+                 frames=program.stream(job.frames).astype(np.int16))
         table.append({
-            "index": index, "layers": len(program.layers), "beats": job.frames.size,
+            "index": index, "layers": len(program.layers),
+            "beats": len(job.frames) * program.frame_shape[-2] * program.row_beats,
             "outputs": program.manifest["network"]["outputs"], "idle": job.idle,
             "stall": job.stall, "reset_at": job.reset_at, "monitors": job.monitors,
             "seed": job.seed, "patience": job.patience, "loaded": job.loaded,

@@ -46,6 +46,10 @@ class FrameWriter(wiring.Component):
     and padding reads as ``offset``. A datapath whose traits say ``stores_signs`` gets magnitude (8
     bits) and sign (the highest bit) instead: values near zero have few ones.
 
+    Values fill a row's words bank by bank, in the order in which they come. A row of several
+    channels has a word for each of them, so their order is that of
+    :func:`bamac_hw.abi.frames.stream_rows`.
+
     One value per cycle. A row begins when a ring row is free (*credit*): ``credit`` rows at the
     start of a clip, and more as the first layer's jobs release them. Once the first layer has
     finished with a clip, the clip's remaining rows (if any) are accepted without credit.

@@ -9,6 +9,7 @@ import numpy as np
 from bamac.ir.checks import Array
 from bamac.ir.network import InputSpec
 from bamac_hw.abi.descriptors import HEADER, LAYER, Emit, Source, pack_descriptor
+from bamac_hw.abi.frames import row_beats
 from bamac_hw.geometry import Geometry
 
 from .rings import Ring
@@ -29,7 +30,7 @@ def write_descriptors(spec: InputSpec, walks: list[Walk], geometry: Geometry,
     rings : of the inputs of convolutions, by layer
     vector_bases : address of each layer's input vector, one more than there are layers
     """
-    entries = [_header(spec, walks, rings[0])]
+    entries = [_header(spec, walks, rings[0], geometry)]
     for walk in walks:
         following = walk.index + 1
         last = following == len(walks)
@@ -39,13 +40,14 @@ def write_descriptors(spec: InputSpec, walks: list[Walk], geometry: Geometry,
     return np.array(entries, np.uint32).reshape(-1)
 
 
-def _header(spec: InputSpec, walks: list[Walk], ring: Ring) -> list[int]:
+def _header(spec: InputSpec, walks: list[Walk], ring: Ring, geometry: Geometry) -> list[int]:
     first = walks[0]
     return list(pack_descriptor(HEADER, {
         "layers_last": len(walks) - 1,
         "outputs_last": walks[-1].out_channels - 1,
         "rows_needed": first.rows,
-        "rows_last": spec.rows - 1, "cols_last": first.cols - 1,
+        "rows_last": spec.rows - 1,
+        "cols_last": row_beats(spec.channels, spec.cols, geometry.tile_cols) - 1,
         "ring_base": ring.base, "ring_end": ring.end, "pitch": ring.pitch,
         "credit": ring.rows - first.padding[0],
         "offset": -spec.min,

@@ -32,6 +32,7 @@ def write_manifest(network: IntegerNetwork, walks: list[Walk], geometry: Geometr
             "digest": network.digest(),
             "rows": network.input.rows,
             "cols": network.input.cols,
+            "channels": network.input.channels,
             "input_bits": network.input.bits,
             "input_signed": network.input.signed,
             "outputs": walks[-1].out_channels,

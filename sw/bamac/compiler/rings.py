@@ -68,7 +68,7 @@ def place_rings(name: str, walks: list[Walk], geometry: Geometry) -> dict[int, R
 
 
 def _input_ring(name: str, first: Walk, geometry: Geometry) -> Ring:
-    pitch = ceil_div(first.cols, geometry.tile_cols)
+    pitch = ceil_div(first.cols, geometry.tile_cols) * first.words
     slots = ceil_div(first.span, geometry.tile_rows)
     ahead = slots + ceil_div(first.advance, geometry.tile_rows)
     if slots * pitch > geometry.input_words:

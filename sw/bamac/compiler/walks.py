@@ -19,6 +19,7 @@ from bamac.ir.dense import Dense
 from bamac.ir.layer import Layer, TensorSpec
 from bamac.ir.network import IntegerNetwork
 from bamac_hw.abi.descriptors import Emit, Source
+from bamac_hw.abi.frames import row_beats
 from bamac_hw.geometry import Geometry
 from bamac_hw.traits import DatapathTraits
 
@@ -30,6 +31,7 @@ PASSES_MOST = 256
 WORDS_MOST = 4096
 ROWS_MOST = 32767
 KERNEL_MOST = 7
+BEATS_MOST = 65536
 POOLS = (1, 2, 4)
 # To a type checker, members of Amaranth's enumerations are integers, so they are converted below.
 _GLOBAL = {None: Emit.MAP, "max": Emit.GLOBAL_MAX, "sum": Emit.GLOBAL_SUM}
@@ -55,7 +57,8 @@ class Walk:
     out_rows, out_cols : of the pooled map, as far as later layers use it
     jobs, tiles, passes : jobs of a clip, tiles of a job, and passes
     words, word_bits, end_bits : activation words per kernel tap, activations in each, and in the
-        last one. An activation is a bit of a map, a plane of a value, or, with int8 maps, a value
+        last one. An activation is a bit of a map, a plane of a value, or, with int8 maps, a value.
+        The first layer has a word for each channel of the input
     out_words : words for a pixel of the output map
     in_min, in_max, offset : range of what the lanes are offered: the layer's own values plus
         ``offset``
@@ -265,7 +268,8 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
     seen_rows = (place.out_rows * conv.pool[0] - 1) * stride - conv.padding[0] + conv.kernel[0]
     first = place.index == 0
     if first:
-        words = 1
+        _check_input(conv, reads, geometry)
+        words = reads.channels
         word_bits = end_bits = traits.planes(_input_bits(reads))
     else:
         words = ceil_div(reads.channels, geometry.word_channels)
@@ -321,6 +325,15 @@ def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry) -> None:
         if size > ROWS_MOST:
             raise CompileError(f"{conv.name}: {size} {what} are more than {ROWS_MOST}; "
                                f"cut the input into shorter clips")
+
+
+def _check_input(conv: Conv2d, reads: TensorSpec, geometry: Geometry) -> None:
+    beats = row_beats(reads.channels, reads.cols, geometry.tile_cols)
+    if beats > BEATS_MOST or reads.channels > WORDS_MOST:
+        raise CompileError(
+            f"{conv.name}: a row of {reads.channels} input channels and {reads.cols} columns takes "
+            f"{beats} values; at most {BEATS_MOST}, of {WORDS_MOST} channels: cut the input into "
+            f"narrower clips")
 
 
 def _input_bits(reads: TensorSpec) -> int:

@@ -102,7 +102,7 @@ class Session:
 
         Parameters
         ----------
-        frames : int array (windows, rows, cols)
+        frames : int array (windows, rows, cols), or (windows, channels, rows, cols)
         progress : callable, optional
             Called with the number of rows that were sent.
 
@@ -119,7 +119,7 @@ class Session:
         outputs = []
         link.write_word(Register.CONTROL, RUN, what="the control register")
         began = time.perf_counter()
-        for window in np.asarray(frames).astype(np.int64) & 0xFF:
+        for window in self._program.stream(frames) & 0xFF:
             for number, row in enumerate(window):
                 link.send_frame(row.astype(np.uint8).tobytes(), f"frame {number}")
                 if progress:

@@ -51,7 +51,7 @@ def predict(program: Program, network: IntegerNetwork | None = None,
     network : IntegerNetwork, optional
     frames : int array (rows, cols) or (clips, rows, cols), optional
         The program's network and its input; the event-driven walk needs them. See :func:`bounds`
-        for what can be said without.
+        for what can be said without. A clip of several channels is (channels, rows, cols).
     clips : int
         Number of clips, where no frames are given.
 
@@ -65,7 +65,7 @@ def predict(program: Program, network: IntegerNetwork | None = None,
     """
     windows = None if frames is None else np.asarray(frames)
     if windows is not None:
-        windows = windows[None] if windows.ndim == 2 else windows
+        windows = windows[None] if windows.ndim == len(program.frame_shape) else windows
         clips = len(windows)
     if not program.geometry.traits.event_driven:
         return _predict(program, clips)
@@ -108,16 +108,16 @@ def _predict(program: Program, clips: int,
              events: Sequence[LayerEvents] | None = None) -> dict[str, Any]:
     """Counters, from the program and each layer's events of all clips (event-driven walk)."""
     geometry = program.geometry
-    frame_rows = program.manifest["network"]["rows"]
+    frame_rows, beats = program.frame_shape[-2], program.row_beats
     rows = layer_rows(program)
     totals = [dict.fromkeys(COUNTERS, 0) | shape_accesses(row, geometry, clips) for row in rows]
-    totals[0]["input_writes"] = clips * frame_rows * rows[0].in_cols
+    totals[0]["input_writes"] = clips * frame_rows * beats
     if events is not None:
         for row, total, layer_events in zip(rows, totals, events, strict=True):
             total["weight_reads"] = row.passes * (clips * row.jobs * geometry.start_reads
                                                   + int(layer_events.weight_rows.sum()))
 
-    frames = _FrameArrivals(frame_rows, rows[0].in_cols, program.manifest["credit"])
+    frames = _FrameArrivals(frame_rows, beats, program.manifest["credit"])
     job_costs = [_job_costs(row, geometry, clips, None if events is None else events[row.index])
                  for row in rows]
     # The search for the first job; all others begin beside a walk.
@@ -177,8 +177,8 @@ def _job_costs(row: LayerRow, geometry: Geometry, clips: int,
 class _FrameArrivals:
     """When rows are complete in the input buffer, in cycles since the scheduler's first poll."""
 
-    def __init__(self, rows: int, cols: int, credit: int) -> None:
-        self._rows, self._cols, self._credit = rows, cols, credit
+    def __init__(self, rows: int, beats: int, credit: int) -> None:
+        self._rows, self._beats, self._credit = rows, beats, credit
         self._begin(1)  # the frame writer is enabled in cycle 0
 
     def _begin(self, first_beat: int) -> None:
@@ -197,7 +197,7 @@ class _FrameArrivals:
         while len(self._ends) < rows:
             start = self._start_of_next()
             assert start is not None, "a job needs rows that have no room"
-            self._ends.append(start + self._cols - 1)
+            self._ends.append(start + self._beats - 1)
             self._free = self._ends[-1] + 1
 
     def arrival(self, rows: int) -> int:
@@ -228,18 +228,18 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
     Parameters
     ----------
     network : the program's
-    frames : int array (rows, cols)
+    frames : int array (rows, cols), or (channels, rows, cols) of several channels
     """
     native, geometry = lower_network(network), program.geometry
     trace = reference.run(native, frames)
-    values: Array = np.asarray(frames, np.int64)[np.newaxis]
+    values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
     offset = geometry.traits.input_offset(native.input.min)
     count = _nonzero if geometry.int8_maps else _popcount
     events = []
     for row in layer_rows(program):
         if row.reads_map:
             ones = count(np.abs(values + offset)).sum(axis=0)
-            pad = int(count(np.array(offset)))
+            pad = len(values) * int(count(np.array(offset)))
             offered = _offered(ones[:row.rows], pad, row, row.jobs * geometry.tile_rows,
                                row.tiles * geometry.tile_cols)
         else:

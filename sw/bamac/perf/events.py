@@ -76,7 +76,7 @@ def vector_events(words: Array) -> Array:
 
 def tile_events(program: Program, network: IntegerNetwork,
                 frames: npt.ArrayLike) -> list[LayerEvents]:
-    """The :class:`LayerEvents` of each layer, for one clip of integer ``frames`` (rows, cols).
+    """The :class:`LayerEvents` of each layer, for one clip of integer ``frames``.
 
     Pixels beyond the map count as the hardware fetches them.
     """
@@ -105,9 +105,8 @@ def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.
     ones.
     """
     geometry = program.geometry
-    values: Array = np.asarray(frames, np.int64)
-    words = (np.abs(values) << np.where(values < 0, Geometry.INPUT_BITS, 0)).astype(
-        np.uint64)[None]
+    values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
+    words = (np.abs(values) << np.where(values < 0, Geometry.INPUT_BITS, 0)).astype(np.uint64)
     for row in program.layers:
         if row["kind"] != "conv":
             break

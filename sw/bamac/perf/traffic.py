@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def lower_bounds(program: Program) -> dict[str, int]:
     vector = sum(row.words for row in rows if not row.reads_map)
     return {
         "weights": sum(row.weight_rows for row in rows) // program.geometry.store_rows,
-        "input_buffer": 2 * program.manifest["network"]["rows"] * rows[0].in_cols,
+        "input_buffer": 2 * prod(program.frame_shape),
         "line_buffers": 2 * line,
         "vectors": 2 * vector,
         "descriptors": len(LAYER) * len(rows),

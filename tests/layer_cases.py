@@ -1,0 +1,119 @@
+"""Small random networks for tests of the array, with what they compute, by definition.
+
+Everything here is plain numpy over whole maps: no code of the reference, the compiler or the model.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bamac.compiler import compile_network
+from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
+from bamac.perf.cycles import predict, predict_events
+from bamac_hw.abi.counters import COUNTERS
+
+
+@dataclass(eq=False)
+class LayerCase:
+    """A network, frames (clips, ...) for it, and what each layer must give of each clip."""
+
+    network: IntegerNetwork
+    frames: np.ndarray
+    expected: list  # per clip, a dict of layer names: bits before the pool, or outputs
+
+
+def convolve(values, weights, stride=(1, 1), padding=(0, 0, 0, 0)):
+    """Sums (out_channels, rows, cols) of a map (channels, rows, cols)."""
+    top, bottom, left, right = padding
+    padded = np.pad(np.asarray(values, np.int64), ((0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, weights.shape[2:], (1, 2))
+    return np.einsum("cyxij,ocij->oyx", windows[:, ::stride[0], ::stride[1]], weights)
+
+
+def pool_bits(bits, pool):
+    """Maximum over windows of ``pool``; what fills none is dropped."""
+    channels, rows, cols = bits.shape
+    rows, cols = rows // pool[0], cols // pool[1]
+    return bits[:, :rows * pool[0], :cols * pool[1]].reshape(
+        channels, rows, pool[0], cols, pool[1]).max(axis=(2, 4))
+
+
+def simple_head(vectors, outputs=2, seed=0):
+    """A dense layer that emits scores: ``(layer, outputs)`` of each vector."""
+    rng = np.random.default_rng([seed, 77])
+    weights = rng.integers(-40, 41, (outputs, len(vectors[0])))
+    bias = rng.integers(-300, 301, outputs)
+    return Dense("scores", weights, bias), [weights @ vector + bias for vector in vectors]
+
+
+def check_case(case, program, result):
+    """Compare every value and counter of a run; returns how many values were compared."""
+    compared = 0
+    for clip, expected in enumerate(case.expected):
+        for row in program.layers:
+            wanted = np.asarray(expected[row["name"]])
+            kind = "bits" if wanted.ndim == 3 else "outputs"
+            if wanted.ndim == 3:
+                wanted = wanted[:, :row["tiled_rows"], :row["tiled_cols"]]
+            np.testing.assert_array_equal(result.trace[clip][row["name"]][kind], wanted,
+                                          f"{case.network.name}, clip {clip}, {row['name']}")
+            compared += wanted.size
+        np.testing.assert_array_equal(result.outputs[clip], expected[program.layers[-1]["name"]])
+    predicted = predict(program, case.network, case.frames)
+    events = np.sum([predict_events(program, case.network, window) for window in case.frames], 0)
+    for counted, model, ones in zip(result.counters, predicted["layers"], events, strict=True):
+        wanted = {**model, "events": ones}
+        assert counted == {name: wanted[name] for name in COUNTERS}, (
+            f"{case.network.name}, layer {model['name']}")
+    assert result.cycles == predicted["cycles"], case.network.name
+    return compared
+
+
+def compiled(cases, geometry):
+    """The programs of all cases."""
+    return [compile_network(case.network, geometry) for case in cases]
+
+
+def _constants(rng, name, weights, sums, step, sides, pool, last, int8):
+    """A convolution near the middle of its sums, and its map before the pool for each clip."""
+    middle = np.quantile(np.stack(sums), 0.7, axis=(0, 2, 3)).astype(np.int64)
+    if not int8:
+        layer = Conv2d(name, weights, middle, step, sides, pool, "sum" if last else None)
+        return layer, [(acc >= middle[:, None, None]).astype(np.uint8) for acc in sums]
+    shift = max(0, int(np.max(sums)).bit_length() - 8)
+    layer = Conv2d(name, weights, None, step, sides, pool, "max" if last else None, -middle, shift)
+    return layer, [np.clip((acc - middle[:, None, None]) >> shift, 0, 255) for acc in sums]
+
+
+def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int8=False):
+    """An input of several channels, two convolutions, and a head."""
+    rng = np.random.default_rng([seed, channels])
+    rows, cols = int(rng.integers(6, 12)), int(rng.integers(6, 14))
+    spec = InputSpec(rows, cols, bits, signed, channels)
+    shape = (clips, rows, cols) if channels == 1 else (clips, channels, rows, cols)
+    frames = rng.integers(spec.min, spec.max + 1, shape).astype(np.int16)
+    frames[rng.random(shape) < 0.4] = 0
+    maps = list(frames.reshape(clips, channels, rows, cols))
+    layers, expected = [], [{} for _ in range(clips)]
+    for index in range(2):
+        size = int(rng.integers(1, 6)), int(rng.integers(1, 6))
+        step = int(rng.integers(1, 3))
+        sides = [int(rng.integers(0, min(s, 3))) for s in (*size[:1] * 2, *size[1:] * 2)]
+        pool = [int(rng.choice([p for p in (1, 2) if p <= t])) for t in tile]
+        if min(maps[0].shape[1] + sides[0] + sides[1] - size[0],
+               maps[0].shape[2] + sides[2] + sides[3] - size[1]) < 2 * step:
+            size, sides, step = (1, 1), [0] * 4, 1
+        weights = rng.integers(-20, 21, (int(rng.integers(2, 12)), len(maps[0]), *size))
+        sums = [convolve(values, weights, (step, step), sides) for values in maps]
+        name = f"conv{index}"
+        layer, made = _constants(rng, name, weights, sums, step, sides, pool, index == 1, int8)
+        layers.append(layer)
+        for clip, values in zip(expected, made, strict=True):
+            clip[name] = values
+        maps = [pool_bits(values, pool) for values in made]
+    head, outputs = simple_head([
+        values.max(axis=(1, 2)) if int8 else values.sum(axis=(1, 2), dtype=np.int64)
+        for values in maps], seed=seed)
+    for clip, scores in zip(expected, outputs, strict=True):
+        clip["scores"] = scores
+    return LayerCase(IntegerNetwork(f"input-{seed}", spec, (*layers, head)), frames, expected)
