@@ -117,3 +117,50 @@ def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int
     for clip, scores in zip(expected, outputs, strict=True):
         clip["scores"] = scores
     return LayerCase(IntegerNetwork(f"input-{seed}", spec, (*layers, head)), frames, expected)
+
+
+def flattened_case(seed, *, convs, hidden, clips=2, tile=(2, 2), int8=False, emit="unsigned"):
+    """Convolutions, then dense layers: the first one reads the last map flattened, or the input."""
+    rng = np.random.default_rng([seed, 5])
+    channels, rows, cols = int(rng.integers(1, 4)), int(rng.integers(3, 7)), int(rng.integers(3, 7))
+    if convs:
+        rows, cols = 2 * rows + 1, 2 * cols
+    spec = InputSpec(rows, cols, int(rng.integers(2, 7)), bool(seed % 2), channels)
+    shape = (clips, rows, cols) if channels == 1 else (clips, channels, rows, cols)
+    frames = rng.integers(spec.min, spec.max + 1, shape).astype(np.int16)
+    frames[rng.random(shape) < 0.3] = 0
+    maps = list(frames.reshape(clips, channels, rows, cols))
+    layers, expected = [], [{} for _ in range(clips)]
+    for index in range(convs):
+        weights = rng.integers(-20, 21, (int(rng.integers(2, 20)), len(maps[0]), 3, 3))
+        sides = [1, 1, 1, 1]
+        pool = [min(size, 1 if index else 2) for size in tile]
+        sums = [convolve(values, weights, (1, 1), sides) for values in maps]
+        layer, made = _constants(rng, f"conv{index}", weights, sums, 1, sides, pool, False, int8)
+        layers.append(layer)
+        for clip, values in zip(expected, made, strict=True):
+            clip[layer.name] = values
+        maps = [pool_bits(values, pool) for values in made]
+    if max(maps[0].shape[1:]) > 7:
+        return flattened_case(seed + 1000, convs=convs, hidden=hidden, clips=clips, tile=tile,
+                              int8=int8, emit=emit)
+    vectors = [values.reshape(-1).astype(np.int64) for values in maps]
+    for index, features in enumerate(hidden):
+        weights = rng.integers(-20, 21, (features, len(vectors[0])))
+        sums = np.stack([weights @ vector for vector in vectors])
+        bias = -np.median(sums, axis=0).astype(np.int64)
+        bits = 8 if int8 else 5
+        shift = max(0, int(np.abs(sums + bias).max()).bit_length() - bits)
+        name = f"hidden{index}"
+        if emit == "bit":
+            layers.append(Dense(name, weights, bias, "bit"))
+            vectors = [(total + bias >= 0).astype(np.int64) for total in sums]
+        else:
+            layers.append(Dense(name, weights, bias, "unsigned", bits, shift))
+            vectors = [np.clip(total + bias >> shift, 0, 2**bits - 1) for total in sums]
+        for clip, values in zip(expected, vectors, strict=True):
+            clip[name] = values
+    head, outputs = simple_head(vectors, outputs=int(rng.integers(1, 12)), seed=seed)
+    for clip, scores in zip(expected, outputs, strict=True):
+        clip["scores"] = scores
+    return LayerCase(IntegerNetwork(f"flattened-{seed}", spec, (*layers, head)), frames, expected)

@@ -31,6 +31,10 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise GeometryError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
+# Fields that are left out of an array's description where they have these values.
+_OPTIONS: dict[str, object] = {"map_head": False}
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Sizes of one accelerator.
@@ -71,6 +75,10 @@ class Geometry:
         Parts of a tile, of ``tile_rows / streams`` rows of pixels each, that are offered weight
         rows of their own (event-driven walk only): each one per cycle, from a read port of its own
         of the weight store. Memories of iCE40 have no second one.
+    map_head : bool
+        Whether a layer that reads a map, or the input, can emit scores, unsigned values or bits
+        through the collector, as dense layers do; its own map is one pixel. Without it the first
+        layer of the head reads a vector. Int8 lanes can do it anyway.
     """
 
     name: str
@@ -87,6 +95,7 @@ class Geometry:
     walk: str = "dense"
     lane: str = "gated"
     streams: int = 1
+    map_head: bool = False
 
     INPUT_BITS = INPUT_BITS
     VECTOR_BITS = VECTOR_BITS
@@ -104,8 +113,9 @@ class Geometry:
         _check_int("line_words", self.line_words, 4, 65536)
         _check_int("vector_words", self.vector_words, 4, 4096)
         _check_int("max_layers", self.max_layers, 2, 15)
-        if not isinstance(self.counters, bool):
-            raise GeometryError(f"counters must be true or false, not {self.counters!r}")
+        for name in ("counters", "map_head"):
+            if not isinstance(getattr(self, name), bool):
+                raise GeometryError(f"{name} must be true or false, not {getattr(self, name)!r}")
         _check_choice("walk", self.walk, walks())
         _check_choice("lane", self.lane, lanes())
         if traits_of(self.lane, self.walk) is None:
@@ -244,13 +254,15 @@ class Geometry:
         return self.weight_rows * self.channels
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, as plain values."""
-        return asdict(self)
+        """Every field, as plain values; options that the array does not have are left out."""
+        return {name: value for name, value in asdict(self).items()
+                if name not in _OPTIONS or value != _OPTIONS[name]}
 
     def digest(self) -> str:
         """SHA-256 over every field but the name: equal digests run the same programs.
 
-        A single stream is left out, so that arrays from before there were several keep theirs.
+        What an array does not have is left out, a second stream too, so that arrays from before
+        there was such a field keep theirs.
         """
         values = {key: value for key, value in self.to_dict().items()
                   if key != "name" and (key, value) != ("streams", 1)}

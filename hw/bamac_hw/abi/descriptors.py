@@ -19,6 +19,7 @@ __all__ = [
     "FORMAT_VERSION",
     "HEADER",
     "LAYER",
+    "READ_OUT",
     "WALK_WORDS",
     "Emit",
     "Source",
@@ -55,6 +56,10 @@ class Emit(enum.Enum, shape=3):
     UNSIGNED = 3    # clamp(acc >> shift, 0, limit), to the vector memory
     BIT = 4         # acc >= 0, to the vector memory
     RAW = 5         # acc, to the score stream
+
+
+# What the collector reads out of the lanes, one output after the other.
+READ_OUT = (Emit.UNSIGNED, Emit.BIT, Emit.RAW)
 
 
 # Header: what the scheduler and the frame writer need before the first layer runs.

@@ -10,7 +10,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..abi.descriptors import Emit, Source, layer_layout
+from ..abi.descriptors import READ_OUT, Emit, Source, layer_layout
 from ..geometry import Geometry
 from ..lib.small_count import one_more
 from ..memory.window import BitFetchSignature
@@ -99,6 +99,8 @@ class DenseWalker(wiring.Component):
 
     def _collects(self):
         """Whether the running layer is read out by the collector, one output after another."""
+        if self._geometry.map_head:
+            return Cat(self.layer.emit == emit for emit in READ_OUT).any()
         return self.layer.source == Source.VECTOR
 
     def _lane_wait(self) -> int:

@@ -8,7 +8,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..abi.descriptors import Emit, Source, layer_layout
+from ..abi.descriptors import READ_OUT, Emit, Source, layer_layout
 from ..geometry import Geometry
 from ..lib.delay import delayed
 from ..memory.window import WordFetchSignature, register_places
@@ -213,16 +213,20 @@ class EventWalker(wiring.Component):
         some, lacking = Signal(), Signal()
         # A register: known long before a tile ends.
         m.d.sync += is_global.eq((layer.emit == Emit.GLOBAL_MAX) | (layer.emit == Emit.GLOBAL_SUM))
+        collects = scans[0].is_vector  # the layer is read out by the collector
+        if g.map_head:
+            collects = Signal(name="collects")
+            m.d.sync += collects.eq(Cat(layer.emit == emit for emit in READ_OUT).any())
         m.d.comb += [
             some.eq(reduce(or_, (scan.some for scan in scans))),
             lacking.eq(reduce(or_, (~scan.held for scan in scans))),
             closes.eq((scanning | reads_out) & ~some & ~lacking & ~Mux(
                 reads_out, self.collect.busy,
-                scans[0].is_vector | (is_global & self.collect.busy))),
+                collects | (is_global & self.collect.busy))),
         ]
         self._sequence(m, scans[0], SimpleNamespace(
             scanning=scanning, reads_out=reads_out, closes=closes, start_row=start_row,
-            count=count, some=some, lacking=lacking))
+            count=count, some=some, lacking=lacking, collects=collects))
 
         first_row, *other_rows = self.work.rows
         self._send(m, scans[0], first_row, start=(step.byte, start_row, count))
@@ -279,7 +283,7 @@ class EventWalker(wiring.Component):
                 with m.Elif(~at.some):
                     # For the lanes, or for the collector.
                     m.d.comb += self.causes.collecting.eq(1)
-                with m.If(~at.some & ~at.lacking & scan.is_vector):
+                with m.If(~at.some & ~at.lacking & at.collects):
                     m.d.sync += at.count.eq(at.count + 1)
                     with m.If(at.count == LANE_STAGE - 1):
                         m.d.comb += self.collect.start.eq(1)

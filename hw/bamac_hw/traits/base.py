@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..abi.descriptors import Emit, Source
+from ..abi.descriptors import READ_OUT, Emit, Source
 from ..pipeline import COLLECT_LATENCY, LANE_STAGE, READ_OUT_CYCLES
 
 __all__ = ["ArraySizes", "DatapathTraits", "LayerLoops"]
@@ -110,6 +110,11 @@ class DatapathTraits:
         """Bits of the widest activation word: channels of a map, or planes of a value."""
         return max(channels, 2 * INPUT_BITS, VECTOR_BITS)
 
+    @property
+    def reads_out_maps(self) -> bool:
+        """Whether a layer that reads a map can emit scores without the geometry's ``map_head``."""
+        return self.int8_maps
+
     # --- what the compiler lays out
 
     def input_offset(self, smallest: int) -> int:
@@ -173,7 +178,7 @@ def _collect_cycles(walk: LayerLoops, geometry: ArraySizes, between: int) -> int
     """Cycles in which a walk waits for the serial collector; ``between`` lie between two tiles."""
     channels = [min(geometry.channels, walk.out_channels - number * geometry.channels)
                 for number in range(walk.passes)]
-    if walk.source == Source.VECTOR:
+    if walk.emit in READ_OUT:
         return sum(LANE_STAGE + count * (READ_OUT_CYCLES + walk.shift) for count in channels)
     if walk.emit == Emit.MAP:
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bamac.ir.network import IntegerNetwork
-from bamac_hw.abi.descriptors import Emit, Source
+from bamac_hw.abi.descriptors import READ_OUT, Emit, Source
 from bamac_hw.abi.layer_state import layer_state_bits
 from bamac_hw.geometry import Geometry
 
@@ -53,7 +53,7 @@ def _table_row(walk: Walk, geometry: Geometry, weight_base: int, weight_rows: in
     tiled_rows, tiled_cols = walk.out_rows * walk.pool[0], walk.out_cols * walk.pool[1]
     row: dict[str, Any] = {
         "index": walk.index, "name": walk.name,
-        "kind": "dense" if walk.source == Source.VECTOR else "conv",
+        "kind": "dense" if walk.emit in READ_OUT else "conv",
         "source": walk.source.name.lower(), "emit": walk.emit.name.lower(),
         "in_rows": walk.rows, "in_cols": walk.cols,
         "in_channels": walk.in_channels, "out_channels": walk.out_channels,

@@ -49,10 +49,12 @@ class Walk:
     ----------
     index, name : place in the network, and the layer's name
     source, emit : where activations come from, and what is handed on
-    in_channels, out_channels : of the layer
+    in_channels, out_channels : channels of the map (values of the vector) that the layer reads, and
+        of its own
     rows, cols : rows and columns of the input that are used; a pool or a stride may leave out the
         last rows
-    kernel, stride, padding, pool : as of :class:`bamac.ir.conv.Conv2d`
+    kernel, stride, padding, pool : as of :class:`bamac.ir.conv.Conv2d`; a dense layer that reads
+        a map is a convolution of the map's size
     conv_rows, conv_cols : of the map before pooling
     out_rows, out_cols : of the pooled map, as far as later layers use it
     jobs, tiles, passes : jobs of a clip, tiles of a job, and passes
@@ -207,35 +209,27 @@ def walks(network: IntegerNetwork, geometry: Geometry) -> list[Walk]:
     check_chain(network, geometry)
     # From the last map up: rows that no later layer uses are not computed. A layer's last job
     # then always needs the last row of its input, so no layer ends a clip before the one above it.
-    steps = list(enumerate(network.steps()))
-    maps = [step for step in steps if step[1][0].reads_map]
-    out_rows = network.map_shapes()[-1][1]
     found: list[Walk] = []
-    for index, (layer, reads) in reversed(maps):
+    out_rows = 1
+    for index, (layer, reads) in reversed(list(enumerate(network.steps()))):
+        if layer.reads_map and layer.ends_in_vector:
+            out_rows = layer.map_shape(reads.shape)[1]
         walk = _walk(layer, Place(index, reads, out_rows, geometry))
         found.insert(0, walk)
-        out_rows = walk.rows
-    return found + [_walk(layer, Place(index, reads, 1, geometry))
-                    for index, (layer, reads) in steps[len(maps):]]
+        out_rows = walk.rows if reads.is_map else 1
+    return found
 
 
 def check_chain(network: IntegerNetwork, geometry: Geometry) -> None:
     """Raise :class:`CompileError` unless the array can hold the network's maps and vectors.
 
-    It takes layers that read maps, the last of which, and no other, ends in a vector, and then
-    layers that read vectors.
+    It takes a chain of layers: those that read maps, then those that read vectors.
     """
-    maps, vectors = network.map_layers, network.vector_layers
-    if not (maps and vectors):
-        raise CompileError(f"{network.name}: network must have at least one convolution and one "
-                           "dense layer")
     if not network.is_chain:
         name, sources = next(iter(network.inputs.items()))
         raise CompileError(f"{name}: reads {' and '.join(sources)}; the array takes a chain of "
                            "layers, so lower the network first")
-    if network.layers != maps + vectors:
-        raise CompileError(f"{network.name}: every convolution must come before the first dense "
-                           "layer")
+    maps = network.map_layers
     if any(layer.emits_int8 != geometry.int8_maps for layer in maps):
         if len({layer.emits_int8 for layer in maps}) > 1:
             raise CompileError(f"{network.name}: the maps of all convolutions must be alike, bits "
@@ -246,8 +240,11 @@ def check_chain(network: IntegerNetwork, geometry: Geometry) -> None:
                 "pair lanes, such as small")
         raise CompileError(
             f"{network.layers[0].name}: its map holds {what.format(geometry.name)}")
-    if not maps[-1].ends_in_vector:
-        raise CompileError(f"{maps[-1].name}: the last convolution must end in a global pool")
+    if network.input.zero_point and geometry.traits.stores_signs:
+        raise CompileError(
+            f"{network.name}: array {geometry.name} stores an input value's magnitude, so the "
+            f"input's zero point must be 0, not {network.input.zero_point}; compile for an array "
+            f"with the dense walk, such as small")
 
 
 def _walk(layer: Layer, place: Place) -> Walk:
@@ -258,45 +255,55 @@ def _walk(layer: Layer, place: Place) -> Walk:
                        f"{type(layer).__name__}; lower the network first")
 
 
+@dataclass(frozen=True)
+class _Words:
+    """Activation words of a layer that reads a map or the input: fields of :class:`Walk`."""
+
+    source: Source
+    words: int
+    word_bits: int
+    end_bits: int
+    offset: int
+
+    @classmethod
+    def of(cls, place: Place) -> _Words:
+        geometry, reads = place.geometry, place.reads
+        traits = geometry.traits
+        if place.index == 0:
+            planes = traits.planes(_input_bits(reads))
+            return cls(Source(Source.INPUT), reads.channels, planes, planes,
+                       traits.input_offset(reads.low))
+        words = ceil_div(reads.channels, geometry.word_channels)
+        return cls(Source(Source.LINE), words, geometry.word_channels,
+                   reads.channels - (words - 1) * geometry.word_channels, 0)
+
+
 @walk_of(Conv2d)
 def _conv_walk(conv: Conv2d, place: Place) -> Walk:
-    geometry, reads, traits = place.geometry, place.reads, place.geometry.traits
+    geometry, reads, of = place.geometry, place.reads, _Words.of(place)
     _check_conv(conv, reads, geometry)
+    _check_map(conv, place)
     conv_rows, conv_cols = conv.conv_shape(reads.rows, reads.cols)
     out_cols = conv.pooled_shape(reads.rows, reads.cols)[1]
     stride = conv.strides[0]
     seen_rows = (place.out_rows * conv.pool[0] - 1) * stride - conv.padding[0] + conv.kernel[0]
-    first = place.index == 0
-    if first:
-        _check_input(conv, reads, geometry)
-        words = reads.channels
-        word_bits = end_bits = traits.planes(_input_bits(reads))
-    else:
-        words = ceil_div(reads.channels, geometry.word_channels)
-        word_bits = geometry.word_channels
-        end_bits = reads.channels - (words - 1) * word_bits
-    offset = traits.input_offset(reads.low) if first else 0
-    passes = ceil_div(conv.out_channels, geometry.channels)
-    if passes > PASSES_MOST or words > WORDS_MOST:
-        raise CompileError(f"{conv.name}: too many channels for array {geometry.name}; "
-                           f"at most {PASSES_MOST * geometry.channels}")
     return Walk(
-        index=place.index, name=conv.name, source=Source(Source.INPUT if first else Source.LINE),
-        emit=Emit(_GLOBAL[conv.global_pool]),
+        index=place.index, name=conv.name, source=of.source, emit=Emit(_GLOBAL[conv.global_pool]),
         in_channels=conv.in_channels, out_channels=conv.out_channels,
         rows=min(reads.rows, seen_rows), cols=reads.cols, kernel=tuple(conv.kernel),
         stride=stride, padding=conv.padding, pool=conv.pool, conv_rows=conv_rows,
         conv_cols=conv_cols, out_rows=place.out_rows, out_cols=out_cols,
         jobs=ceil_div(place.out_rows * conv.pool[0], geometry.tile_rows),
         tiles=ceil_div(out_cols * conv.pool[1], geometry.tile_cols),
-        passes=passes, words=words, word_bits=word_bits, end_bits=end_bits,
+        passes=ceil_div(conv.out_channels, geometry.channels),
+        words=of.words, word_bits=of.word_bits, end_bits=of.end_bits,
         out_words=ceil_div(conv.out_channels, geometry.word_channels),
-        in_min=reads.low + offset, in_max=reads.high + offset, offset=offset,
+        in_min=reads.low + of.offset, in_max=reads.high + of.offset, offset=of.offset,
         span=(geometry.tile_rows - 1) * stride + conv.kernel[0],
         advance=geometry.tile_rows * stride,
         block_rows=geometry.tile_rows // conv.pool[0],
         weights=conv.weights.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels),
-        start=_conv_start(conv, reads, offset), traits=traits,
+        start=_conv_start(conv, reads, of.offset), traits=geometry.traits,
         shift=conv.shift, pool_shift=conv.pool_shift)
 
 
@@ -321,24 +328,28 @@ def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry) -> None:
                 f"{conv.name}: pool over {pool} {axis} does not divide the tile of {tile} {axis} "
                 f"of array {geometry.name}; pool by 1, 2 or 4 up to the tile's size, "
                 f"or choose a larger tile")
+
+
+def _check_map(layer: Layer, place: Place) -> None:
+    """Check what every layer that reads a map or the input must keep to."""
+    geometry, reads, of = place.geometry, place.reads, _Words.of(place)
     for what, size in (("rows", reads.rows), ("columns", reads.cols)):
         if size > ROWS_MOST:
-            raise CompileError(f"{conv.name}: {size} {what} are more than {ROWS_MOST}; "
+            raise CompileError(f"{layer.name}: {size} {what} are more than {ROWS_MOST}; "
                                f"cut the input into shorter clips")
-
-
-def _check_input(conv: Conv2d, reads: TensorSpec, geometry: Geometry) -> None:
+    if ceil_div(layer.out_channels, geometry.channels) > PASSES_MOST or of.words > WORDS_MOST:
+        raise CompileError(f"{layer.name}: too many channels for array {geometry.name}; "
+                           f"at most {PASSES_MOST * geometry.channels}")
     beats = row_beats(reads.channels, reads.cols, geometry.tile_cols)
-    if beats > BEATS_MOST or reads.channels > WORDS_MOST:
+    if place.index == 0 and beats > BEATS_MOST:
         raise CompileError(
-            f"{conv.name}: a row of {reads.channels} input channels and {reads.cols} columns takes "
-            f"{beats} values; at most {BEATS_MOST}, of {WORDS_MOST} channels: cut the input into "
-            f"narrower clips")
+            f"{layer.name}: a row of {reads.channels} input channels and {reads.cols} columns takes "
+            f"{beats} values, more than {BEATS_MOST}; cut the input into narrower clips")
 
 
 def _input_bits(reads: TensorSpec) -> int:
-    """Bits of a value of the network's input, two's complement if it has negative ones."""
-    return reads.high.bit_length() + (reads.low < 0)
+    """Bits of a stored value of the network's input, whose lowest one is stored as 0."""
+    return (reads.high - reads.low).bit_length()
 
 
 def _conv_start(conv: Conv2d, reads: TensorSpec, offset: int) -> Array:
@@ -360,25 +371,54 @@ def _conv_start(conv: Conv2d, reads: TensorSpec, offset: int) -> Array:
 @walk_of(Dense)
 def _dense_walk(dense: Dense, place: Place) -> Walk:
     geometry, reads, traits = place.geometry, place.reads, place.geometry.traits
-    bits = reads.high.bit_length()
-    _check_dense(dense, bits, geometry)
-    passes = ceil_div(dense.out_channels, geometry.channels)
-    planes = traits.planes(bits)
+    _check_outputs(dense, geometry)
+    if reads.is_map:
+        of, rows, cols = _Words.of(place), reads.rows, reads.cols
+        _check_flattened(dense, place)
+        weights = dense.weights.reshape(-1, *reads.shape).transpose(2, 3, 1, 0)
+    else:
+        rows = cols = 1
+        _check_vector(dense, reads, geometry)
+        planes = traits.planes(reads.high.bit_length())
+        of = _Words(Source(Source.VECTOR), dense.in_channels, planes, planes, 0)
+        weights = dense.weights.T
     emit = Emit(_DENSE[dense.emit])
     unsigned = emit == Emit.UNSIGNED
     return Walk(
-        index=place.index, name=dense.name, source=Source(Source.VECTOR), emit=emit,
-        in_channels=dense.in_channels, out_channels=dense.out_channels, rows=1, cols=1,
-        kernel=(1, 1), stride=1, padding=(0, 0, 0, 0), pool=(1, 1), conv_rows=1, conv_cols=1,
-        out_rows=1, out_cols=1, jobs=1, tiles=1, passes=passes, words=dense.in_channels,
-        word_bits=planes, end_bits=planes, out_words=0, in_min=0, in_max=reads.high, offset=0,
-        span=1, advance=geometry.tile_rows, block_rows=geometry.tile_rows,
-        weights=dense.weights.T, start=dense.bias, traits=traits,
+        index=place.index, name=dense.name, source=of.source, emit=emit,
+        in_channels=reads.channels, out_channels=dense.out_channels, rows=rows, cols=cols,
+        kernel=(rows, cols), stride=1, padding=(0, 0, 0, 0), pool=(1, 1), conv_rows=1, conv_cols=1,
+        out_rows=1, out_cols=1, jobs=1, tiles=1,
+        passes=ceil_div(dense.out_channels, geometry.channels), words=of.words,
+        word_bits=of.word_bits, end_bits=of.end_bits, out_words=0, in_min=reads.low + of.offset,
+        in_max=reads.high + of.offset, offset=of.offset,
+        span=geometry.tile_rows - 1 + rows if reads.is_map else 1,
+        advance=geometry.tile_rows, block_rows=geometry.tile_rows,
+        weights=weights.reshape(-1, dense.out_channels),
+        start=dense.bias - of.offset * dense.weights.sum(axis=1), traits=traits,
         shift=dense.shift if unsigned else 0,
         limit=(1 << dense.bits) - 1 if unsigned else 1)
 
 
-def _check_dense(dense: Dense, bits: int, geometry: Geometry) -> None:
+def _check_flattened(dense: Dense, place: Place) -> None:
+    """Check a dense layer that reads a whole map: a convolution of the map's size."""
+    geometry, reads = place.geometry, place.reads
+    _check_map(dense, place)
+    if not (geometry.map_head or geometry.traits.reads_out_maps):
+        raise CompileError(
+            f"{dense.name}: it reads a map, and array {geometry.name} reads out dense layers of "
+            f"vectors alone; use an array with map_head = true, or a global pool in front of it")
+    if max(reads.rows, reads.cols) > KERNEL_MOST:
+        raise CompileError(
+            f"{dense.name}: it reads a map of {reads.rows} x {reads.cols}, and kernels of array "
+            f"{geometry.name} are at most {KERNEL_MOST} x {KERNEL_MOST}; pool more in front of it")
+
+
+def _check_vector(dense: Dense, reads: TensorSpec, geometry: Geometry) -> None:
+    bits = reads.high.bit_length()
+    if reads.low < 0:
+        raise CompileError(f"{dense.name}: its inputs go down to {reads.low}, vectors hold unsigned "
+                           f"values; lower the network first")
     if bits > geometry.VECTOR_BITS:
         raise CompileError(
             f"{dense.name}: its inputs have {bits} bits, the vector memory {geometry.VECTOR_BITS}; "
@@ -386,6 +426,12 @@ def _check_dense(dense: Dense, bits: int, geometry: Geometry) -> None:
     if dense.in_channels > WORDS_MOST:
         raise CompileError(
             f"{dense.name}: {dense.in_channels} inputs are more than {WORDS_MOST}")
+
+
+def _check_outputs(dense: Dense, geometry: Geometry) -> None:
+    if dense.emit not in _DENSE:
+        raise CompileError(f"{dense.name}: it emits {dense.emit}, the collector {', '.join(_DENSE)}"
+                           f"; lower the network first")
     if geometry.int8_maps and not dense.emits_scores:
         if dense.emit != "unsigned" or dense.bits != 8 or dense.shift > SHIFT_MAX:
             raise CompileError(

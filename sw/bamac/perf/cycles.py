@@ -233,12 +233,13 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
     native, geometry = lower_network(network), program.geometry
     trace = reference.run(native, frames)
     values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
-    offset = geometry.traits.input_offset(native.input.min)
+    stored = geometry.traits.input_offset(native.input.min)
+    offset = geometry.traits.input_offset(native.input.min - native.input.zero_point)
     count = _nonzero if geometry.int8_maps else _popcount
     events = []
     for row in layer_rows(program):
         if row.reads_map:
-            ones = count(np.abs(values + offset)).sum(axis=0)
+            ones = count(np.abs(values + stored)).sum(axis=0)
             pad = len(values) * int(count(np.array(offset)))
             offered = _offered(ones[:row.rows], pad, row, row.jobs * geometry.tile_rows,
                                row.tiles * geometry.tile_cols)
@@ -246,7 +247,7 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
             of_word = _vector_events if geometry.traits.event_driven else count
             offered = int(of_word(values).sum())
         events.append(row.passes * offered)
-        values, offset = trace.layers[row.name].result, 0
+        values, stored, offset = trace.layers[row.name].result, 0, 0
     return events
 
 

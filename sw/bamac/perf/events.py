@@ -18,7 +18,7 @@ from bamac.compiler.lower import lower_network
 from bamac.ir import reference
 from bamac.ir.checks import Array
 from bamac.ir.network import IntegerNetwork
-from bamac_hw.abi.descriptors import Emit, Source
+from bamac_hw.abi.descriptors import READ_OUT, Emit, Source
 from bamac_hw.control.event_walker import FETCH_LATENCY, QUEUE_DEPTH
 from bamac_hw.geometry import Geometry
 from bamac_hw.pipeline import COLLECT_LATENCY, EVENT_PLANE_MOST, LANE_STAGE, READ_OUT_CYCLES
@@ -86,20 +86,19 @@ def tile_events(program: Program, network: IntegerNetwork,
     layers = [LayerEvents.of_words(words.reshape(-1, streams, *words.shape[1:]),
                                    Source.LINE if index else Source.INPUT)
               for index, words in enumerate(layer_unions(program, trace, frames, streams))]
-    vector = trace.vector
-    for layer in native.vector_layers:
+    for before in native.layers[len(layers) - 1:-1]:
+        vector = trace.layers[before.name].result
         words = np.zeros((1, streams, 1, len(vector)), np.uint64)
         words[:, 0] = vector    # the first pixel's
         layers.append(LayerEvents.of_words(words, Source.VECTOR))
-        vector = trace.layers[layer.name].result
     return layers
 
 
 def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.ArrayLike,
                  streams: int = 1) -> Iterator[Array]:
-    """For each convolution, the OR over the pixels of a tile of every word: (jobs, tiles, words).
+    """The OR over the pixels of a tile of every word, (jobs, tiles, words), of each layer.
 
-    With several ``streams``, over the pixels of each one's part of a tile: (jobs * streams, tiles,
+    Of those that read a map or the input. With several ``streams``, over the pixels of each one's part of a tile: (jobs * streams, tiles,
     words). ``trace`` is the reference's of ``frames``, of the program's network. The words are
     uint64; a word of the input has the planes of positive values, and above them those of negative
     ones.
@@ -108,7 +107,7 @@ def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.
     values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
     words = (np.abs(values) << np.where(values < 0, Geometry.INPUT_BITS, 0)).astype(np.uint64)
     for row in program.layers:
-        if row["kind"] != "conv":
+        if row["source"] == "vector":
             break
         yield _unions(words[:, :row["in_rows"]], row, row["jobs"] * streams,
                       geometry.tile_rows // streams, geometry.tile_cols)
@@ -230,7 +229,7 @@ def job_cycles(walk: LayerRow, geometry: Geometry, events: Array) -> dict[str, A
                     end = end.max(axis=0) if several else end
                 else:
                     free = np.where(count > 0, begin + count - 1, free)
-            if walk.source == Source.VECTOR:
+            if walk.emit in READ_OUT:
                 read_out = LANE_STAGE + channels * (READ_OUT_CYCLES + walk.shift)
                 end = end + read_out
                 collect += read_out
