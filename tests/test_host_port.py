@@ -12,8 +12,8 @@ ID, VERSION, GEOMETRY, CONTROL, STATUS, ERROR, CLIPS, INTERRUPT = range(0, 0x20,
 GEOMETRY_4 = Geometry("four", channels=4, weight_rows=16, max_layers=3)
 
 
-def simulate(testbench, **options):
-    dut = HostPort(GEOMETRY_4, **options)
+def simulate(testbench, geometry=GEOMETRY_4, **options):
+    dut = HostPort(geometry, **options)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     finished = []
@@ -264,3 +264,25 @@ def test_autostart_runs_after_reset():
     async def testbench(ctx, dut):
         assert ctx.get(dut.control.run)
     simulate(testbench, autostart=True)
+
+
+@pytest.mark.parametrize("rows, window, bits", [
+    (8192, 0x80000, 20), (8193, 0x100000, 21), (16384, 0x100000, 21), (65536, 0x400000, 23),
+])
+def test_a_large_weight_store_has_a_window_of_its_own(rows, window, bits):
+    geometry = Geometry("vast", channels=64, weight_rows=rows, max_layers=3)
+    assert (geometry.weight_window, geometry.bus_address_bits) == (window, bits)
+    last = rows * 64 - 4
+
+    async def testbench(ctx, dut):
+        assert len(dut.s_axil_awaddr) == len(dut.s_axil_araddr) == bits
+        for offset in (0, 0x12344, last):
+            response, pulses, at = await write(ctx, dut, window + offset, 77)
+            assert (response, pulses, at) == (OKAY, (0, 1), (offset // 4, 77))
+        if last + 4 < window:
+            assert (await write(ctx, dut, window + last + 4, 77))[:2] == (SLVERR, (0, 0))
+        assert (await write(ctx, dut, window - 4, 77))[:2] == (SLVERR, (0, 0))
+        assert (await write(ctx, dut, 0x01004, 5))[1:] == ((1, 0), (1, 5))
+        assert (await read(ctx, dut, ID))[:2] == (OKAY, 0x434D4142)
+        assert (await read(ctx, dut, window))[:2] == (SLVERR, 0)
+    simulate(testbench, geometry)

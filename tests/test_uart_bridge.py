@@ -7,6 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 from serial_frames import fcs, framed, stuffed, unstuffed
 
+from bamac_hw.geometry import Geometry
 from bamac_hw.serial.uart_bridge import UartBridge
 
 READ, WRITE, VALUES, FRAME, RESET = range(5)
@@ -20,7 +21,9 @@ class Bench:
     ``refuse`` holds addresses that answer SLVERR; ``slow`` is the chance that anything waits.
     """
 
-    def __init__(self, *, refuse=(), slow=0.0, words=None, scores=()):
+    def __init__(self, *, refuse=(), slow=0.0, words=None, scores=(),
+                 geometry=Geometry.preset("small")):
+        self.geometry = geometry
         self.refuse, self.slow = set(refuse), slow
         self.words = dict(words or {})
         self.writes, self.beats, self.sent, self.resets = [], [], bytearray(), 0
@@ -29,7 +32,7 @@ class Bench:
 
     def run(self, *inputs, expect):
         """Feed ``inputs``; run until ``expect`` replies have come, then as long again."""
-        dut, rng = UartBridge(), random.Random(7)
+        dut, rng = UartBridge(self.geometry), random.Random(7)
         simulator = Simulator(dut)
         simulator.add_clock(1e-6)
         data = b"".join(inputs)
@@ -121,6 +124,14 @@ def test_reads_and_writes(slow):
                        DONE, DONE]
     assert bench.writes == [(0xC, 0x7D7E7E7D), (0xFFFF0, 1), (0xFFFF4, 2), (0xFFFF8, 0x80000000)]
     assert not bench.fault
+
+
+def test_a_large_weight_store_is_reached():
+    geometry = Geometry("vast", channels=64, weight_rows=65536)
+    bench = Bench(geometry=geometry)
+    assert bench.run(framed(command(WRITE, 0x7FFFF8, words(1, 2))),
+                     framed(command(WRITE, 0x800000, words(3))), expect=2) == [DONE, DAMAGED]
+    assert bench.writes == [(0x7FFFF8, 1), (0x7FFFFC, 2)]
 
 
 @pytest.mark.parametrize("slow", [0.0, 0.4])

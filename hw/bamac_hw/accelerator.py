@@ -74,7 +74,7 @@ class Accelerator(wiring.Component):
 
     Members
     -------
-    s_axil_* : AXI4-Lite, see ``HostPort``; or the members of another ``port``'s ``bus()``
+    s_axil_* : AXI4-Lite, see ``HostPort``; or the members of another ``port``'s ``bus``
     s_axis_frames_* : AXI4-Stream, one int8 value per beat, ``tlast`` with a frame's last value
     m_axis_scores_* : AXI4-Stream, one int32 raw score per beat, ``tlast`` with a clip's last
     irq : a clip was scored
@@ -94,7 +94,7 @@ class Accelerator(wiring.Component):
         self._record = self._variant.write_back.record_signature(
             geometry, accumulators=accumulators)
         super().__init__(
-            port.bus()
+            port.bus(geometry)
             | axi_stream_ports("s_axis_frames", bits=8, flow=In)
             | axi_stream_ports("m_axis_scores", bits=32, flow=Out)
             | {"irq": Out(1)}
@@ -138,7 +138,7 @@ class Accelerator(wiring.Component):
     def _connect_ports(self, m, parts):
         """The accelerator's own ports: host, frames, scores."""
         host, frames, scheduler = parts.host, parts.frames, parts.scheduler
-        for name, member in self._port.bus().items():
+        for name, member in self._port.bus(self._geometry).items():
             to, value = (self, host) if member.flow is Out else (host, self)
             m.d.comb += getattr(to, name).eq(getattr(value, name))
         scores = parts.collector.scores

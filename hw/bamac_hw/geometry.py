@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .abi.registers import address_bits, weight_window
 from .traits import INPUT_BITS, VECTOR_BITS, DatapathTraits, lanes, traits_of, walks
 
 __all__ = ["Geometry", "GeometryError"]
@@ -136,9 +137,6 @@ class Geometry:
             wanted = "even" if self.store_rows == 2 else f"a multiple of {self.store_rows}"
             raise GeometryError(f"weight_rows must be {wanted} for {self.lane} lanes, "
                                 f"not {self.weight_rows}")
-        if self.weight_bytes > 1 << 19:
-            raise GeometryError(
-                f"weight_rows x channels must be at most {1 << 19} bytes, not {self.weight_bytes}")
 
     @property
     def traits(self) -> DatapathTraits:
@@ -252,6 +250,16 @@ class Geometry:
     def weight_bytes(self) -> int:
         """Bytes of the weight store."""
         return self.weight_rows * self.channels
+
+    @property
+    def weight_window(self) -> int:
+        """Byte address at which the host writes the weight store."""
+        return weight_window(self.weight_bytes)
+
+    @property
+    def bus_address_bits(self) -> int:
+        """Bits of a byte address on the host's side."""
+        return address_bits(self.weight_bytes)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field, as plain values; options that the array does not have are left out."""

@@ -239,7 +239,8 @@ def _design(built):
     """
     geometry = built.geometry
     return Design(int(geometry.digest()[:8], 16), geometry.max_layers, geometry.counters,
-                  _record_fields(geometry, accumulators=built.accumulators))
+                  _record_fields(geometry, accumulators=built.accumulators),
+                  geometry.weight_window)
 
 
 def _record_fields(geometry, *, accumulators):

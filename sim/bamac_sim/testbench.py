@@ -14,7 +14,6 @@ from bamac_hw.abi.registers import (
     COUNTER_WINDOW,
     DESCRIPTOR_WINDOW,
     ID_VALUE,
-    WEIGHT_WINDOW,
     Register,
 )
 
@@ -44,12 +43,15 @@ class Design:
         Whether there are performance counters.
     tile_fields : sequence of str
         Of a trace build, see :class:`~bamac_sim.collectors.TileCollector`.
+    weight_window : int
+        Address of the weight store.
     """
 
     identity: int
     max_layers: int
     counters: bool
     tile_fields: tuple
+    weight_window: int
 
 
 class AcceleratorTestbench:
@@ -126,7 +128,7 @@ class AcceleratorTestbench:
                 raise CheckError(f"Register {register.name} must be {expected:#x}, "
                                  f"not {actual:#x}")
         await host.write_words(DESCRIPTOR_WINDOW, descriptors)
-        await host.write_words(WEIGHT_WINDOW, weights)
+        await host.write_words(self.design.weight_window, weights)
 
     async def start(self, beats, n_scores):
         """Offer the beats and start; returns the task that ends with the last score."""

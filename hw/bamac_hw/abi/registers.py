@@ -14,6 +14,8 @@ __all__ = [
     "WEIGHT_WINDOW",
     "WINDOWS",
     "Register",
+    "address_bits",
+    "weight_window",
 ]
 
 
@@ -62,3 +64,17 @@ WINDOWS = (
     ("weights", WEIGHT_WINDOW, "write, while not running", "`channels` bytes for each row"),
 )
 ADDRESS_BITS = 20
+
+
+def weight_window(weight_bytes: int) -> int:
+    """First byte of the window of a weight store of so many bytes.
+
+    It is ``WEIGHT_WINDOW`` for up to 512 KiB. A larger one begins at its own size, rounded up to a
+    power of two, so that the highest address bit alone tells the window.
+    """
+    return max(WEIGHT_WINDOW, 1 << (weight_bytes - 1).bit_length())
+
+
+def address_bits(weight_bytes: int) -> int:
+    """Bits of a byte address where the weight store has so many bytes."""
+    return weight_window(weight_bytes).bit_length()

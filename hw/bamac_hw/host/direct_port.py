@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out, connect, flipped
 
-from ..abi.registers import ADDRESS_BITS, COUNTER_WINDOW
+from ..abi.registers import COUNTER_WINDOW
 from ..geometry import Geometry
 from .inside import inside
 from .registers import Registers
@@ -34,16 +34,16 @@ class DirectPort(wiring.Component):
     """
 
     @staticmethod
-    def bus() -> dict[str, Member]:
+    def bus(geometry: Geometry) -> dict[str, Member]:
         """Members of the host's side."""
         return {
-            "host_index": In(ADDRESS_BITS - 2), "host_write": In(1), "host_read": In(1),
+            "host_index": In(geometry.bus_address_bits - 2), "host_write": In(1), "host_read": In(1),
             "host_data": In(32), "host_done": Out(1), "host_refused": Out(1), "host_word": Out(32),
         }
 
     def __init__(self, geometry: Geometry, *, autostart: bool = False):
         self._geometry, self._autostart = geometry, autostart
-        super().__init__(self.bus() | inside(geometry))
+        super().__init__(self.bus(geometry) | inside(geometry))
 
     def elaborate(self, platform):
         m = Module()

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Member, connect, flipped
 
-from ..abi.registers import ADDRESS_BITS, COUNTER_WINDOW
+from ..abi.registers import COUNTER_WINDOW
 from ..geometry import Geometry
 from .axi import axi_lite_ports
 from .inside import inside
@@ -39,13 +39,13 @@ class HostPort(wiring.Component):
     """
 
     @staticmethod
-    def bus() -> dict[str, Member]:
+    def bus(geometry: Geometry) -> dict[str, Member]:
         """Members of the host's side."""
-        return axi_lite_ports("s_axil", address_bits=ADDRESS_BITS)
+        return axi_lite_ports("s_axil", address_bits=geometry.bus_address_bits)
 
     def __init__(self, geometry: Geometry, *, autostart: bool = False):
         self._geometry, self._autostart = geometry, autostart
-        super().__init__(self.bus() | inside(geometry))
+        super().__init__(self.bus(geometry) | inside(geometry))
 
     def elaborate(self, platform):
         m = Module()
@@ -84,7 +84,7 @@ class HostPort(wiring.Component):
                     m.d.sync += self.s_axil_bresp.eq(OKAY)
 
         # Reads: the address is held until the data is there.
-        raddr = Signal(ADDRESS_BITS)
+        raddr = Signal(self._geometry.bus_address_bits)
         reading = Signal()
         settled = Signal()
         is_counter = Signal()

@@ -6,20 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from ..abi.counters import COUNTER_SLOTS
 from ..abi.descriptors import DESCRIPTOR_WORDS, FORMAT_VERSION
-from ..abi.registers import (
-    ADDRESS_BITS,
-    COUNTER_WINDOW,
-    DESCRIPTOR_WINDOW,
-    ID_VALUE,
-    WEIGHT_WINDOW,
-    Register,
-)
+from ..abi.registers import COUNTER_WINDOW, DESCRIPTOR_WINDOW, ID_VALUE, Register
 from ..geometry import Geometry
 from .inside import ControlSignature
 
 __all__ = ["Registers"]
-
-INDEX_BITS = ADDRESS_BITS - 2
 
 
 class Registers(wiring.Component):
@@ -47,16 +38,17 @@ class Registers(wiring.Component):
 
     def __init__(self, geometry: Geometry, *, autostart: bool = False):
         self._geometry, self._autostart = geometry, autostart
+        index_bits = geometry.bus_address_bits - 2
         super().__init__({
             "irq": Out(1),
             "control": Out(ControlSignature(geometry)),
             "write": In(1),
-            "write_index": In(INDEX_BITS),
+            "write_index": In(index_bits),
             "write_data": In(32),
             "to_register": Out(1),
             "to_descriptors": Out(1),
             "to_weights": Out(1),
-            "read_index": In(INDEX_BITS),
+            "read_index": In(index_bits),
             "value": Out(32),
             "from_register": Out(1),
             "from_counters": Out(1),
@@ -87,7 +79,7 @@ class Registers(wiring.Component):
         m.d.comb += [
             self.to_descriptors.eq(~run & in_window(
                 index, DESCRIPTOR_WINDOW, (g.max_layers + 1) * DESCRIPTOR_WORDS)),
-            self.to_weights.eq(~run & in_window(index, WEIGHT_WINDOW, g.weight_bytes // 4)),
+            self.to_weights.eq(~run & in_window(index, g.weight_window, g.weight_bytes // 4)),
         ]
         with m.If(index[3:] == 0):
             with m.Switch(index[:3]):

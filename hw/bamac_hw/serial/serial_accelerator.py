@@ -54,7 +54,7 @@ class SerialAccelerator(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(cycles=self._cycles)
         m.submodules.transmitter = transmitter = UartTransmitter(cycles=self._cycles)
         received = fifo.SyncFIFOBuffered(width=8, depth=RECEIVE_BYTES)
-        bridge = UartBridge()
+        bridge = UartBridge(self._geometry)
         accelerator = Accelerator(self._geometry, program=self._program, port=DirectPort,
                                   family=self._family)
         m.submodules.received = DomainRenamer("link")(received)
@@ -74,7 +74,7 @@ class SerialAccelerator(wiring.Component):
         ]
         wiring.connect(m, received.r_stream, bridge.i)
         wiring.connect(m, bridge.o, transmitter.i)
-        for ports, theirs in ((DirectPort.bus(), ""),
+        for ports, theirs in ((DirectPort.bus(self._geometry), ""),
                               (axi_stream_ports("_axis_frames", bits=8, flow=In), "s"),
                               (axi_stream_ports("_axis_scores", bits=32, flow=Out), "m")):
             ours = {"s": "m", "m": "s"}.get(theirs, "")

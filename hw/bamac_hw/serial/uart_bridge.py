@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..abi.registers import ADDRESS_BITS
+from ..geometry import Geometry
 from ..host.axi import axi_stream_ports
 from ..host.direct_port import DirectPort
 from .serial_link import ESCAPE, ESCAPE_BIT, FCS_GOOD, FCS_INIT, FLAG, Op, Reply
@@ -23,6 +23,10 @@ class UartBridge(wiring.Component):
     One register of 6 bytes serves both directions: it holds the newest bytes of a command (they may
     be its check sequence), or the reply.
 
+    Parameters
+    ----------
+    geometry : Geometry
+
     Members
     -------
     i, o : bytes from and to the serial port
@@ -32,12 +36,13 @@ class UartBridge(wiring.Component):
     fault : a command was damaged or refused since the last ``Op.RESET``
     """
 
-    def __init__(self):
+    def __init__(self, geometry: Geometry):
+        self._index_bits = geometry.bus_address_bits - 2
         super().__init__(
             {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
              "reset": Out(1), "fault": Out(1)}
             | {name: member.flip() for name, member in
-               DirectPort.bus().items()}
+               DirectPort.bus(geometry).items()}
             | axi_stream_ports("m_axis_frames", bits=8, flow=Out)
             | axi_stream_ports("s_axis_scores", bits=32, flow=In))
 
@@ -46,7 +51,7 @@ class UartBridge(wiring.Component):
         m = Module()
 
         op = Signal(Op)
-        word_index = Signal(ADDRESS_BITS - 2)
+        word_index = Signal(self._index_bits)
         held = Signal(48)       # oldest byte lowest
         phase = Signal(2)       # bytes received, modulo 4,
         in_data = Signal()      # behind the header,
@@ -128,7 +133,7 @@ class UartBridge(wiring.Component):
                         m.next = "TAKE"
 
             with m.State("TAKE"):
-                index, beyond = Signal(ADDRESS_BITS - 2), Signal(24 - (ADDRESS_BITS - 2))
+                index, beyond = Signal(self._index_bits), Signal(24 - self._index_bits)
                 m.d.comb += Cat(index, beyond).eq(Cat(held[32:48], byte))
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [held.eq(Cat(held[8:], byte)), crc.eq(next_crc), phase.eq(phase + 1),

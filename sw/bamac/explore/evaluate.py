@@ -21,7 +21,7 @@ from .points import MEMORIES
 __all__ = ["digest_of_clips", "evaluate", "fit_memories", "geometry_of", "model_version",
            "synthesise"]
 
-_WEIGHT_BYTES, _WORDS, _VECTOR_WORDS = 1 << 19, 1 << 16, 1 << 12     # the most a geometry can have
+_WEIGHT_ROWS, _WORDS, _VECTOR_WORDS = 1 << 16, 1 << 16, 1 << 12     # the most a geometry can have
 
 
 def model_version():
@@ -61,7 +61,7 @@ def fit_memories(point, network, array=None):
             input_words=max(4, array.input_words * array.pixels // pixels),
             line_words=max(4, array.line_words * array.lanes // smallest.lanes),
             vector_words=array.vector_words)
-    largest = replace(smallest, weight_rows=min(_WEIGHT_BYTES // channels, 65536),
+    largest = replace(smallest, weight_rows=_WEIGHT_ROWS,
                       input_words=_WORDS, line_words=_WORDS, vector_words=_VECTOR_WORDS)
     program = compile_network(network, largest)
     rings = [row["ring"]["words_per_bank"] for row in program.layers if "ring" in row]

@@ -44,9 +44,9 @@ def frame(content):
 
 
 def command(op, address=0, data=b""):
-    """A command's frame; ``address`` in bytes."""
-    if address % 4 or not 0 <= address < 1 << 20:
-        raise ValueError(f"Address must be a multiple of 4 below {1 << 20:#x}, not {address:#x}")
+    """A command's frame; ``address`` in bytes, of a word whose index has 24 bits."""
+    if address % 4 or not 0 <= address < 4 << 24:
+        raise ValueError(f"Address must be a multiple of 4 below {4 << 24:#x}, not {address:#x}")
     return frame(bytes([Op(op).value]) + (address // 4).to_bytes(HEADER_BYTES - 1, "little")
                  + bytes(data))
 
