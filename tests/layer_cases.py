@@ -85,15 +85,16 @@ def _constants(rng, name, weights, sums, step, sides, pool, last, int8):
     return layer, [np.clip((acc - middle[:, None, None]) >> shift, 0, 255) for acc in sums]
 
 
-def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int8=False):
+def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int8=False,
+               zero_point=0):
     """An input of several channels, two convolutions, and a head."""
     rng = np.random.default_rng([seed, channels])
     rows, cols = int(rng.integers(6, 12)), int(rng.integers(6, 14))
-    spec = InputSpec(rows, cols, bits, signed, channels)
+    spec = InputSpec(rows, cols, bits, signed, channels, zero_point)
     shape = (clips, rows, cols) if channels == 1 else (clips, channels, rows, cols)
     frames = rng.integers(spec.min, spec.max + 1, shape).astype(np.int16)
     frames[rng.random(shape) < 0.4] = 0
-    maps = list(frames.reshape(clips, channels, rows, cols))
+    maps = list(frames.reshape(clips, channels, rows, cols) - zero_point)
     layers, expected = [], [{} for _ in range(clips)]
     for index in range(2):
         size = int(rng.integers(1, 6)), int(rng.integers(1, 6))

@@ -33,6 +33,10 @@ def test_random_inputs_to_the_bit_and_cycle(geometry):
     cases = [input_case(seed, channels=channels, signed=bool(seed % 2), bits=bits, tile=tile,
                         int8=geometry.int8_maps)
              for seed, (channels, bits) in enumerate(sizes)]
+    if not geometry.traits.stores_signs:
+        cases += [input_case(20 + zero_point, channels=2, signed=zero_point < 0, bits=4, tile=tile,
+                             int8=geometry.int8_maps, zero_point=zero_point)
+                  for zero_point in (-8, -3, 5, 15)]
     programs = compiled(cases, geometry)
     results = simulate_many([Job(program, case.frames)
                              for case, program in zip(cases, programs, strict=True)])
@@ -66,6 +70,15 @@ def test_the_program_tells_the_shape(tmp_path):
         Job(program, case.frames[:, 0])
     del program.manifest["network"]["channels"]     # of a program from before there were several
     assert program.frame_shape == (spec.rows, spec.cols)
+
+
+def test_a_zero_point_is_refused_where_magnitudes_are_stored():
+    case = input_case(1, channels=1, signed=False, zero_point=5)
+    with pytest.raises(CompileError, match="^input-1: array event stores an input value's "
+                                           "magnitude, so the input's zero point must be 0, not 5; "
+                                           "compile for an array with the dense walk, such as "):
+        compile_network(case.network, GEOMETRIES["event"])
+    assert compile_network(case.network, Geometry.preset("small"))
 
 
 def test_one_clip_needs_no_axis():

@@ -33,8 +33,7 @@ def test_flattened_maps_to_the_bit_and_cycle(geometry):
     # (convolutions, hidden layers): scores of a map, hidden layers on it, and on the input alone.
     shapes = [(1, ()), (2, (11,)), (1, (5, 9)), (2, ()), (1, (20,))]
     emits = ["unsigned", "bit"] if not geometry.int8_maps else ["unsigned"]
-    if not geometry.int8_maps:
-        shapes += [(0, ()), (0, (13,))]
+    shapes += [(0, ()), (0, (13,))]
     cases = [flattened_case(10 * seed, convs=convs, hidden=hidden, tile=tile, emit=emit,
                             int8=geometry.int8_maps)
              for seed, (convs, hidden) in enumerate(shapes) for emit in emits]

@@ -22,8 +22,8 @@ class Bench:
     """
 
     def __init__(self, *, refuse=(), slow=0.0, words=None, scores=(),
-                 geometry=Geometry.preset("small")):
-        self.geometry = geometry
+                 geometry=None):
+        self.geometry = geometry or Geometry.preset("small")
         self.refuse, self.slow = set(refuse), slow
         self.words = dict(words or {})
         self.writes, self.beats, self.sent, self.resets = [], [], bytearray(), 0

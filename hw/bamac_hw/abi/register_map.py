@@ -35,8 +35,8 @@ def markdown() -> str:
         "before the next",
         "clip: the score of the clip in progress is not to be trusted.",
         "",
-        "A weight store of more than 512 KiB needs more address bits: its window begins at its size, "
-        "rounded",
+        "A weight store of more than 512 KiB needs more address bits: its window begins at its "
+        "size, rounded",
         "up to a power of two (`Geometry.weight_window`, `Geometry.bus_address_bits`). Everything "
         "else stays",
         "where it is.",

@@ -37,7 +37,8 @@ class DirectPort(wiring.Component):
     def bus(geometry: Geometry) -> dict[str, Member]:
         """Members of the host's side."""
         return {
-            "host_index": In(geometry.bus_address_bits - 2), "host_write": In(1), "host_read": In(1),
+            "host_index": In(geometry.bus_address_bits - 2), "host_write": In(1),
+            "host_read": In(1),
             "host_data": In(32), "host_done": Out(1), "host_refused": Out(1), "host_word": Out(32),
         }
 

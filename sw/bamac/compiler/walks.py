@@ -343,8 +343,8 @@ def _check_map(layer: Layer, place: Place) -> None:
     beats = row_beats(reads.channels, reads.cols, geometry.tile_cols)
     if place.index == 0 and beats > BEATS_MOST:
         raise CompileError(
-            f"{layer.name}: a row of {reads.channels} input channels and {reads.cols} columns takes "
-            f"{beats} values, more than {BEATS_MOST}; cut the input into narrower clips")
+            f"{layer.name}: a row of {reads.channels} input channels and {reads.cols} columns "
+            f"takes {beats} values, more than {BEATS_MOST}; cut the input into narrower clips")
 
 
 def _input_bits(reads: TensorSpec) -> int:
@@ -417,8 +417,8 @@ def _check_flattened(dense: Dense, place: Place) -> None:
 def _check_vector(dense: Dense, reads: TensorSpec, geometry: Geometry) -> None:
     bits = reads.high.bit_length()
     if reads.low < 0:
-        raise CompileError(f"{dense.name}: its inputs go down to {reads.low}, vectors hold unsigned "
-                           f"values; lower the network first")
+        raise CompileError(f"{dense.name}: its inputs go down to {reads.low}, vectors hold "
+                           f"unsigned values; lower the network first")
     if bits > geometry.VECTOR_BITS:
         raise CompileError(
             f"{dense.name}: its inputs have {bits} bits, the vector memory {geometry.VECTOR_BITS}; "

@@ -84,7 +84,8 @@ class Session:
         link.write_word(Register.CONTROL, STOP, what="the control register")
         link.write(DESCRIPTOR_WINDOW, program.descriptors.astype("<u4").tobytes(),
                    what="descriptors", progress=progress)
-        link.write(program.geometry.weight_window, np.ascontiguousarray(program.weights, np.int8).tobytes(),
+        link.write(program.geometry.weight_window,
+                   np.ascontiguousarray(program.weights, np.int8).tobytes(),
                    what="weights", progress=progress)
         self._load_seconds = time.perf_counter() - began
 

@@ -98,10 +98,10 @@ def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.
                  streams: int = 1) -> Iterator[Array]:
     """The OR over the pixels of a tile of every word, (jobs, tiles, words), of each layer.
 
-    Of those that read a map or the input. With several ``streams``, over the pixels of each one's part of a tile: (jobs * streams, tiles,
-    words). ``trace`` is the reference's of ``frames``, of the program's network. The words are
-    uint64; a word of the input has the planes of positive values, and above them those of negative
-    ones.
+    Of those that read a map or the input. With several ``streams``, over the pixels of each one's
+    part of a tile: (jobs * streams, tiles, words). ``trace`` is the reference's of ``frames``, of
+    the program's network. The words are uint64; a word of the input has the planes of positive
+    values, and above them those of negative ones.
     """
     geometry = program.geometry
     values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
