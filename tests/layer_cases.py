@@ -86,10 +86,10 @@ def _constants(rng, name, weights, sums, step, sides, pool, last, int8):
 
 
 def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int8=False,
-               zero_point=0):
-    """An input of several channels, two convolutions, and a head."""
+               zero_point=0, kernel_most=5, axis_strides=False, padding_most=2):
+    """An input, perhaps of several channels, two convolutions, and a head."""
     rng = np.random.default_rng([seed, channels])
-    rows, cols = int(rng.integers(6, 12)), int(rng.integers(6, 14))
+    rows, cols = (int(size) for size in rng.integers(6, 10 + kernel_most, 2))
     spec = InputSpec(rows, cols, bits, signed, channels, zero_point)
     shape = (clips, rows, cols) if channels == 1 else (clips, channels, rows, cols)
     frames = rng.integers(spec.min, spec.max + 1, shape).astype(np.int16)
@@ -97,15 +97,17 @@ def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int
     maps = list(frames.reshape(clips, channels, rows, cols) - zero_point)
     layers, expected = [], [{} for _ in range(clips)]
     for index in range(2):
-        size = int(rng.integers(1, 6)), int(rng.integers(1, 6))
-        step = int(rng.integers(1, 3))
-        sides = [int(rng.integers(0, min(s, 3))) for s in (*size[:1] * 2, *size[1:] * 2)]
+        size = tuple(int(size) for size in rng.integers(1, kernel_most + 1, 2))
+        step = tuple(int(step) for step in rng.integers(1, 3, 2))
+        step = step if axis_strides else step[:1] * 2
+        sides = [int(rng.integers(0, min(s, padding_most + 1)))
+                 for s in (*size[:1] * 2, *size[1:] * 2)]
         pool = [int(rng.choice([p for p in (1, 2) if p <= t])) for t in tile]
         if min(maps[0].shape[1] + sides[0] + sides[1] - size[0],
-               maps[0].shape[2] + sides[2] + sides[3] - size[1]) < 2 * step:
-            size, sides, step = (1, 1), [0] * 4, 1
+               maps[0].shape[2] + sides[2] + sides[3] - size[1]) < 2 * max(step):
+            size, sides, step, pool = (1, 1), [0] * 4, (1, 1), [1, 1]
         weights = rng.integers(-20, 21, (int(rng.integers(2, 12)), len(maps[0]), *size))
-        sums = [convolve(values, weights, (step, step), sides) for values in maps]
+        sums = [convolve(values, weights, step, sides) for values in maps]
         name = f"conv{index}"
         layer, made = _constants(rng, name, weights, sums, step, sides, pool, index == 1, int8)
         layers.append(layer)
@@ -120,10 +122,12 @@ def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int
     return LayerCase(IntegerNetwork(f"input-{seed}", spec, (*layers, head)), frames, expected)
 
 
-def flattened_case(seed, *, convs, hidden, clips=2, tile=(2, 2), int8=False, emit="unsigned"):
+def flattened_case(seed, *, convs, hidden, clips=2, tile=(2, 2), int8=False, emit="unsigned",
+                   size_most=7):
     """Convolutions, then dense layers: the first one reads the last map flattened, or the input."""
     rng = np.random.default_rng([seed, 5])
-    channels, rows, cols = int(rng.integers(1, 4)), int(rng.integers(3, 7)), int(rng.integers(3, 7))
+    channels = int(rng.integers(1, 4))
+    rows, cols = (int(size) for size in rng.integers(3 if size_most == 7 else 8, size_most, 2))
     if convs:
         rows, cols = 2 * rows + 1, 2 * cols
     spec = InputSpec(rows, cols, int(rng.integers(2, 7)), bool(seed % 2), channels)
@@ -142,9 +146,9 @@ def flattened_case(seed, *, convs, hidden, clips=2, tile=(2, 2), int8=False, emi
         for clip, values in zip(expected, made, strict=True):
             clip[layer.name] = values
         maps = [pool_bits(values, pool) for values in made]
-    if max(maps[0].shape[1:]) > 7:
+    if max(maps[0].shape[1:]) > size_most:
         return flattened_case(seed + 1000, convs=convs, hidden=hidden, clips=clips, tile=tile,
-                              int8=int8, emit=emit)
+                              int8=int8, emit=emit, size_most=size_most)
     vectors = [values.reshape(-1).astype(np.int64) for values in maps]
     for index, features in enumerate(hidden):
         weights = rng.integers(-20, 21, (features, len(vectors[0])))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .abi.descriptors import KERNEL_MOST
 from .abi.registers import address_bits, weight_window
 from .traits import INPUT_BITS, VECTOR_BITS, DatapathTraits, lanes, traits_of, walks
 
@@ -33,7 +34,7 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 
 
 # Fields that are left out of an array's description where they have these values.
-_OPTIONS: dict[str, object] = {"map_head": False}
+_OPTIONS: dict[str, object] = {"map_head": False, "kernel_most": KERNEL_MOST, "axis_strides": False}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class Geometry:
         Whether a layer that reads a map, or the input, can emit scores, unsigned values or bits
         through the collector, as dense layers do; its own map is one pixel. Without it the first
         layer of the head reads a vector. Int8 lanes can do it anyway.
+    kernel_most : 7 or 15
+        Rows and columns of the largest kernel.
+    axis_strides : bool
+        Whether a convolution's stride may be 1 along one axis and 2 along the other.
     """
 
     name: str
@@ -97,10 +102,11 @@ class Geometry:
     lane: str = "gated"
     streams: int = 1
     map_head: bool = False
+    kernel_most: int = KERNEL_MOST
+    axis_strides: bool = False
 
     INPUT_BITS = INPUT_BITS
     VECTOR_BITS = VECTOR_BITS
-    PADDING_MOST = 7  # rows or columns on a side: less than the largest kernel
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
@@ -114,9 +120,10 @@ class Geometry:
         _check_int("line_words", self.line_words, 4, 65536)
         _check_int("vector_words", self.vector_words, 4, 4096)
         _check_int("max_layers", self.max_layers, 2, 15)
-        for name in ("counters", "map_head"):
+        for name in ("counters", "map_head", "axis_strides"):
             if not isinstance(getattr(self, name), bool):
                 raise GeometryError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        _check_choice("kernel_most", self.kernel_most, (KERNEL_MOST, 15))
         _check_choice("walk", self.walk, walks())
         _check_choice("lane", self.lane, lanes())
         if traits_of(self.lane, self.walk) is None:
@@ -211,6 +218,16 @@ class Geometry:
         return (max(self.input_words, self.line_words, self.vector_words) - 1).bit_length()
 
     @property
+    def extended(self) -> bool:
+        """Whether layer descriptors have the fields of options, in a word more."""
+        return self.kernel_most > KERNEL_MOST or self.axis_strides
+
+    @property
+    def padding_bits(self) -> int:
+        """Bits of a number of rows or columns of padding on a side, or of a kernel, less one."""
+        return self.kernel_most.bit_length()
+
+    @property
     def row_bits(self) -> int:
         """Bits of the number of a row of the weight store."""
         return (self.weight_rows - 1).bit_length()
@@ -218,7 +235,7 @@ class Geometry:
     @property
     def column_bits(self) -> int:
         """Bits of a number of columns: what one slot of a ring can hold, and padding."""
-        most = self.tile_cols * max(self.input_words, self.line_words) + 2 * self.PADDING_MOST
+        most = self.tile_cols * max(self.input_words, self.line_words) + 2 * self.kernel_most
         return min(16, most.bit_length())
 
     @property

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .abi.descriptors import DESCRIPTOR_WORDS, FORMAT_VERSION, HEADER, LAYER, unpack_descriptor
+from .abi.descriptors import (
+    DESCRIPTOR_WORDS,
+    FORMAT_VERSION,
+    HEADER,
+    layer_words,
+    unpack_descriptor,
+)
 from .abi.frames import row_beats, stream_rows
 from .geometry import Geometry, GeometryError
 
@@ -180,7 +186,7 @@ class Program:
         header = unpack_descriptor(HEADER, words[0].tolist())
         lines += ["", "header", *_columns(header)]
         for entry, layer in zip(words[1:], self.layers, strict=False):
-            values = unpack_descriptor(LAYER, entry.tolist())
+            values = unpack_descriptor(layer_words(self.geometry), entry.tolist())
             lines += ["", f"layer {layer['index']} {layer['name']}", *_columns(values)]
         return "\n".join(lines)
 

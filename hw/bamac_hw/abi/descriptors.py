@@ -16,8 +16,10 @@ from amaranth.utils import ceil_log2
 __all__ = [
     "AHEAD_BITS",
     "DESCRIPTOR_WORDS",
+    "EXTENDED_LAYER",
     "FORMAT_VERSION",
     "HEADER",
+    "KERNEL_MOST",
     "LAYER",
     "READ_OUT",
     "WALK_WORDS",
@@ -25,13 +27,16 @@ __all__ = [
     "Source",
     "header_layout",
     "layer_layout",
+    "layer_words",
     "pack_descriptor",
     "unpack_descriptor",
+    "walk_words",
     "word_layout",
 ]
 
 FORMAT_VERSION = 3  # of programs and registers
 DESCRIPTOR_WORDS = 16
+KERNEL_MOST = 7  # rows or columns of a kernel, of an array without options
 AHEAD_BITS = 17  # signed: rows of a map, or how many a job reads beyond it
 
 
@@ -93,6 +98,32 @@ LAYER = (
     {"ahead_start": signed(AHEAD_BITS), "out_groups": unsigned(12)},
 )
 WALK_WORDS = 6  # all that a walk needs to start
+
+# With options that need more or wider fields: the third and fourth word give two of theirs to a
+# word of their own behind them.
+EXTENDED_LAYER = (
+    *LAYER[:2],
+    {"source": Source, "kernel_rows_last": unsigned(4), "kernel_cols_last": unsigned(4),
+     "word_bits_last": unsigned(6), "end_bits_last": unsigned(6)},
+    {"stride2": unsigned(1), "stride2_cols": unsigned(1), "pad": unsigned(8), "span": unsigned(5),
+     "padding_top": unsigned(4), "padding_left": unsigned(4), "row_low": unsigned(2),
+     "col_low": unsigned(2)},
+    {"groups_last": unsigned(12), "passes_last": unsigned(8)},
+    *LAYER[4:],
+)
+
+
+def layer_words(geometry: Any = None) -> tuple[Mapping[str, Any], ...]:
+    """The words of a layer descriptor of an array: ``LAYER``, or ``EXTENDED_LAYER``.
+
+    In an extended descriptor ``stride2`` is the rows' alone.
+    """
+    return EXTENDED_LAYER if geometry is not None and geometry.extended else LAYER
+
+
+def walk_words(geometry: Any = None) -> int:
+    """Words of a layer descriptor that a walk needs to start."""
+    return WALK_WORDS + len(layer_words(geometry)) - len(LAYER)
 
 
 def word_layout(fields: Mapping[str, Any]) -> data.StructLayout:
@@ -157,7 +188,7 @@ def layer_layout(geometry: Any = None) -> data.StructLayout:
     With a geometry, fields are no wider than its memories need, and those that it never uses are
     left out. The bits that are cut off are zero in every program that fits.
     """
-    return _joined(LAYER, geometry)
+    return _joined(layer_words(geometry), geometry)
 
 
 def header_layout(geometry: Any = None) -> data.StructLayout:
@@ -180,8 +211,13 @@ def _joined(words: Sequence[Mapping[str, Any]], geometry: Any) -> data.StructLay
             "end_channels_last": ceil_log2(g.channels),
             "weight_base": ceil_log2(g.weight_rows),
         }
+        if g.kernel_most == KERNEL_MOST:
+            narrow |= {name: 3 for name in ("kernel_rows_last", "kernel_cols_last", "padding_top",
+                                            "padding_left")} | {"span": 4}
         if not g.int8_maps:
             fields.pop("pool_shift", None)
+        if not g.axis_strides:
+            fields.pop("stride2_cols", None)
         for name, width in narrow.items():
             if name in fields and width < fields[name].width:
                 fields[name] = Shape(width, fields[name].signed)

@@ -22,6 +22,8 @@ STATE_WORDS = 16  # of each memory: one for each layer
 class _HasAddresses(Protocol):
     @property
     def address_bits(self) -> int: ...
+    @property
+    def padding_bits(self) -> int: ...
 
 
 def walk_state_layout(geometry: _HasAddresses) -> data.StructLayout:
@@ -32,7 +34,7 @@ def walk_state_layout(geometry: _HasAddresses) -> data.StructLayout:
     its first kernel row.
     """
     return data.StructLayout({
-        "ahead": signed(AHEAD_BITS), "above": 3, "slot": geometry.address_bits})
+        "ahead": signed(AHEAD_BITS), "above": geometry.padding_bits, "slot": geometry.address_bits})
 
 
 def output_state_layout(geometry: _HasAddresses) -> data.StructLayout:

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..abi.descriptors import READ_OUT, Emit, Source, layer_layout
 from ..geometry import Geometry
 from ..lib.delay import delayed
-from ..memory.window import WordFetchSignature, register_places
+from ..memory.window import WordFetchSignature, register_places, strides
 from ..pipeline import LANE_STAGE, READ_STAGE, WORD_STAGE
 from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
 from .event_scan import event_scan
@@ -185,7 +185,7 @@ class EventWalker(wiring.Component):
         columns = [Cat(self.fetch.words[row * g.tile_cols + col] for row in range(g.tile_rows))
                    for col in range(g.tile_cols)]
         return [column.word_select(row, g.word_bits)
-                for row in register_places(row_low, g.tile_rows, self.layer.stride2)
+                for row in register_places(row_low, g.tile_rows, strides(self.layer, g)[0])
                 for column in columns]
 
     def _last_row(self, bits_last):
@@ -313,14 +313,15 @@ class EventWalker(wiring.Component):
 
     def _pixel_bits(self, m, scan):
         """An event's bits, given to their pixels a cycle later, travel beside the step."""
-        g, stride2 = self._geometry, self.layer.stride2
+        g = self._geometry
+        row_strides, col_strides = strides(self.layer, g)
         bits_1, tag_1 = Signal.like(scan.bits), Signal.like(scan.tag)
         rotated = Signal.like(scan.bits)
         m.d.sync += [bits_1.eq(scan.bits), tag_1.eq(scan.tag)]
         rows = g.tile_rows // g.streams
-        row_of = (register_places(tag_1.row_low, rows, stride2) if g.streams == 1 else
+        row_of = (register_places(tag_1.row_low, rows, row_strides) if g.streams == 1 else
                   [C(row, (rows - 1).bit_length()) for row in range(rows)])
-        col_of = register_places(tag_1.col_low, g.tile_cols, stride2)
+        col_of = register_places(tag_1.col_low, g.tile_cols, col_strides)
         m.d.comb += rotated.eq(Cat(bits_1.bit_select(Cat(col, row), 1)
                                    for row in row_of for col in col_of))
         return delayed(m, rotated, WORD_STAGE - 1, "bits_delayed")

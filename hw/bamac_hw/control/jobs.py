@@ -28,7 +28,8 @@ class JobPlaceSignature(SizedSignature):
 
     @classmethod
     def sizes(cls, geometry):
-        return {"prepare": Out(1), "slot": Out(geometry.address_bits), "above": Out(3),
+        return {"prepare": Out(1), "slot": Out(geometry.address_bits),
+                "above": Out(geometry.padding_bits),
                 "ahead": Out(signed(AHEAD_BITS)), "next_slot": In(geometry.address_bits)}
 
 
@@ -37,7 +38,7 @@ class WalkJobSignature(SizedSignature):
 
     ``place.prepare`` comes four cycles before ``start``, or earlier. The first four words of the
     layer's descriptor are stable from two cycles before ``start`` until ``done``, the other words
-    of the walk (``WALK_WORDS``) from ``start`` on, the rest from five cycles behind it.
+    of the walk (``walk_words``) from ``start`` on, the rest from five cycles behind it.
 
     Members
     -------

@@ -10,10 +10,11 @@ from amaranth.lib.wiring import In, Out
 from ..abi.descriptors import (
     DESCRIPTOR_WORDS,
     HEADER,
-    LAYER,
     WALK_WORDS,
     Emit,
     layer_layout,
+    layer_words,
+    walk_words,
     word_layout,
 )
 from ..abi.layer_state import ahead_shape, arrival_layout, output_state_layout, walk_state_layout
@@ -24,7 +25,7 @@ from ..memory.ports import write_signature
 from ..pipeline import WRITE_STAGE
 from .jobs import OutputJobSignature, WalkJobSignature
 
-__all__ = ["POLL_CYCLES", "SAVE_CYCLES", "START_CYCLES", "Scheduler"]
+__all__ = ["POLL_CYCLES", "SAVE_CYCLES", "START_CYCLES", "Scheduler", "start_cycles"]
 
 # From the cycle in which a job is chosen, and its descriptor's first word is read:
 RING_CYCLES = 2                 # until the slots of its kernel rows can be found
@@ -39,6 +40,11 @@ HEADER_ENTRY = 15  # the layer before the first, modulo 16
 # WRITE_STAGE cycles after its end: until then, neither an output word of the descriptor nor the
 # place of outputs may change.
 assert WRITE_STAGE - 1 <= START_CYCLES
+
+
+def start_cycles(geometry: Geometry) -> int:
+    """``START_CYCLES``, and one more with extended descriptors."""
+    return walk_words(geometry) + 1
 
 
 class Scheduler(wiring.Component):
@@ -56,14 +62,15 @@ class Scheduler(wiring.Component):
     The end of the pipeline overlaps with the next job's descriptor in the same way: its words come
     in an order in which none is overwritten while the job before still needs it. ::
 
-        cycle   0        1 ... WALK_WORDS     START_CYCLES   ...      SAVE_CYCLES    ...
+        cycle   0        1 ... walk_words     start_cycles   ...      SAVE_CYCLES    ...
                 chosen   words of the walk    walk starts    others   place saved    search
 
-    Latency: a job's walk starts ``START_CYCLES`` behind its choice, so its first step comes one
-    cycle later. The search for the next job begins ``SAVE_CYCLES`` behind the choice and takes
-    ``POLL_CYCLES`` for each layer that is polled. A job ends, and the next one is chosen, in the
-    cycle behind the walk's last one, or as soon as the collector is free and the search is over.
-    Booting reads the header and every descriptor, in ``len(LAYER) + 2`` cycles each.
+    Latency: a job's walk starts ``start_cycles(geometry)`` behind its choice, so its first step
+    comes one cycle later. The search for the next job begins ``SAVE_CYCLES`` behind the choice and
+    takes ``POLL_CYCLES`` for each layer that is polled. A job ends, and the next one is chosen, in
+    the cycle behind the walk's last one, or as soon as the collector is free and the search is
+    over. Booting reads the header and every descriptor, in ``len(layer_words(geometry)) + 2``
+    cycles each.
 
     Parameters
     ----------
@@ -96,6 +103,7 @@ class Scheduler(wiring.Component):
     def __init__(self, geometry: Geometry, *, init: Sequence[int] = (), family: str | None = None,
                  memories: Memories | None = None):
         g = self._geometry = geometry
+        self._words = layer_words(geometry)
         self._init, self._family, self._memories = init, family, memories or Memories()
         super().__init__({
             "run": In(1),
@@ -147,7 +155,7 @@ class Scheduler(wiring.Component):
             m.d.sync += self.current.eq(candidate)
         with m.If(~job.booting):
             m.d.comb += [self.job.place.prepare.eq(count == RING_CYCLES),
-                         self.output.start.eq(count == len(LAYER) + 1)]
+                         self.output.start.eq(count == len(self._words) + 1)]
 
         self._load_words(m, job)
         ahead = self._keep_places(m, job)
@@ -189,7 +197,7 @@ class Scheduler(wiring.Component):
                 m.next = "BOOT-LOAD"
 
             with m.State("BOOT-LOAD"):
-                with m.If(count == len(LAYER) + 1):
+                with m.If(count == len(self._words) + 1):
                     m.d.sync += [count.eq(0), candidate.eq(candidate + 1)]
                     m.next = "BOOT"
                     with m.If(candidate != HEADER_ENTRY):
@@ -201,7 +209,7 @@ class Scheduler(wiring.Component):
 
             with m.State("LOAD"):
                 m.d.comb += self.loading.eq(1)
-                with m.If(count == START_CYCLES):
+                with m.If(count == start_cycles(self._geometry)):
                     m.d.comb += self.job.start.eq(1)
                     m.next = "WALK"
 
@@ -247,11 +255,11 @@ class Scheduler(wiring.Component):
         m.d.comb += [
             write.en.eq(self.write.en), write.addr.eq(self.write.addr),
             write.data.eq(self.write.data),
-            read.en.eq(job.begin | ((count != 0) & (count < len(LAYER)))),
+            read.en.eq(job.begin | ((count != 0) & (count < len(self._words)))),
             read.addr.eq(Cat(count[:4], (job.candidate + 1)[:4])),
             self.descriptor_reading.eq(read.en),
         ]
-        for word, fields in enumerate(LAYER):
+        for word, fields in enumerate(self._words):
             with m.If(count == word + 1):
                 view = data.View(word_layout(fields), read.data)
                 m.d.sync += [getattr(layer, name).eq(getattr(view, name))
@@ -292,7 +300,7 @@ class Scheduler(wiring.Component):
             m.d.sync += ahead.eq(aheads.read.data)
             with m.If(count == 1):
                 m.d.sync += walk.eq(walks.read.data)
-            with m.If(count == START_CYCLES + 1):
+            with m.If(count == start_cycles(g) + 1):
                 m.d.sync += output.eq(outputs.read.data)
         place = self.job.place
         m.d.comb += [

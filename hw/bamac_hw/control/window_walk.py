@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..abi.descriptors import layer_layout
 from ..geometry import Geometry
 from ..lib.small_count import one_less, one_more
-from ..memory.window import window_layout
+from ..memory.window import strides, window_layout
 from .jobs import JobPlaceSignature
 
 __all__ = ["WindowWalk"]
@@ -92,15 +92,20 @@ class WindowWalk(wiring.Component):
         loops = SimpleNamespace(
             word=counted("word", layer.groups_last), col=counted("tap_col", layer.kernel_cols_last),
             row=counted("tap_row", layer.kernel_rows_last),
-            tap_col=Signal(3, name="tap_col"), passes=Signal(8, name="passes"),
+            tap_col=Signal(g.padding_bits, name="tap_col"), passes=Signal(8, name="passes"),
             tile=Signal.like(layer.tiles_last, name="tile"), last_tile=Signal(name="last_tile"),
             phase_row=Signal(name="phase_row"), phase_col=Signal(name="phase_col"),
             row_low=Signal(2, name="row_low"), col_low=Signal(2, name="col_low"))
         # Constant in a job.
-        strides = Signal()
-        m.d.sync += strides.eq(layer.stride2)
-        loops.last_phase_row = strides if g.tile_rows > 1 else C(0)
-        loops.last_phase_col = strides if g.tile_cols > 1 else C(0)
+        row_strides, col_strides = strides(layer, g)
+        if g.axis_strides:
+            row_phases, col_phases = Signal(), Signal()
+            m.d.sync += [row_phases.eq(row_strides), col_phases.eq(col_strides)]
+        else:
+            row_phases = col_phases = Signal(name="strides")
+            m.d.sync += row_phases.eq(row_strides)
+        loops.last_phase_row = row_phases if g.tile_rows > 1 else C(0)
+        loops.last_phase_col = col_phases if g.tile_cols > 1 else C(0)
         m.d.comb += [
             loops.last_tile.eq(loops.tile == layer.tiles_last),
             self.last_phase.eq((loops.phase_row == loops.last_phase_row)
@@ -220,7 +225,7 @@ class WindowWalk(wiring.Component):
         groups = Signal(address + 1)
         stride_groups = Signal(address)
         m.d.sync += [groups.eq(layer.groups_last + 1),
-                     stride_groups.eq(Mux(layer.stride2, groups << 1, groups))]
+                     stride_groups.eq(Mux(strides(layer, g)[1], groups << 1, groups))]
 
         tile_group, group_addr, phase_addr, stepped, new_group, next_group = (
             Signal(address, name=name) for name in (
@@ -240,8 +245,8 @@ class WindowWalk(wiring.Component):
             m.d.sync += tile_group.eq(new_group)
 
     # Which rows and columns of the window lie in the map. A window is at most 15 rows and columns
-    # away from the first one of its tile (kernel 7, second phase, tile 4), so a few bits of that
-    # window's distances to the map's edges are enough.
+    # away from the first one of its tile (kernel 7, second phase, tile 4; at most 31 with
+    # a kernel of 15), so a few bits of that window's distances to the map's edges are enough.
 
     def _find_rows(self, m, phase, *, begin, step):
         """Rows, from two counters that stop at zero.
@@ -250,11 +255,14 @@ class WindowWalk(wiring.Component):
         map's end.
         """
         g, layer, window = self._geometry, self.layer, self.window
-        padding, left = Signal(3, name="rows_of_padding"), Signal(4, name="rows_left")
-        job_left = Signal(4, name="job_rows_left")
-        all_left = Signal(signed(6))
-        m.d.comb += all_left.eq(layer.span + self.place.ahead[:5].as_signed())
-        m.d.sync += job_left.eq(Mux(self.place.ahead[-1], Mux(all_left[-1], 0, all_left[:4]), 15))
+        bits = g.padding_bits + 1
+        padding, left = (Signal(g.padding_bits, name="rows_of_padding"),
+                         Signal(bits, name="rows_left"))
+        job_left = Signal(bits, name="job_rows_left")
+        all_left = Signal(signed(bits + 2))
+        m.d.comb += all_left.eq(layer.span + self.place.ahead[:bits + 1].as_signed())
+        m.d.sync += job_left.eq(Mux(self.place.ahead[-1], Mux(all_left[-1], 0, all_left[:bits]),
+                                    (1 << bits) - 1))
         with m.If(step):
             m.d.sync += [padding.eq(one_less(padding)), left.eq(one_less(left))]
         with m.If(begin):
@@ -270,9 +278,10 @@ class WindowWalk(wiring.Component):
     def _find_columns(self, m, phase, tap, *, begin, to_first):
         """Columns, from each tile's distances."""
         g, layer, window = self._geometry, self.layer, self.window
-        left = Signal(3)        # columns of padding left of the tile's first column
+        bits = g.padding_bits + 1
+        left = Signal(g.padding_bits)  # columns of padding left of the tile's first column
         to_last = Signal(signed(g.column_bits + 2))
-        columns = Mux(layer.stride2, 2 * g.tile_cols, g.tile_cols)
+        columns = Mux(strides(layer, g)[1], 2 * g.tile_cols, g.tile_cols)
         with m.If(begin):
             m.d.sync += [
                 left.eq(Mux(to_first, layer.padding_left,
@@ -280,7 +289,7 @@ class WindowWalk(wiring.Component):
                 to_last.eq(Mux(to_first, layer.col_to_last, to_last - columns)),
             ]
         offset = tap + Mux(phase, g.tile_cols, 0)
-        near = Mux(to_last[4:-1].any(), 15, to_last[:4])
+        near = Mux(to_last[bits:-1].any(), (1 << bits) - 1, to_last[:bits])
         m.d.comb += window.cols_in.eq(
             Cat((offset + k >= left) & (offset + k <= near) for k in range(g.tile_cols))
             & (~to_last[-1]).replicate(g.tile_cols))

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..lib.signature import SizedSignature
 from ..pipeline import Step
 
-__all__ = ["BitFetchSignature", "WordFetchSignature", "register_places", "window_layout"]
+__all__ = ["BitFetchSignature", "WordFetchSignature", "register_places", "strides", "window_layout"]
 
 
 def window_layout(geometry) -> data.StructLayout:
@@ -29,6 +29,11 @@ def window_layout(geometry) -> data.StructLayout:
         "row_low": 2, "col_low": 2, "rows_in": g.tile_rows, "cols_in": g.tile_cols,
         "phase_row": 1, "phase_col": 1,
     })
+
+
+def strides(layer, geometry) -> tuple:
+    """Whether the layer's stride is 2, along the rows and along the columns."""
+    return layer.stride2, layer.stride2_cols if geometry.axis_strides else layer.stride2
 
 
 def register_places(low, size: int, stride2) -> list:

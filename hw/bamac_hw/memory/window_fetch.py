@@ -16,7 +16,7 @@ from ..geometry import Geometry
 from ..pipeline import Step
 from ..traits import VALUE_BITS
 from .ports import BankedReadSignature, read_signature
-from .window import BitFetchSignature, WordFetchSignature, register_places
+from .window import BitFetchSignature, WordFetchSignature, register_places, strides
 
 __all__ = ["Int8WindowFetch", "PairWindowFetch", "WindowFetch", "WordFetch"]
 
@@ -75,6 +75,7 @@ class _Fetch(wiring.Component):
         g = self._geometry
         rows, cols = g.tile_rows, g.tile_cols
         layer, window = self.layer, self.request.window
+        row_strides, col_strides = strides(layer, g)
 
         # Stage 0 to 1: the slot of each bank row and the group of each bank column.
         slot = [Signal(g.address_bits, name=f"slot_{i}") for i in range(rows)]
@@ -83,12 +84,12 @@ class _Fetch(wiring.Component):
         for i in range(rows):
             m.d.sync += slot[i].eq(Mux(
                 (i >= window.row_low) | (i == rows - 1), window.slot_low, window.slot_high))
-            used = 1 if i % 2 == 0 or rows == 1 else ~layer.stride2
+            used = 1 if i % 2 == 0 or rows == 1 else ~row_strides
             m.d.sync += row_ok[i].eq(window.rows_in[i] & used)
         for j in range(cols):
             m.d.sync += group[j].eq(Mux(
                 (j >= window.col_low) | (j == cols - 1), window.group_low, window.group_high))
-            used = 1 if j % 2 == 0 or cols == 1 else ~layer.stride2
+            used = 1 if j % 2 == 0 or cols == 1 else ~col_strides
             m.d.sync += col_ok[j].eq(window.cols_in[j] & used)
 
         # Stage 1 to 2: bank addresses and enables.
@@ -102,7 +103,8 @@ class _Fetch(wiring.Component):
                 wi = (i - row_low)[: max(1, (rows - 1).bit_length())] if rows > 1 else C(0)
                 wj = (j - col_low)[: max(1, (cols - 1).bit_length())] if cols > 1 else C(0)
                 seen = row_ok.bit_select(wi, 1) & col_ok.bit_select(wj, 1)
-                skipped = layer.stride2 & (wi[0] | wj[0])
+                skipped = ((row_strides & wi[0]) | (col_strides & wj[0]) if g.axis_strides else
+                           layer.stride2 & (wi[0] | wj[0]))
                 m.d.sync += [
                     addr[bank].eq(slot[i] + group[j]),
                     bank_en[bank].eq(seen & load),
@@ -160,6 +162,10 @@ class _Fetch(wiring.Component):
         _, _, phase_row, phase_col = place
         rows, cols = g.tile_rows, g.tile_cols
 
+        if g.axis_strides:
+            yield from self._registers_by_axis(m, words, phase_row, phase_col)
+            return
+
         def pair(index, size):
             return range(index & ~1, (index & ~1) + 2) if size > 1 else (0,)
 
@@ -173,6 +179,31 @@ class _Fetch(wiring.Component):
                         & (phase_col == (j & 1 if cols > 1 else 0)))
                 m.d.comb += either.eq(Mux(layer.stride2, strided, 0))
                 yield register, words[i * cols + j] | either, mine | ~layer.stride2
+
+    def _registers_by_axis(self, m, words, phase_row, phase_col):
+        """The same where the stride of each axis is its own."""
+        g = self._geometry
+        rows, cols = g.tile_rows, g.tile_cols
+        row_strides, col_strides = strides(self.layer, g)
+
+        def joined(word, other, strided, size, name):
+            """``word``, with that of the other bank of its pair if the axis is strided."""
+            if size == 1:
+                return word
+            either = Signal(g.word_bits, name=name)
+            m.d.comb += either.eq(Mux(strided, other, 0))
+            return word | either
+
+        for i in range(rows):
+            of_rows = [joined(words[i * cols + j], words[(i ^ 1) % rows * cols + j], row_strides,
+                              rows, f"either_row_{i}_{j}") for j in range(cols)]
+            for j in range(cols):
+                register = Signal(self._register_bits(i * cols + j), name=f"word_{i}_{j}")
+                new = joined(of_rows[j], of_rows[(j ^ 1) % cols], col_strides, cols,
+                             f"either_col_{i}_{j}")
+                mine = ((~row_strides | (phase_row == (i & 1 if rows > 1 else 0)))
+                        & (~col_strides | (phase_col == (j & 1 if cols > 1 else 0))))
+                yield register, new, mine
 
     def _vector_value(self):
         """The part of the vector memory's word that a layer reads."""
@@ -231,9 +262,11 @@ class WindowFetch(_Fetch):
 
         row_low, col_low, _, _ = place
         chosen = []
-        for size, low, name in ((g.tile_rows, row_low, "row"), (g.tile_cols, col_low, "col")):
+        row_strides, col_strides = strides(self.layer, g)
+        for size, low, stride2, name in ((g.tile_rows, row_low, row_strides, "row"),
+                                         (g.tile_cols, col_low, col_strides, "col")):
             chosen.append([])
-            for k, index in enumerate(register_places(low, size, self.layer.stride2)):
+            for k, index in enumerate(register_places(low, size, stride2)):
                 held = Signal(len(index), name=f"{name}_of_{k}")
                 with m.If(load):
                     m.d.sync += held.eq(index)

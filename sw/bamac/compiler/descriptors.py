@@ -8,7 +8,7 @@ import numpy as np
 
 from bamac.ir.checks import Array
 from bamac.ir.network import InputSpec
-from bamac_hw.abi.descriptors import HEADER, LAYER, Emit, Source, pack_descriptor
+from bamac_hw.abi.descriptors import HEADER, Emit, Source, layer_words, pack_descriptor
 from bamac_hw.abi.frames import row_beats
 from bamac_hw.geometry import Geometry
 
@@ -34,7 +34,7 @@ def write_descriptors(spec: InputSpec, walks: list[Walk], geometry: Geometry,
     for walk in walks:
         following = walk.index + 1
         last = following == len(walks)
-        entries.append(pack_descriptor(LAYER, _layer(
+        entries.append(pack_descriptor(layer_words(geometry), _layer(
             walk, geometry, weight_bases[walk.index], rings.get(walk.index), rings.get(following),
             vector_bases[walk.index], 0 if last else vector_bases[following])))
     return np.array(entries, np.uint32).reshape(-1)
@@ -61,7 +61,7 @@ def _layer(walk: Walk, geometry: Geometry, weight_base: int, ring: Ring | None,
     tile_rows, tile_cols = geometry.tile_rows, geometry.tile_cols
     span = max(walk.span, tile_rows)  # a dense layer's other pixels look beyond its only row
     values: dict[str, Any] = {
-        "source": walk.source, "emit": walk.emit, "stride2": int(walk.stride == 2),
+        "source": walk.source, "emit": walk.emit, "stride2": int(walk.stride[0] == 2),
         "pool_rows_log2": walk.pool[0].bit_length() - 1,
         "pool_cols_log2": walk.pool[1].bit_length() - 1,
         "shift": walk.shift, "pool_shift": walk.pool_shift, "limit": walk.limit,
@@ -80,6 +80,8 @@ def _layer(walk: Walk, geometry: Geometry, weight_base: int, ring: Ring | None,
         "out_base": 0, "out_end": 0, "out_pitch": 0, "out_groups": 0,
         "out_rows": walk.out_rows, "out_cols": walk.out_cols,
     }
+    if geometry.extended:
+        values["stride2_cols"] = int(walk.stride[1] == 2)
     if walk.source == Source.VECTOR:
         values |= {"ring_base": 0, "ring_end": 0, "pitch": 0, "ring_start": 0,
                    "group_start": vector_base}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ __all__ = ["Place", "Walk", "check_chain", "is_native", "walk_of", "walks"]
 PASSES_MOST = 256
 WORDS_MOST = 4096
 ROWS_MOST = 32767
-KERNEL_MOST = 7
 BEATS_MOST = 65536
 POOLS = (1, 2, 4)
 # To a type checker, members of Amaranth's enumerations are integers, so they are converted below.
@@ -81,7 +81,7 @@ class Walk:
     rows: int
     cols: int
     kernel: tuple[int, ...]
-    stride: int
+    stride: tuple[int, int]
     padding: tuple[int, ...]
     pool: tuple[int, ...]
     conv_rows: int
@@ -145,9 +145,8 @@ class Walk:
 
     def phases(self, geometry: Geometry) -> int:
         """Window fetches per activation word: more than one where a stride meets one bank."""
-        def along(size: int) -> int:
-            return self.stride if size > 1 else 1
-        return along(geometry.tile_rows) * along(geometry.tile_cols)
+        tile = geometry.tile_rows, geometry.tile_cols
+        return prod(stride for stride, size in zip(self.stride, tile, strict=True) if size > 1)
 
     def pass_channels(self, number: int, geometry: Geometry) -> int:
         """Output channels of pass ``number``."""
@@ -285,8 +284,8 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
     _check_map(conv, place)
     conv_rows, conv_cols = conv.conv_shape(reads.rows, reads.cols)
     out_cols = conv.pooled_shape(reads.rows, reads.cols)[1]
-    stride = conv.strides[0]
-    seen_rows = (place.out_rows * conv.pool[0] - 1) * stride - conv.padding[0] + conv.kernel[0]
+    stride = conv.strides
+    seen_rows = (place.out_rows * conv.pool[0] - 1) * stride[0] - conv.padding[0] + conv.kernel[0]
     return Walk(
         index=place.index, name=conv.name, source=of.source, emit=Emit(_GLOBAL[conv.global_pool]),
         in_channels=conv.in_channels, out_channels=conv.out_channels,
@@ -299,8 +298,8 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
         words=of.words, word_bits=of.word_bits, end_bits=of.end_bits,
         out_words=ceil_div(conv.out_channels, geometry.word_channels),
         in_min=reads.low + of.offset, in_max=reads.high + of.offset, offset=of.offset,
-        span=(geometry.tile_rows - 1) * stride + conv.kernel[0],
-        advance=geometry.tile_rows * stride,
+        span=(geometry.tile_rows - 1) * stride[0] + conv.kernel[0],
+        advance=geometry.tile_rows * stride[0],
         block_rows=geometry.tile_rows // conv.pool[0],
         weights=conv.weights.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels),
         start=_conv_start(conv, reads, of.offset), traits=geometry.traits,
@@ -315,12 +314,16 @@ def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry) -> None:
         raise CompileError(f"{conv.name}: {conv.groups} groups and dilation {conv.dilation} must "
                            "be written as zeros; lower the network first")
     rows, cols = conv.kernel
-    if max(rows, cols) > KERNEL_MOST:
-        raise CompileError(f"{conv.name}: kernel must be at most {KERNEL_MOST} x {KERNEL_MOST}, "
-                           f"not {rows} x {cols}")
-    if conv.strides not in ((1, 1), (2, 2)):
-        raise CompileError(f"{conv.name}: stride must be 1 or 2, the same in both directions, "
-                           f"not {conv.strides[0]} x {conv.strides[1]}")
+    most = geometry.kernel_most
+    if max(rows, cols) > most:
+        raise CompileError(f"{conv.name}: kernel must be at most {most} x {most} on array "
+                           f"{geometry.name}, not {rows} x {cols}{_larger_kernels(rows, cols)}")
+    down, across = conv.strides
+    if max(down, across) > 2 or (down != across and not geometry.axis_strides):
+        alike = "" if geometry.axis_strides else ", the same in both directions,"
+        way_out = "; use an array with axis_strides = true" if max(down, across) == 2 else ""
+        raise CompileError(f"{conv.name}: stride must be 1 or 2{alike} on array {geometry.name}, "
+                           f"not {down} x {across}{way_out}")
     for axis, pool, tile in (("rows", conv.pool[0], geometry.tile_rows),
                              ("columns", conv.pool[1], geometry.tile_cols)):
         if pool not in POOLS or pool > tile:
@@ -387,8 +390,8 @@ def _dense_walk(dense: Dense, place: Place) -> Walk:
     return Walk(
         index=place.index, name=dense.name, source=of.source, emit=emit,
         in_channels=reads.channels, out_channels=dense.out_channels, rows=rows, cols=cols,
-        kernel=(rows, cols), stride=1, padding=(0, 0, 0, 0), pool=(1, 1), conv_rows=1, conv_cols=1,
-        out_rows=1, out_cols=1, jobs=1, tiles=1,
+        kernel=(rows, cols), stride=(1, 1), padding=(0, 0, 0, 0), pool=(1, 1), conv_rows=1,
+        conv_cols=1, out_rows=1, out_cols=1, jobs=1, tiles=1,
         passes=ceil_div(dense.out_channels, geometry.channels), words=of.words,
         word_bits=of.word_bits, end_bits=of.end_bits, out_words=0, in_min=reads.low + of.offset,
         in_max=reads.high + of.offset, offset=of.offset,
@@ -408,10 +411,17 @@ def _check_flattened(dense: Dense, place: Place) -> None:
         raise CompileError(
             f"{dense.name}: it reads a map, and array {geometry.name} reads out dense layers of "
             f"vectors alone; use an array with map_head = true, or a global pool in front of it")
-    if max(reads.rows, reads.cols) > KERNEL_MOST:
+    most = geometry.kernel_most
+    if max(reads.rows, reads.cols) > most:
         raise CompileError(
             f"{dense.name}: it reads a map of {reads.rows} x {reads.cols}, and kernels of array "
-            f"{geometry.name} are at most {KERNEL_MOST} x {KERNEL_MOST}; pool more in front of it")
+            f"{geometry.name} are at most {most} x {most}; pool more in front of it"
+            f"{_larger_kernels(reads.rows, reads.cols, joint=', or ')}")
+
+
+def _larger_kernels(rows: int, cols: int, joint: str = "; ") -> str:
+    """A way out for a kernel that is too large, if there is one."""
+    return f"{joint}use an array with kernel_most = 15" if max(rows, cols) <= 15 else ""
 
 
 def _check_vector(dense: Dense, reads: TensorSpec, geometry: Geometry) -> None:

@@ -25,7 +25,7 @@ from bamac.ir import reference
 from bamac.ir.checks import Array
 from bamac.ir.network import IntegerNetwork
 from bamac_hw.abi.counters import COUNTERS
-from bamac_hw.control.scheduler import POLL_CYCLES, SAVE_CYCLES, START_CYCLES
+from bamac_hw.control.scheduler import POLL_CYCLES, SAVE_CYCLES, start_cycles
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import Program
 
@@ -37,8 +37,6 @@ from .traffic import shape_accesses
 __all__ = ["CAUSES", "adding_cycles", "bounds", "predict", "predict_events"]
 
 CAUSES = [name.removeprefix("cycles_") for name in COUNTERS if name.startswith("cycles_")]
-
-_LOAD = START_CYCLES + 1  # from a job's choice to its walk
 
 
 def predict(program: Program, network: IntegerNetwork | None = None,
@@ -164,7 +162,7 @@ def _job_costs(row: LayerRow, geometry: Geometry, clips: int,
 
     The wait for the search that follows is not among them.
     """
-    load = _LOAD + row.passes * geometry.start_reads
+    load = start_cycles(geometry) + 1 + row.passes * geometry.start_reads
     if events is None:
         return [[{**geometry.traits.job_cycles(row, geometry), "load": load}] * row.jobs] * clips
     causes = event_model.job_cycles(row, geometry, events.events)
@@ -269,12 +267,13 @@ def _offered(ones: Array, pad: int, row: LayerRow, rows: int, cols: int) -> int:
     """Sum over all positions of a (rows, cols) grid and all taps of the ones under the tap."""
     top, _, left, _ = row.padding
     kernel_rows, kernel_cols = row.kernel
-    height = (rows - 1) * row.stride + kernel_rows
-    width = (cols - 1) * row.stride + kernel_cols
+    row_stride, col_stride = row.stride
+    height = (rows - 1) * row_stride + kernel_rows
+    width = (cols - 1) * col_stride + kernel_cols
     padded = np.full((height, width), pad, np.int64)
     keep_rows, keep_cols = min(ones.shape[0], height - top), min(ones.shape[1], width - left)
     padded[top:top + keep_rows, left:left + keep_cols] = ones[:keep_rows, :keep_cols]
     return int(sum(
-        padded[i:i + (rows - 1) * row.stride + 1:row.stride,
-               j:j + (cols - 1) * row.stride + 1:row.stride].sum()
+        padded[i:i + (rows - 1) * row_stride + 1:row_stride,
+               j:j + (cols - 1) * col_stride + 1:col_stride].sum()
         for i in range(kernel_rows) for j in range(kernel_cols)))

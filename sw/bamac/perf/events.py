@@ -24,7 +24,7 @@ from bamac_hw.geometry import Geometry
 from bamac_hw.pipeline import COLLECT_LATENCY, EVENT_PLANE_MOST, LANE_STAGE, READ_OUT_CYCLES
 from bamac_hw.program import Program
 
-from .layer_table import LayerRow
+from .layer_table import LayerRow, stride_of
 
 __all__ = [
     "LayerEvents", "concatenate", "event_limits",
@@ -153,12 +153,12 @@ def _packed(bits: Array, channels: int) -> Array:
 def _unions(words: Array, row: dict[str, Any], parts: int, part_rows: int,
             part_cols: int) -> Array:
     """The OR over the pixels of each part of a map, (parts along rows, tiles, words)."""
-    stride, tiles = row["stride"], row["tiles"]
+    (row_stride, col_stride), tiles = stride_of(row), row["tiles"]
     kernel_rows, kernel_cols = row["kernel"]
     rows, cols = parts * part_rows, tiles * part_cols
     top, _, left, _ = row["padding"]
-    height = (rows - 1) * stride + kernel_rows
-    width = (cols - 1) * stride + kernel_cols
+    height = (rows - 1) * row_stride + kernel_rows
+    width = (cols - 1) * col_stride + kernel_cols
     padded = np.zeros((len(words), height, width), np.uint64)
     seen_rows = min(words.shape[1], height - top)
     seen_cols = min(words.shape[2], width - left)
@@ -166,8 +166,8 @@ def _unions(words: Array, row: dict[str, Any], parts: int, part_rows: int,
     taps = []
     for i in range(kernel_rows):
         for j in range(kernel_cols):
-            tap = padded[:, i:i + (rows - 1) * stride + 1:stride,
-                         j:j + (cols - 1) * stride + 1:stride]
+            tap = padded[:, i:i + (rows - 1) * row_stride + 1:row_stride,
+                         j:j + (cols - 1) * col_stride + 1:col_stride]
             union = np.zeros((len(words), parts, tiles), np.uint64)
             for r in range(part_rows):
                 for c in range(part_cols):

@@ -9,7 +9,7 @@ from bamac_hw.abi.descriptors import Emit, Source
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import Program
 
-__all__ = ["LayerRow", "layer_rows"]
+__all__ = ["LayerRow", "layer_rows", "stride_of"]
 
 _SOURCES: dict[str, Source] = {member.name.lower(): member for member in iter(Source)}
 _EMITS: dict[str, Emit] = {member.name.lower(): member for member in iter(Emit)}
@@ -32,7 +32,7 @@ class LayerRow:
     in_channels: int
     out_channels: int
     kernel: tuple[int, ...]
-    stride: int
+    stride: tuple[int, int]
     padding: tuple[int, ...]
     planes: int
     out_rows: int
@@ -54,9 +54,10 @@ class LayerRow:
     @classmethod
     def of(cls, row: dict[str, Any]) -> LayerRow:
         """From a row of the manifest."""
-        names = set(cls.__dataclass_fields__) - {"rows", "source", "emit", "kernel", "padding"}
+        names = set(cls.__dataclass_fields__) - {
+            "rows", "source", "emit", "kernel", "stride", "padding"}
         return cls(rows=row["in_rows"], source=_SOURCES[row["source"]],
-                   emit=_EMITS[row["emit"]], kernel=tuple(row["kernel"]),
+                   emit=_EMITS[row["emit"]], kernel=tuple(row["kernel"]), stride=stride_of(row),
                    padding=tuple(row["padding"]), **{name: row[name] for name in names})
 
     def out_words(self, geometry: Geometry) -> int:
@@ -66,6 +67,15 @@ class LayerRow:
     @property
     def reads_map(self) -> bool:
         return bool(self.source != Source.VECTOR)
+
+
+def stride_of(row: dict[str, Any]) -> tuple[int, int]:
+    """(rows, cols) of a stride in the manifest, where one number stands for both."""
+    stride = row["stride"]
+    if isinstance(stride, int):
+        return stride, stride
+    rows, cols = stride
+    return rows, cols
 
 
 def layer_rows(program: Program) -> list[LayerRow]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bamac_hw.abi.descriptors import LAYER, Emit, Source
+from bamac_hw.abi.descriptors import Emit, Source, layer_words
 from bamac_hw.abi.layer_state import layer_state_bits
 from bamac_hw.geometry import Geometry
 from bamac_hw.program import Program
@@ -37,16 +37,16 @@ def shape_accesses(row: LayerRow, geometry: Geometry, clips: int) -> dict[str, i
     counts = {
         "weight_reads": clips * row.passes * (
             row.jobs * geometry.start_reads + tiles * row.rows_per_pass),
-        "descriptor_reads": clips * row.jobs * len(LAYER),
+        "descriptor_reads": clips * row.jobs * len(layer_words(geometry)),
         "state_writes": clips * row.jobs,
     }
     if not row.reads_map:
         counts["vector_reads"] = clips * row.passes * row.rounds * row.words
     else:
         top, _, left, _ = row.padding
-        reads = (_taps_in_map(row.jobs * geometry.tile_rows, row.kernel[0], row.stride, top,
+        reads = (_taps_in_map(row.jobs * geometry.tile_rows, row.kernel[0], row.stride[0], top,
                               row.rows)
-                 * _taps_in_map(row.tiles * geometry.tile_cols, row.kernel[1], row.stride, left,
+                 * _taps_in_map(row.tiles * geometry.tile_cols, row.kernel[1], row.stride[1], left,
                                 row.in_cols))
         name = "input_reads" if row.source == Source.INPUT else "line_reads"
         counts[name] = clips * row.passes * row.rounds * row.words * reads
@@ -97,7 +97,7 @@ def lower_bounds(program: Program) -> dict[str, int]:
         "input_buffer": 2 * prod(program.frame_shape),
         "line_buffers": 2 * line,
         "vectors": 2 * vector,
-        "descriptors": len(LAYER) * len(rows),
+        "descriptors": len(layer_words(program.geometry)) * len(rows),
         "layer_state": 0,
     }
 
