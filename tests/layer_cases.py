@@ -86,8 +86,12 @@ def _constants(rng, name, weights, sums, step, sides, pool, last, int8):
 
 
 def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int8=False,
-               zero_point=0, kernel_most=5, axis_strides=False, padding_most=2):
-    """An input, perhaps of several channels, two convolutions, and a head."""
+               zero_point=0, kernel_most=5, axis_strides=False, padding_most=2,
+               pruned=0.0, outputs_most=11):
+    """An input, perhaps of several channels, two convolutions, and a head.
+
+    ``pruned`` is the share of (tap, input channel) pairs without weights, for each eight outputs.
+    """
     rng = np.random.default_rng([seed, channels])
     rows, cols = (int(size) for size in rng.integers(6, 10 + kernel_most, 2))
     spec = InputSpec(rows, cols, bits, signed, channels, zero_point)
@@ -106,7 +110,10 @@ def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int
         if min(maps[0].shape[1] + sides[0] + sides[1] - size[0],
                maps[0].shape[2] + sides[2] + sides[3] - size[1]) < 2 * max(step):
             size, sides, step, pool = (1, 1), [0] * 4, (1, 1), [1, 1]
-        weights = rng.integers(-20, 21, (int(rng.integers(2, 12)), len(maps[0]), *size))
+        weights = rng.integers(-20, 21, (int(rng.integers(2, outputs_most + 1)), len(maps[0]),
+                                         *size))
+        for first in range(0, len(weights) if pruned else 0, 8):
+            weights[first:first + 8, rng.random(weights.shape[1:]) < pruned] = 0
         sums = [convolve(values, weights, step, sides) for values in maps]
         name = f"conv{index}"
         layer, made = _constants(rng, name, weights, sums, step, sides, pool, index == 1, int8)

@@ -68,7 +68,7 @@ class Accelerator(wiring.Component):
     Raises
     ------
     GeometryError
-        If the family's memories cannot give the geometry's streams a read port each.
+        If the family's memories lack the read ports of the geometry's weight store.
     LookupError
         If there is no datapath for the geometry's lane and walk.
 
@@ -87,6 +87,9 @@ class Accelerator(wiring.Component):
         if geometry.streams > 1 and family == "ice40":
             raise GeometryError(f"streams must be 1 on iCE40, whose memories have one read port, "
                                 f"not {geometry.streams}")
+        if geometry.zero_rows and family == "ice40":
+            raise GeometryError("zero_rows must be false on iCE40, whose memories have one read "
+                                "port")
         self._geometry, self._program, self._family = geometry, program, family
         self._trace, self._port, self._memories = trace, port, memories or Memories()
         self._accumulators = accumulators
@@ -165,7 +168,7 @@ class Accelerator(wiring.Component):
         for port, enable in ((parts.scheduler.write, load.descriptors),
                              (parts.weights.write, load.weights)):
             m.d.comb += [port.en.eq(enable), port.addr.eq(load.addr), port.data.eq(load.data)]
-        for store, user in zip(parts.weights.read, parts.datapath.weights, strict=True):
+        for store, user in zip(parts.weights.read, self._weight_users(parts), strict=True):
             connect(m, store, user)
         connect(m, parts.frames.write, parts.input_buffer.write)
         connect(m, parts.fetch.input, parts.input_buffer.read)
@@ -174,6 +177,11 @@ class Accelerator(wiring.Component):
         connect(m, parts.fetch.vector, parts.vector.fetch)
         connect(m, parts.collector.read, parts.vector.collect)
         connect(m, parts.collector.write, parts.vector.write)
+
+    def _weight_users(self, parts) -> list:
+        """What reads the weight store, a port each."""
+        masks = [parts.walker.masks] if self._geometry.zero_rows else []
+        return [*parts.datapath.weights, *masks]
 
     def _connect_blocks(self, m, parts):
         """What the blocks tell each other."""
@@ -231,7 +239,7 @@ class Accelerator(wiring.Component):
     def _accesses(self, parts) -> dict[str, Value]:
         """Enables of the ports of the memories that the pipeline uses, by access."""
         return {
-            "weight_read": Cat(port.en for port in parts.datapath.weights),
+            "weight_read": Cat(port.en for port in self._weight_users(parts)),
             "input_read": parts.fetch.input.en, "input_write": parts.frames.write.en,
             "line_read": parts.fetch.line.en, "line_write": parts.write_back.line.en,
             "vector_read": parts.collector.read.en | parts.fetch.vector.en,
@@ -269,7 +277,8 @@ def _monitor_ports(geometry):
     """Members that show accesses of memories, of a trace build."""
     g = geometry
     widths = {
-        "layer": 4, "flush": 1, "weight_read": g.streams, "input_read": g.pixels, "input_write": 1,
+        "layer": 4, "flush": 1, "weight_read": g.weight_ports, "input_read": g.pixels,
+        "input_write": 1,
         "line_read": g.pixels, "line_write": g.pixels, "vector_read": 1, "vector_write": 1,
         "descriptor_read": 1, "state_read": 1, "state_write": 1,
     }

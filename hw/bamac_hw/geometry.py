@@ -34,7 +34,8 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 
 
 # Fields that are left out of an array's description where they have these values.
-_OPTIONS: dict[str, object] = {"map_head": False, "kernel_most": KERNEL_MOST, "axis_strides": False}
+_OPTIONS: dict[str, object] = {"map_head": False, "kernel_most": KERNEL_MOST, "axis_strides": False,
+                               "zero_rows": False}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class Geometry:
         Rows and columns of the largest kernel.
     axis_strides : bool
         Whether a convolution's stride may be 1 along one axis and 2 along the other.
+    zero_rows : bool
+        Whether the walk leaves out weight rows of zeros (event-driven walk with one stream only),
+        by masks which it reads through a second port of the weight store. Memories of iCE40 have
+        none.
     """
 
     name: str
@@ -104,6 +109,7 @@ class Geometry:
     map_head: bool = False
     kernel_most: int = KERNEL_MOST
     axis_strides: bool = False
+    zero_rows: bool = False
 
     INPUT_BITS = INPUT_BITS
     VECTOR_BITS = VECTOR_BITS
@@ -120,7 +126,7 @@ class Geometry:
         _check_int("line_words", self.line_words, 4, 65536)
         _check_int("vector_words", self.vector_words, 4, 4096)
         _check_int("max_layers", self.max_layers, 2, 15)
-        for name in ("counters", "map_head", "axis_strides"):
+        for name in ("counters", "map_head", "axis_strides", "zero_rows"):
             if not isinstance(getattr(self, name), bool):
                 raise GeometryError(f"{name} must be true or false, not {getattr(self, name)!r}")
         _check_choice("kernel_most", self.kernel_most, (KERNEL_MOST, 15))
@@ -137,6 +143,12 @@ class Geometry:
         if self.tile_rows % self.streams:
             raise GeometryError(f"tile_rows must be a multiple of the {self.streams} streams, "
                                 f"not {self.tile_rows}")
+        if self.zero_rows and not self.traits.event_driven:
+            raise GeometryError(f"walk must be event for zero_rows, not {self.walk!r}: the dense "
+                                f"walk takes every weight row")
+        if self.zero_rows and self.streams > 1:
+            raise GeometryError(f"streams must be 1 for zero_rows, not {self.streams}: the second "
+                                f"port of the weight store reads the masks")
         if self.channels < self.traits.min_channels:
             raise GeometryError(f"channels must be at least {self.traits.min_channels} for "
                                 f"{self.lane} lanes, not {self.channels}")
@@ -220,7 +232,7 @@ class Geometry:
     @property
     def extended(self) -> bool:
         """Whether layer descriptors have the fields of options, in a word more."""
-        return self.kernel_most > KERNEL_MOST or self.axis_strides
+        return self.kernel_most > KERNEL_MOST or self.axis_strides or self.zero_rows
 
     @property
     def padding_bits(self) -> int:
@@ -247,6 +259,11 @@ class Geometry:
     def store_rows(self) -> int:
         """Rows in a word of the weight store: what is read in one cycle."""
         return self.traits.macs_per_lane
+
+    @property
+    def weight_ports(self) -> int:
+        """Read ports of the weight store: one for each stream, and one for masks."""
+        return self.streams + self.zero_rows
 
     @property
     def start_reads(self) -> int:

@@ -108,7 +108,7 @@ EXTENDED_LAYER = (
     {"stride2": unsigned(1), "stride2_cols": unsigned(1), "pad": unsigned(8), "span": unsigned(5),
      "padding_top": unsigned(4), "padding_left": unsigned(4), "row_low": unsigned(2),
      "col_low": unsigned(2)},
-    {"groups_last": unsigned(12), "passes_last": unsigned(8)},
+    {"groups_last": unsigned(12), "passes_last": unsigned(8), "mask_rows": unsigned(12)},
     *LAYER[4:],
 )
 
@@ -218,6 +218,8 @@ def _joined(words: Sequence[Mapping[str, Any]], geometry: Any) -> data.StructLay
             fields.pop("pool_shift", None)
         if not g.axis_strides:
             fields.pop("stride2_cols", None)
+        if not g.zero_rows:
+            fields.pop("mask_rows", None)
         for name, width in narrow.items():
             if name in fields and width < fields[name].width:
                 fields[name] = Shape(width, fields[name].signed)

@@ -127,7 +127,7 @@ class Counters(wiring.Component):
         """What the counter at position ``n`` has counted, in the cycle behind its visit; else 0."""
         g = self._geometry
         most = (g.pixels * g.macs_per_lane if name in BY_PIXEL else
-                g.streams if name == "weight_reads" else 1)
+                g.weight_ports if name == "weight_reads" else 1)
         waits = name == "cycles_wait_input"
         bits = COUNT_BITS if waits else (BETWEEN_VISITS * most).bit_length()
         local = Signal(bits, name=f"local_{name}")

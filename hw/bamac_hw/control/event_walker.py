@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..abi.descriptors import READ_OUT, Emit, Source, layer_layout
 from ..geometry import Geometry
 from ..lib.delay import delayed
+from ..memory.weight_store import weight_read_signature
 from ..memory.window import WordFetchSignature, register_places, strides
 from ..pipeline import LANE_STAGE, READ_STAGE, WORD_STAGE
 from .activity_queue import QUEUE_LATENCY, ActivityQueue, tag_layout
@@ -85,6 +86,8 @@ class EventWalker(wiring.Component):
     work : ``Out(EventWorkSignature)``, to the datapath
     collect : ``Out(CollectSignature)``, to the collector
     causes : ``Out(CauseSignature)``, to the counters
+    masks : ``In(weight_read_signature(geometry))``, a read port of the weight store, if the
+        geometry has ``zero_rows``
     """
 
     def __init__(self, geometry: Geometry):
@@ -96,7 +99,7 @@ class EventWalker(wiring.Component):
             "work": Out(EventWorkSignature(geometry)),
             "collect": Out(CollectSignature(geometry)),
             "causes": Out(CauseSignature(geometry)),
-        })
+        } | ({"masks": In(weight_read_signature(geometry))} if geometry.zero_rows else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -171,13 +174,56 @@ class EventWalker(wiring.Component):
             m.d.comb += [queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE])]
         # An input value has its sign above its magnitude, and nothing above that.
         planes, sign = g.INPUT_BITS, g.INPUT_BITS
+        kept = self._masks(m, complete, tag) if g.zero_rows else None
         words = (list(self.fetch.words) if g.streams == 1 else
                  self._words_of_rows(tags[WORD_STAGE].row_low))
+        if kept is not None:
+            words = [word & kept for word in words]
         for to, word in zip((to for queue in queues for to in queue.words), words, strict=True):
             m.d.comb += to.eq(word)
             with m.If(layer.source == Source.INPUT):
                 magnitude = word[:planes]
                 m.d.comb += to[:2 * planes].eq(Mux(word[sign], magnitude << planes, magnitude))
+
+    def _masks(self, m, complete, tag):
+        """Masks of the words at ``WORD_STAGE``: the bits whose weight rows are not all zeros.
+
+        A layer's masks lie in front of its passes in the weight store, eight to a row; a pass
+        begins with a new row. A row is read with the first of its words.
+        """
+        g, layer, port = self._geometry, self.layer, self.masks
+        # Counts masks: the row of the weight store, and the place in it.
+        mask = Signal(g.row_bits + 3)
+        pass_mask = Signal.like(mask)
+        next_pass, first = Signal.like(mask), Signal.like(mask)
+        masked = Signal()
+        m.d.comb += [next_pass.eq((mask | 7) + 1),
+                     first.eq((layer.weight_base - layer.mask_rows)[:g.row_bits] << 3)]
+        m.d.sync += masked.eq(layer.mask_rows.any())
+        with m.If(self.job.start):
+            m.d.sync += [mask.eq(first), pass_mask.eq(first)]
+        with m.Elif(complete):
+            m.d.sync += mask.eq(mask + 1)
+            with m.If(tag.tile_end):
+                m.d.sync += mask.eq(pass_mask)
+                with m.If(tag.pass_end):
+                    m.d.sync += [mask.eq(next_pass), pass_mask.eq(next_pass)]
+        reads = Signal()
+        m.d.comb += [reads.eq(complete & masked & (mask[:3] == 0)),
+                     port.en.eq(delayed(m, reads, READ_STAGE - 1, "mask_read"))]
+        place = delayed(m, mask, READ_STAGE - 1, "mask_delayed")
+        m.d.comb += port.addr.eq(place[3:])
+        # Block RAM is slow to come out: a register before the choice of the mask.
+        row = Signal(8 * g.channels, reset_less=True)
+        kept = Signal(g.channels, init=-1)
+        chosen = delayed(m, place[:3], 2, "mask_chosen")
+        m.d.sync += [row.eq(port.data),
+                     kept.eq(Mux(masked, row.word_select(chosen, g.channels), -1))]
+        # An input value has one weight, whatever its planes; a vector is never masked.
+        wide = Signal(g.word_bits)
+        m.d.comb += wide.eq(Mux(layer.source == Source.LINE, kept,
+                                kept[0].replicate(g.word_bits)))
+        return wide
 
     def _words_of_rows(self, row_low):
         """The words by pixel rows, in the places that they have within a row."""

@@ -51,7 +51,7 @@ class WeightStore(wiring.Component):
 
     def __init__(self, geometry: Geometry, *, init: Sequence[int] = ()):
         self._geometry, self._init = geometry, init
-        super().__init__({"read": Out(weight_read_signature(geometry)).array(geometry.streams),
+        super().__init__({"read": Out(weight_read_signature(geometry)).array(geometry.weight_ports),
                           "write": Out(weight_write_signature(geometry))})
 
     def elaborate(self, platform):

@@ -63,7 +63,7 @@ def _compile(network: IntegerNetwork, geometry: Geometry) -> Program:
     store = place_weights(network.name, walks, geometry)
     rings = place_rings(network.name, walks, geometry)
     vector_bases = place_vectors(network.name, walks, geometry)
-    descriptors = write_descriptors(network.input, walks, geometry, store.bases, rings,
+    descriptors = write_descriptors(network.input, walks, geometry, store, rings,
                                     vector_bases)
     manifest = write_manifest(network, walks, geometry, store, rings, vector_bases[-1])
     return Program(geometry, np.concatenate(store.images), descriptors, manifest)

@@ -12,6 +12,7 @@ from bamac_hw.abi.descriptors import HEADER, Emit, Source, layer_words, pack_des
 from bamac_hw.abi.frames import row_beats
 from bamac_hw.geometry import Geometry
 
+from .images import WeightStore
 from .rings import Ring
 from .walks import Walk
 
@@ -19,14 +20,14 @@ __all__ = ["write_descriptors"]
 
 
 def write_descriptors(spec: InputSpec, walks: list[Walk], geometry: Geometry,
-                      weight_bases: list[int], rings: dict[int, Ring],
+                      store: WeightStore, rings: dict[int, Ring],
                       vector_bases: list[int]) -> Array:
     """All descriptors, uint32.
 
     Parameters
     ----------
     spec : the network's input
-    weight_bases : each layer's first row of the weight store
+    store : the weight store
     rings : of the inputs of convolutions, by layer
     vector_bases : address of each layer's input vector, one more than there are layers
     """
@@ -35,7 +36,7 @@ def write_descriptors(spec: InputSpec, walks: list[Walk], geometry: Geometry,
         following = walk.index + 1
         last = following == len(walks)
         entries.append(pack_descriptor(layer_words(geometry), _layer(
-            walk, geometry, weight_bases[walk.index], rings.get(walk.index), rings.get(following),
+            walk, geometry, store, rings.get(walk.index), rings.get(following),
             vector_bases[walk.index], 0 if last else vector_bases[following])))
     return np.array(entries, np.uint32).reshape(-1)
 
@@ -55,7 +56,7 @@ def _header(spec: InputSpec, walks: list[Walk], ring: Ring, geometry: Geometry) 
     }))
 
 
-def _layer(walk: Walk, geometry: Geometry, weight_base: int, ring: Ring | None,
+def _layer(walk: Walk, geometry: Geometry, store: WeightStore, ring: Ring | None,
            next_ring: Ring | None, vector_base: int, next_vector: int) -> dict[str, Any]:
     top, _, left, _ = walk.padding
     tile_rows, tile_cols = geometry.tile_rows, geometry.tile_cols
@@ -76,12 +77,14 @@ def _layer(walk: Walk, geometry: Geometry, weight_base: int, ring: Ring | None,
         "row_low": -top % tile_rows, "col_low": -left % tile_cols,
         "group_start": (-left // tile_cols) * walk.words,
         "tiles_last": walk.tiles - 1,
-        "passes_last": walk.passes - 1, "weight_base": weight_base // geometry.store_rows,
+        "passes_last": walk.passes - 1, 
+        "weight_base": store.bases[walk.index] // geometry.store_rows,
         "out_base": 0, "out_end": 0, "out_pitch": 0, "out_groups": 0,
         "out_rows": walk.out_rows, "out_cols": walk.out_cols,
     }
     if geometry.extended:
-        values["stride2_cols"] = int(walk.stride[1] == 2)
+        values |= {"stride2_cols": int(walk.stride[1] == 2),
+                   "mask_rows": store.mask_rows[walk.index]}
     if walk.source == Source.VECTOR:
         values |= {"ring_base": 0, "ring_end": 0, "pitch": 0, "ring_start": 0,
                    "group_start": vector_base}

@@ -9,12 +9,15 @@ import numpy as np
 
 from bamac.ir.bounds import reach
 from bamac.ir.checks import Array
+from bamac_hw.abi.descriptors import Source
 from bamac_hw.geometry import Geometry
 
 from .errors import CompileError, DoesNotFitError
-from .walks import Walk
+from .walks import Walk, ceil_div
 
-__all__ = ["WeightStore", "accumulator_bounds", "place_weights", "weight_image"]
+__all__ = ["WeightStore", "accumulator_bounds", "mask_image", "place_weights", "weight_image"]
+
+MASK_ROWS_MOST = 4095
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +27,13 @@ class WeightStore:
     Parameters
     ----------
     images : per layer, int8 array (rows, channels)
-    bases : per layer, its first row
+    bases : per layer, the first row of its passes; the rows of its masks are in front of it
+    mask_rows : per layer, how many those are
     """
 
     images: list[Array]
     bases: list[int]
+    mask_rows: list[int]
 
     @property
     def rows(self) -> int:
@@ -45,10 +50,15 @@ def place_weights(name: str, walks: list[Walk], geometry: Geometry) -> WeightSto
     DoesNotFitError
         If network ``name`` needs more rows than the store has.
     """
-    store = WeightStore([], [])
-    for walk in walks:
-        store.bases.append(store.rows)
-        store.images.append(weight_image(walk, geometry))
+    images = [weight_image(walk, geometry) for walk in walks]
+    masks = [mask_image(walk, image, geometry) for walk, image in zip(walks, images, strict=True)]
+    if sum(map(len, [*images, *masks])) > geometry.weight_rows:
+        masks = [image[:0] for image in masks]  # cycles are saved where there is room for it
+    store = WeightStore([], [], [])
+    for image, mask in zip(images, masks, strict=True):
+        store.bases.append(store.rows + len(mask))
+        store.images.append(np.concatenate([mask, image]))
+        store.mask_rows.append(len(mask))
     if store.rows > geometry.weight_rows:
         raise DoesNotFitError(
             f"{name}: {store.rows} weight rows of {geometry.channels} bytes do not fit array "
@@ -88,6 +98,33 @@ def weight_image(walk: Walk, geometry: Geometry) -> Array:
         body[:, :channels] = packed[:, chosen]
         rows.append(body)
     return np.concatenate(rows)
+
+
+def mask_image(walk: Walk, image: Array, geometry: Geometry) -> Array:
+    """Rows of the masks of a layer, int8 (rows, channels): none if they would save nothing.
+
+    A mask has a bit for each channel of an activation word, 0 if the channel's weight row in
+    ``image`` is all zeros; that of an input value has one bit's meaning in all of them. Eight
+    masks lie in a row, in the order of the walk, and a pass begins with a new row.
+    """
+    none = image[:0]
+    if not geometry.zero_rows or walk.source == Source.VECTOR:
+        return none
+    starts = geometry.start_reads * geometry.store_rows
+    rows: Array = (image.reshape(walk.passes, -1, geometry.channels)[:, starts:] != 0).any(axis=2)
+    words = walk.taps * walk.words
+    bits = np.zeros((walk.passes, ceil_div(words, 8) * 8, geometry.channels), bool)
+    if walk.source == Source.INPUT:
+        of_words: Array = rows.reshape(walk.passes, words, -1).max(axis=2, keepdims=True)
+        bits[:, :words] = of_words
+    else:
+        by_tap = rows.reshape(walk.passes, walk.taps, -1)
+        padded = np.zeros((walk.passes, walk.taps, walk.words * walk.word_bits), bool)
+        padded[:, :, :by_tap.shape[2]] = by_tap
+        bits[:, :words] = padded.reshape(walk.passes, words, walk.word_bits)
+    packed = np.packbits(bits.reshape(-1, 8 * geometry.channels), axis=1, bitorder="little")
+    worth = len(packed) < int((~rows).sum()) and len(packed) <= MASK_ROWS_MOST
+    return packed.view(np.int8) if worth else none
 
 
 def _check_sums(walk: Walk, geometry: Geometry) -> None:

@@ -41,13 +41,12 @@ def write_manifest(network: IntegerNetwork, walks: list[Walk], geometry: Geometr
             "front_end": {"kind": network.front_end.kind, "offset": network.front_end.offset,
                           "steps": network.front_end.steps},
         },
-        "layers": [_table_row(walk, geometry, base, len(image), rings.get(walk.index))
-                   for walk, base, image in zip(walks, store.bases, store.images, strict=True)],
+        "layers": [_table_row(walk, geometry, store, rings.get(walk.index)) for walk in walks],
         "memory": _memory_use(walks, geometry, store, rings, vector_words),
     }
 
 
-def _table_row(walk: Walk, geometry: Geometry, weight_base: int, weight_rows: int,
+def _table_row(walk: Walk, geometry: Geometry, store: WeightStore,
                ring: Ring | None) -> dict[str, Any]:
     low, high = accumulator_bounds(walk)
     tiled_rows, tiled_cols = walk.out_rows * walk.pool[0], walk.out_cols * walk.pool[1]
@@ -70,7 +69,8 @@ def _table_row(walk: Walk, geometry: Geometry, weight_base: int, weight_rows: in
         "rows_per_pass": walk.rows_per_pass, "span": walk.span, "advance": walk.advance,
         "block_rows": walk.block_rows,
         "shift": walk.shift if walk.emit == Emit.UNSIGNED else 0,
-        "weight_base": weight_base, "weight_rows": weight_rows,
+        "weight_base": store.bases[walk.index], "mask_rows": store.mask_rows[walk.index],
+        "weight_rows": len(store.images[walk.index]) - store.mask_rows[walk.index],
         "acc_min": low, "acc_max": high,
         # Additions of an int8 weight under a bit that this layer needs, whatever the bits are.
         "binary_macs": tiled_rows * tiled_cols * walk.out_channels * walk.bits,
@@ -89,11 +89,12 @@ def _memory_use(walks: list[Walk], geometry: Geometry, store: WeightStore, rings
     weight_bytes = sum(int(walk.weights.size) for walk in walks)
     stored = store.rows * geometry.channels
     start_rows = geometry.start_reads * geometry.store_rows
+    masks = sum(store.mask_rows) * geometry.channels
     starts = sum(walk.passes for walk in walks) * start_rows * geometry.channels
     state_bits = layer_state_bits(geometry)
     used = {
         "weights": weight_bytes,
-        "weight_padding": stored - starts - weight_bytes,
+        "weight_padding": stored - starts - weight_bytes - masks,
         "start_values": starts,
         "input_buffer": ceil_div(rings[0].words * banks * geometry.input_word_bits, 8),
         "line_buffers": line_words * banks * geometry.channels // 8,
@@ -101,6 +102,8 @@ def _memory_use(walks: list[Walk], geometry: Geometry, store: WeightStore, rings
         "descriptors": (len(walks) + 1) * DESCRIPTOR_BYTES,
         "layer_state": ceil_div(len(walks) * state_bits, 8),
     }
+    if masks:
+        used["weight_masks"] = masks
     capacity = {
         "weights": geometry.weight_bytes,
         "input_buffer": ceil_div(geometry.input_words * banks * geometry.input_word_bits, 8),

@@ -96,7 +96,7 @@ def bounds(program: Program, *, clips: int = 1) -> dict[str, dict[str, Any]]:
     if not program.geometry.traits.event_driven:
         both = _predict(program, clips)
         return {"best": both, "worst": both}
-    limits = [event_model.event_limits(row, program.geometry) for row in layer_rows(program)]
+    limits = [event_model.event_limits(program, row) for row in layer_rows(program)]
     return {name: _predict(program, clips, [event_model.concatenate([layer] * clips)
                                             for layer in layers])
             for name, layers in zip(("best", "worst"), zip(*limits, strict=True), strict=True)}
@@ -112,8 +112,11 @@ def _predict(program: Program, clips: int,
     totals[0]["input_writes"] = clips * frame_rows * beats
     if events is not None:
         for row, total, layer_events in zip(rows, totals, events, strict=True):
-            total["weight_reads"] = row.passes * (clips * row.jobs * geometry.start_reads
-                                                  + int(layer_events.weight_rows.sum()))
+            alike = row.passes // event_model.distinct_passes(row, layer_events.events)
+            total["weight_reads"] = (
+                clips * row.jobs * row.passes * geometry.start_reads
+                + alike * int(layer_events.weight_rows.sum())
+                + clips * row.jobs * row.tiles * row.mask_rows)
 
     frames = _FrameArrivals(frame_rows, beats, program.manifest["credit"])
     job_costs = [_job_costs(row, geometry, clips, None if events is None else events[row.index])
@@ -239,6 +242,10 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
         if row.reads_map:
             ones = count(np.abs(values + stored)).sum(axis=0)
             pad = len(values) * int(count(np.array(offset)))
+            if row.mask_rows:
+                events.append(event_model.masked_ones(program, row, count(np.abs(values))))
+                values = trace.layers[row.name].result
+                continue
             offered = _offered(ones[:row.rows], pad, row, row.jobs * geometry.tile_rows,
                                row.tiles * geometry.tile_cols)
         else:

@@ -24,11 +24,11 @@ from bamac_hw.geometry import Geometry
 from bamac_hw.pipeline import COLLECT_LATENCY, EVENT_PLANE_MOST, LANE_STAGE, READ_OUT_CYCLES
 from bamac_hw.program import Program
 
-from .layer_table import LayerRow, stride_of
+from .layer_table import LayerRow, layer_rows, stride_of
 
 __all__ = [
-    "LayerEvents", "concatenate", "event_limits",
-    "job_cycles", "layer_unions", "tile_events", "vector_events",
+    "LayerEvents", "concatenate", "distinct_passes", "event_limits", "job_cycles", "layer_masks",
+    "layer_unions", "masked_ones", "tile_events", "vector_events",
 ]
 
 
@@ -37,7 +37,8 @@ class LayerEvents:
     """What the activation words of a layer hold, one for each word of each tile and stream.
 
     Both are unsigned integers (jobs, streams, tiles, words), with the words of a tile in the order
-    of its walk (kernel row, kernel column, word); every pass of a job walks the same words.
+    of its walk (kernel row, kernel column, word). Every pass of a job walks the same words, unless
+    masks leave out some: then the tiles of all passes follow each other.
 
     Parameters
     ----------
@@ -83,8 +84,9 @@ def tile_events(program: Program, network: IntegerNetwork,
     native = lower_network(network)
     trace = reference.run(native, frames)
     streams = program.geometry.streams
-    layers = [LayerEvents.of_words(words.reshape(-1, streams, *words.shape[1:]),
-                                   Source.LINE if index else Source.INPUT)
+    rows = layer_rows(program)
+    layers = [LayerEvents.of_words(_of_passes(program, rows[index], words.reshape(
+                  -1, streams, *words.shape[1:])), rows[index].source)
               for index, words in enumerate(layer_unions(program, trace, frames, streams))]
     for before in native.layers[len(layers) - 1:-1]:
         vector = trace.layers[before.name].result
@@ -116,8 +118,67 @@ def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.
             words = _packed(result, geometry.channels)
 
 
-def event_limits(walk: LayerRow, geometry: Geometry) -> tuple[LayerEvents, LayerEvents]:
+def layer_masks(program: Program, row: LayerRow) -> Array | None:
+    """Masks of a layer's words, uint64 (passes, taps * words), or None if it has none.
+
+    A mask has the bits whose weight rows the walk takes; see
+    :func:`bamac.compiler.images.mask_image`. That of an input value has all bits or none.
+    """
+    if not row.mask_rows:
+        return None
+    channels = program.geometry.channels
+    packed = program.weights[row.weight_base - row.mask_rows:row.weight_base]
+    bits = np.unpackbits(packed.view(np.uint8), axis=1, bitorder="little")
+    bits = bits.reshape(row.passes, -1, channels)[:, :row.kernel[0] * row.kernel[1] * row.words]
+    if row.source == Source.INPUT:
+        return np.where(bits[..., 0] > 0, ~np.uint64(0), np.uint64(0))
+    masks: Array = (bits.astype(np.uint64) << np.arange(channels, dtype=np.uint64)).sum(
+        axis=2, dtype=np.uint64)
+    return masks
+
+
+def _of_passes(program: Program, row: LayerRow, words: Array) -> Array:
+    """Words (jobs, streams, tiles, words) as each pass takes them, if its masks make them differ.
+
+    Then the passes' tiles follow each other: (jobs, streams, passes * tiles, words).
+    """
+    masks = layer_masks(program, row)
+    if masks is None:
+        return words
+    masked: Array = words[:, :, np.newaxis] & masks[:, np.newaxis]
+    return masked.reshape(*words.shape[:2], -1, words.shape[3])
+
+
+def distinct_passes(row: LayerRow, events: Array) -> int:
+    """In how many passes the events (jobs, streams, tiles, words) of a layer differ: all, or 1."""
+    return 1 if row.passes == 1 else events.shape[2] // row.tiles
+
+
+def masked_ones(program: Program, row: LayerRow, ones: Array) -> int:
+    """Ones that a layer with masks offers in all of its passes.
+
+    Parameters
+    ----------
+    ones : int array (channels, rows, cols), of each value of the layer's input
+    """
+    masks = layer_masks(program, row)
+    assert masks is not None
+    geometry, taps = program.geometry, row.kernel[0] * row.kernel[1]
+    bits = masks.reshape(row.passes, taps, row.words, 1)
+    if row.source == Source.INPUT:
+        kept = (bits[..., 0] > 0).sum(axis=0)
+    else:
+        channel = np.arange(geometry.channels, dtype=np.uint64)
+        kept = (bits >> channel & np.uint64(1)).sum(axis=0).reshape(taps, -1)[:, :row.in_channels]
+    under = _under_taps(ones[:, :row.rows].astype(np.int64), row.kernel, row.stride, row.padding,
+                        row.jobs * geometry.tile_rows, row.tiles * geometry.tile_cols)
+    return sum(int((tap.sum(axis=(1, 2)) * weights).sum())
+               for tap, weights in zip(under, kept.astype(np.int64), strict=True))
+
+
+def event_limits(program: Program, walk: LayerRow) -> tuple[LayerEvents, LayerEvents]:
     """The :class:`LayerEvents` of one clip without any 1, and with every bit 1."""
+    geometry = program.geometry
     word_bits = np.full(walk.words, walk.planes)
     if walk.source == Source.LINE:
         word_bits[:] = geometry.channels
@@ -129,6 +190,7 @@ def event_limits(walk: LayerRow, geometry: Geometry) -> tuple[LayerEvents, Layer
     words = np.tile(words, (walk.jobs, geometry.streams, walk.tiles, taps))
     if walk.source == Source.VECTOR:
         words[:, 1:] = 0    # a head vector is the first pixel's
+    words = _of_passes(program, walk, words)
     return (LayerEvents.of_words(np.zeros_like(words), walk.source),
             LayerEvents.of_words(words, walk.source))
 
@@ -153,29 +215,38 @@ def _packed(bits: Array, channels: int) -> Array:
 def _unions(words: Array, row: dict[str, Any], parts: int, part_rows: int,
             part_cols: int) -> Array:
     """The OR over the pixels of each part of a map, (parts along rows, tiles, words)."""
-    (row_stride, col_stride), tiles = stride_of(row), row["tiles"]
-    kernel_rows, kernel_cols = row["kernel"]
+    tiles = row["tiles"]
     rows, cols = parts * part_rows, tiles * part_cols
-    top, _, left, _ = row["padding"]
-    height = (rows - 1) * row_stride + kernel_rows
-    width = (cols - 1) * col_stride + kernel_cols
-    padded = np.zeros((len(words), height, width), np.uint64)
-    seen_rows = min(words.shape[1], height - top)
-    seen_cols = min(words.shape[2], width - left)
-    padded[:, top:top + seen_rows, left:left + seen_cols] = words[:, :seen_rows, :seen_cols]
     taps = []
-    for i in range(kernel_rows):
-        for j in range(kernel_cols):
-            tap = padded[:, i:i + (rows - 1) * row_stride + 1:row_stride,
-                         j:j + (cols - 1) * col_stride + 1:col_stride]
-            union = np.zeros((len(words), parts, tiles), np.uint64)
-            for r in range(part_rows):
-                for c in range(part_cols):
-                    union |= tap[:, r::part_rows, c::part_cols]
-            taps.append(union)
+    for tap in _under_taps(words, row["kernel"], stride_of(row), row["padding"], rows, cols):
+        union = np.zeros((len(words), parts, tiles), np.uint64)
+        for r in range(part_rows):
+            for c in range(part_cols):
+                union |= tap[:, r::part_rows, c::part_cols]
+        taps.append(union)
     # (taps, words, parts, tiles) -> (parts, tiles, taps * words)
     unions: Array = np.array(taps).transpose(2, 3, 0, 1)
     return unions.reshape(*unions.shape[:2], -1)
+
+
+def _under_taps(values: Array, kernel: Sequence[int], stride: Sequence[int],
+                padding: Sequence[int], rows: int, cols: int) -> Iterator[Array]:
+    """For each kernel tap, what lies under it at (rows, cols) positions of a map (channels, ...).
+
+    Beyond the map lie zeros.
+    """
+    (row_stride, col_stride), (kernel_rows, kernel_cols) = stride, kernel
+    top, _, left, _ = padding
+    height = (rows - 1) * row_stride + kernel_rows
+    width = (cols - 1) * col_stride + kernel_cols
+    padded = np.zeros((len(values), height, width), values.dtype)
+    seen_rows = min(values.shape[1], height - top)
+    seen_cols = min(values.shape[2], width - left)
+    padded[:, top:top + seen_rows, left:left + seen_cols] = values[:, :seen_rows, :seen_cols]
+    for i in range(kernel_rows):
+        for j in range(kernel_cols):
+            yield padded[:, i:i + (rows - 1) * row_stride + 1:row_stride,
+                         j:j + (cols - 1) * col_stride + 1:col_stride]
 
 
 def job_cycles(walk: LayerRow, geometry: Geometry, events: Array) -> dict[str, Array]:
@@ -187,6 +258,8 @@ def job_cycles(walk: LayerRow, geometry: Geometry, events: Array) -> dict[str, A
     earlier ones.
     """
     jobs, streams, tiles, words = events.shape
+    distinct = distinct_passes(walk, events)
+    tiles //= distinct
     phases = 1 + walk.fetches // words
     start_bytes = geometry.start_bytes
     # Each column, and the times of its word, are (jobs,) or, with several streams, (streams, jobs).
@@ -206,7 +279,7 @@ def job_cycles(walk: LayerRow, geometry: Geometry, events: Array) -> dict[str, A
         for tile in range(tiles):
             scan = end + (1 if tile else 2 + start_bytes)
             for word in range(words):
-                count = columns[tile * words + word]
+                count = columns[(number % distinct * tiles + tile) * words + word]
                 last_window = last_window + 1
                 if len(popped) >= QUEUE_DEPTH:
                     left = popped[-QUEUE_DEPTH]
@@ -239,8 +312,9 @@ def job_cycles(walk: LayerRow, geometry: Geometry, events: Array) -> dict[str, A
                 collector_free = end + COLLECT_LATENCY + channels
             free = np.broadcast_to(end, free.shape)
 
-    compute = (_cycles_of_any(np.array(begun), np.concatenate([columns] * walk.passes), end)
-               if several else walk.passes * columns.sum(axis=0))
+    alike = walk.passes // distinct
+    compute = (_cycles_of_any(np.array(begun), np.concatenate([columns] * alike), end)
+               if several else alike * columns.sum(axis=0))
     tile_cycles = np.full(jobs, (tiles + 1) * walk.passes)
     fetch = end - compute - tile_cycles - collect - walk.passes * start_bytes
     if is_global:

@@ -20,7 +20,8 @@ class LayerRow:
     """One layer's loop bounds, see :class:`bamac.compiler.walks.Walk`.
 
     ``rows`` and ``in_cols`` are of the input map, ``fetches`` the further window fetches of a tile
-    where a stride meets one bank, ``weight_rows`` rows of the weight store.
+    where a stride meets one bank, ``weight_rows`` rows of the weight store from ``weight_base``
+    on, and ``mask_rows`` those of the masks in front of them.
     """
 
     index: int
@@ -50,15 +51,18 @@ class LayerRow:
     block_rows: int
     shift: int
     weight_rows: int
+    weight_base: int
+    mask_rows: int
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> LayerRow:
         """From a row of the manifest."""
         names = set(cls.__dataclass_fields__) - {
-            "rows", "source", "emit", "kernel", "stride", "padding"}
+            "rows", "source", "emit", "kernel", "stride", "padding", "mask_rows"}
         return cls(rows=row["in_rows"], source=_SOURCES[row["source"]],
                    emit=_EMITS[row["emit"]], kernel=tuple(row["kernel"]), stride=stride_of(row),
-                   padding=tuple(row["padding"]), **{name: row[name] for name in names})
+                   padding=tuple(row["padding"]), mask_rows=row.get("mask_rows", 0),
+                   **{name: row[name] for name in names})
 
     def out_words(self, geometry: Geometry) -> int:
         """Words of the line buffers for each pixel that the layer puts out."""
