@@ -129,6 +129,43 @@ def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int
     return LayerCase(IntegerNetwork(f"input-{seed}", spec, (*layers, head)), frames, expected)
 
 
+def depthwise_case(seed, *, channels, tile=(2, 2), kernel_most=5, axis_strides=False, pruned=0.0):
+    """A convolution, a depthwise one of ``channels``, one of 1 x 1, another depthwise, a head."""
+    rng = np.random.default_rng([seed, channels, 3])
+    rows, cols = (int(size) for size in rng.integers(8, 10 + kernel_most, 2))
+    spec = InputSpec(rows, cols, 3, bool(seed % 2))
+    frames = rng.integers(spec.min, spec.max + 1, (2, rows, cols)).astype(np.int16)
+    maps, layers, expected = list(frames[:, np.newaxis]), [], [{}, {}]
+    for index, depthwise in enumerate((False, True, False, True)):
+        size = ((3, 3), None, (1, 1), None)[index] or tuple(
+            int(size) for size in rng.integers(1, kernel_most + 1, 2))
+        step = tuple(int(step) for step in rng.integers(1, 3, 2)) if depthwise else (1, 1)
+        step = step if axis_strides else step[:1] * 2
+        sides = [size[0] // 2, (size[0] - 1) // 2, size[1] // 2, (size[1] - 1) // 2]
+        pool = [int(rng.choice([p for p in (1, 2) if p <= t])) if index == 1 else 1 for t in tile]
+        weights = rng.integers(-20, 21, (channels, 1 if depthwise else len(maps[0]), *size))
+        if depthwise and pruned:
+            weights[:, 0, rng.random(size) < pruned] = 0
+        if depthwise:
+            sums = [np.concatenate([convolve(values[k:k + 1], weights[k:k + 1], step, sides)
+                                    for k in range(channels)]) for values in maps]
+        else:
+            sums = [convolve(values, weights, step, sides) for values in maps]
+        thresholds = np.quantile(np.stack(sums), 0.6, axis=(0, 2, 3)).astype(np.int64) + 1
+        layer = Conv2d(f"conv{index}", weights, thresholds, step, sides, pool,
+                       "sum" if index == 3 else None, groups=channels if depthwise else 1)
+        layers.append(layer)
+        maps = [(acc >= thresholds[:, None, None]).astype(np.uint8) for acc in sums]
+        for clip, values in zip(expected, maps, strict=True):
+            clip[layer.name] = values
+        maps = [pool_bits(values, pool) for values in maps]
+    head, outputs = simple_head([values.sum(axis=(1, 2), dtype=np.int64) for values in maps],
+                                seed=seed)
+    for clip, scores in zip(expected, outputs, strict=True):
+        clip["scores"] = scores
+    return LayerCase(IntegerNetwork(f"depthwise-{seed}", spec, (*layers, head)), frames, expected)
+
+
 def flattened_case(seed, *, convs, hidden, clips=2, tile=(2, 2), int8=False, emit="unsigned",
                    size_most=7):
     """Convolutions, then dense layers: the first one reads the last map flattened, or the input."""

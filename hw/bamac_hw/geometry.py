@@ -35,7 +35,7 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 
 # Fields that are left out of an array's description where they have these values.
 _OPTIONS: dict[str, object] = {"map_head": False, "kernel_most": KERNEL_MOST, "axis_strides": False,
-                               "zero_rows": False}
+                               "zero_rows": False, "depthwise": False}
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ class Geometry:
         Whether the walk leaves out weight rows of zeros (event-driven walk with one stream only),
         by masks which it reads through a second port of the weight store. Memories of iCE40 have
         none.
+    depthwise : bool
+        Whether a lane can take the bit of its own channel (gated lanes only), so that a depthwise
+        convolution of a map takes a cycle for each kernel tap, and a weight row.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Geometry:
     kernel_most: int = KERNEL_MOST
     axis_strides: bool = False
     zero_rows: bool = False
+    depthwise: bool = False
 
     INPUT_BITS = INPUT_BITS
     VECTOR_BITS = VECTOR_BITS
@@ -126,7 +130,7 @@ class Geometry:
         _check_int("line_words", self.line_words, 4, 65536)
         _check_int("vector_words", self.vector_words, 4, 4096)
         _check_int("max_layers", self.max_layers, 2, 15)
-        for name in ("counters", "map_head", "axis_strides", "zero_rows"):
+        for name in ("counters", "map_head", "axis_strides", "zero_rows", "depthwise"):
             if not isinstance(getattr(self, name), bool):
                 raise GeometryError(f"{name} must be true or false, not {getattr(self, name)!r}")
         _check_choice("kernel_most", self.kernel_most, (KERNEL_MOST, 15))
@@ -149,6 +153,8 @@ class Geometry:
         if self.zero_rows and self.streams > 1:
             raise GeometryError(f"streams must be 1 for zero_rows, not {self.streams}: the second "
                                 f"port of the weight store reads the masks")
+        if self.depthwise and not self.traits.own_bits:
+            raise GeometryError(f"lane must be gated for depthwise, not {self.lane!r}")
         if self.channels < self.traits.min_channels:
             raise GeometryError(f"channels must be at least {self.traits.min_channels} for "
                                 f"{self.lane} lanes, not {self.channels}")
@@ -232,7 +238,8 @@ class Geometry:
     @property
     def extended(self) -> bool:
         """Whether layer descriptors have the fields of options, in a word more."""
-        return self.kernel_most > KERNEL_MOST or self.axis_strides or self.zero_rows
+        return (self.kernel_most > KERNEL_MOST or self.axis_strides or self.zero_rows
+                or self.depthwise)
 
     @property
     def padding_bits(self) -> int:

@@ -107,7 +107,7 @@ EXTENDED_LAYER = (
      "word_bits_last": unsigned(6), "end_bits_last": unsigned(6)},
     {"stride2": unsigned(1), "stride2_cols": unsigned(1), "pad": unsigned(8), "span": unsigned(5),
      "padding_top": unsigned(4), "padding_left": unsigned(4), "row_low": unsigned(2),
-     "col_low": unsigned(2)},
+     "col_low": unsigned(2), "depthwise": unsigned(1)},
     {"groups_last": unsigned(12), "passes_last": unsigned(8), "mask_rows": unsigned(12)},
     *LAYER[4:],
 )
@@ -220,6 +220,8 @@ def _joined(words: Sequence[Mapping[str, Any]], geometry: Any) -> data.StructLay
             fields.pop("stride2_cols", None)
         if not g.zero_rows:
             fields.pop("mask_rows", None)
+        if not g.depthwise:
+            fields.pop("depthwise", None)
         for name, width in narrow.items():
             if name in fields and width < fields[name].width:
                 fields[name] = Shape(width, fields[name].signed)

@@ -53,6 +53,8 @@ class ActivityQueue(wiring.Component):
     head_tag, head_words, head_events : the head
     head_skip : it has no event and ends no tile
     pop : take it out
+    depthwise : with the geometry's ``depthwise``: a word with ones is one event, whatever their
+        number
     """
 
     def __init__(self, geometry: Geometry, *, depth: int):
@@ -70,7 +72,7 @@ class ActivityQueue(wiring.Component):
             "head_events": Out(range(g.word_bits + 1)),
             "head_skip": Out(1),
             "pop": In(1),
-        })
+        } | ({"depthwise": In(1)} if g.depthwise else {}))
 
     def elaborate(self, platform):
         g, depth = self._geometry, self._depth
@@ -110,7 +112,9 @@ class ActivityQueue(wiring.Component):
         with m.If(counting):
             m.d.sync += count_in.eq(count_in + 1)
         m.d.comb += [count_write.en.eq(counting), count_write.addr.eq(count_in),
-                     count_write.data.events.eq(_sum(parts)),
+                     count_write.data.events.eq(
+                         Mux(self.depthwise, Cat(parts).any(), _sum(parts)) if g.depthwise else
+                         _sum(parts)),
                      count_write.data.skip.eq(~ends_tile & ~Cat(parts).any())]
 
         level = Signal(range(depth + 1))

@@ -130,6 +130,9 @@ class DenseWalker(wiring.Component):
             self.collect.capture.eq(step.capture),
         ]
         connect(m, flipped(self.job.place), windows.place)
+        if g.depthwise:
+            m.d.comb += [to.eq(word) for to, word in zip(self.work.own, self.fetch.own,
+                                                         strict=True)]
 
         walk = SimpleNamespace(
             windows=windows,

@@ -37,7 +37,8 @@ def event_scan(m: Module, geometry: Geometry, layer, queue: ActivityQueue, step,
     stream : int
 
     Returns ``held`` (there is a word), ``some`` (it has events left; else it is a tile's last),
-    ``tag`` (the word's), ``bits`` (pixels of the lowest event, by their words' places), ``offset``
+    ``tag`` (the word's), ``bits`` (pixels of the lowest event, by their words' places), ``words``
+    (the words themselves), ``offset``
     (its weight row in the word) and ``is_vector`` (the layer reads a head vector).
     """
     g = geometry
@@ -65,6 +66,13 @@ def event_scan(m: Module, geometry: Geometry, layer, queue: ActivityQueue, step,
                      for k in range(len(index)))),
         bits.eq(Cat((lowest & word).any() for word in words)),
     ]
+    is_depthwise = C(0)
+    if g.depthwise:
+        # A word is one event, and every lane takes its own bit of it.
+        is_depthwise = signal(1, "is_depthwise")
+        m.d.sync += is_depthwise.eq(layer.depthwise)
+        with m.If(is_depthwise):
+            m.d.comb += bits.eq(Cat(word.any() for word in words))
 
     is_line, is_input, is_vector = (signal(1, name) for name in
                                     ("is_line", "is_input", "is_vector"))
@@ -123,7 +131,8 @@ def event_scan(m: Module, geometry: Geometry, layer, queue: ActivityQueue, step,
         ]
 
     return SimpleNamespace(held=held, some=some, tag=tag, bits=bits, is_vector=is_vector,
-                           offset=Mux(is_line, index, negative))
+                           words=words, offset=Mux(is_line, index & ~is_depthwise.replicate(
+                               len(index)) if g.depthwise else index, negative))
 
 
 def _repeat_offers(m, active, rest, head_active, *, is_vector, offers, take, last_offer,

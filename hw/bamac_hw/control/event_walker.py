@@ -172,6 +172,8 @@ class EventWalker(wiring.Component):
             m.d.sync += [tags[stage].eq(tags[stage - 1]), pushes[stage].eq(pushes[stage - 1])]
         for queue in queues:
             m.d.comb += [queue.push.eq(pushes[WORD_STAGE]), queue.tag.eq(tags[WORD_STAGE])]
+            if g.depthwise:
+                m.d.comb += queue.depthwise.eq(layer.depthwise)
         # An input value has its sign above its magnitude, and nothing above that.
         planes, sign = g.INPUT_BITS, g.INPUT_BITS
         kept = self._masks(m, complete, tag) if g.zero_rows else None
@@ -282,6 +284,10 @@ class EventWalker(wiring.Component):
             self.collect.capture.eq(step.capture),
             self.work.bits.eq(Cat(self._pixel_bits(m, scan) for scan in scans)),
         ]
+        if g.depthwise:
+            own = Cat(self._pixel_words(m, scan) for scan in scans)
+            m.d.comb += [to.eq(own.word_select(pixel, g.channels))
+                         for pixel, to in enumerate(self.work.own)]
 
     def _sequence(self, m, scan, at):
         """Passes and tiles of the scan half; ``scan`` is the first stream's."""
@@ -359,15 +365,27 @@ class EventWalker(wiring.Component):
 
     def _pixel_bits(self, m, scan):
         """An event's bits, given to their pixels a cycle later, travel beside the step."""
-        g = self._geometry
-        row_strides, col_strides = strides(self.layer, g)
         bits_1, tag_1 = Signal.like(scan.bits), Signal.like(scan.tag)
         rotated = Signal.like(scan.bits)
         m.d.sync += [bits_1.eq(scan.bits), tag_1.eq(scan.tag)]
-        rows = g.tile_rows // g.streams
-        row_of = (register_places(tag_1.row_low, rows, row_strides) if g.streams == 1 else
-                  [C(row, (rows - 1).bit_length()) for row in range(rows)])
-        col_of = register_places(tag_1.col_low, g.tile_cols, col_strides)
-        m.d.comb += rotated.eq(Cat(bits_1.bit_select(Cat(col, row), 1)
-                                   for row in row_of for col in col_of))
+        m.d.comb += rotated.eq(Cat(bits_1.bit_select(place, 1) for place in self._places(tag_1)))
         return delayed(m, rotated, WORD_STAGE - 1, "bits_delayed")
+
+    def _pixel_words(self, m, scan):
+        """The words themselves, in the same way: of each pixel the bits of all channels."""
+        g = self._geometry
+        words_1, tag_1 = Signal(g.channels * g.stream_pixels), Signal.like(scan.tag)
+        m.d.sync += [words_1.eq(Cat(word[:g.channels] for word in scan.words)),
+                     tag_1.eq(scan.tag)]
+        placed = Cat(words_1.word_select(place, g.channels) for place in self._places(tag_1))
+        return delayed(m, placed, WORD_STAGE - 1, "words_delayed")
+
+    def _places(self, tag):
+        """For each pixel of a stream, which of the tag's words is its own."""
+        g = self._geometry
+        row_strides, col_strides = strides(self.layer, g)
+        rows = g.tile_rows // g.streams
+        row_of = (register_places(tag.row_low, rows, row_strides) if g.streams == 1 else
+                  [C(row, (rows - 1).bit_length()) for row in range(rows)])
+        col_of = register_places(tag.col_low, g.tile_cols, col_strides)
+        return [Cat(col, row) for row in row_of for col in col_of]

@@ -89,8 +89,13 @@ class WindowWalk(wiring.Component):
                 begin=[ahead.eq(1), is_last.eq(~several)],
                 step=[ahead.eq(one_more(ahead)), is_last.eq(ahead == last)], is_last=is_last)
 
+        last_word = layer.groups_last
+        if g.depthwise:
+            # A pass takes one word of each pixel.
+            last_word = Signal.like(layer.groups_last, name="last_word_walked")
+            m.d.comb += last_word.eq(Mux(layer.depthwise, 0, layer.groups_last))
         loops = SimpleNamespace(
-            word=counted("word", layer.groups_last), col=counted("tap_col", layer.kernel_cols_last),
+            word=counted("word", last_word), col=counted("tap_col", layer.kernel_cols_last),
             row=counted("tap_row", layer.kernel_rows_last),
             tap_col=Signal(g.padding_bits, name="tap_col"), passes=Signal(8, name="passes"),
             tile=Signal.like(layer.tiles_last, name="tile"), last_tile=Signal(name="last_tile"),
@@ -233,9 +238,9 @@ class WindowWalk(wiring.Component):
         m.d.comb += [
             phase_addr.eq(group_addr + Mux(loops.phase_col, groups, 0)),
             window.group_low.eq(phase_addr), window.group_high.eq(phase_addr + groups),
-            stepped.eq(group_addr - Mux(loops.word.is_last & (loops.col_low != g.tile_cols - 1),
-                                        layer.groups_last, C(-1, address))),
-            new_group.eq(Mux(ends.to_first, layer.group_start, tile_group + stride_groups)),
+            stepped.eq(self._stepped_group(loops, group_addr, groups)),
+            new_group.eq(Mux(ends.to_first, self._first_group(m, loops, ends),
+                             tile_group + stride_groups)),
             next_group.eq(Mux(self.begin | ends.tile_left, new_group,
                               Mux(ends.row_over, tile_group, stepped))),
         ]
@@ -243,6 +248,28 @@ class WindowWalk(wiring.Component):
             m.d.sync += group_addr.eq(next_group)
         with m.If(self.begin | ends.leave):
             m.d.sync += tile_group.eq(new_group)
+
+    def _stepped_group(self, loops, group_addr, groups):
+        """The address behind a word's: on by one, or back to the first word of the next column."""
+        g, layer = self._geometry, self.layer
+        same_group = loops.col_low != g.tile_cols - 1
+        stepped = group_addr - Mux(loops.word.is_last & same_group, layer.groups_last,
+                                   C(-1, g.address_bits))
+        if g.depthwise:
+            stepped = Mux(layer.depthwise, group_addr + Mux(same_group, 0, groups), stepped)
+        return stepped
+
+    def _first_group(self, m, loops, ends):
+        """The address where a pass's first tile begins."""
+        g, layer = self._geometry, self.layer
+        if not g.depthwise:
+            return layer.group_start
+        # A depthwise pass takes the word behind that of the pass before.
+        first, now = (Signal(g.address_bits, name=name) for name in ("first_group", "first_now"))
+        m.d.comb += now.eq(Mux(self.begin, layer.group_start, first + layer.depthwise))
+        with m.If(self.begin | (ends.leave & loops.last_tile)):
+            m.d.sync += first.eq(now)
+        return now
 
     # Which rows and columns of the window lie in the map. A window is at most 15 rows and columns
     # away from the first one of its tile (kernel 7, second phase, tile 4; at most 31 with

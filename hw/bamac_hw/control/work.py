@@ -16,13 +16,16 @@ class WorkSignature(SizedSignature):
     step : what enters the pipeline in this cycle (stage 0)
     additions : the same of each stream of events behind the first
     bits : ``step_bits`` activation bits per pixel, ``WORD_STAGE`` cycles after their step
+    own : with the geometry's ``depthwise``, the bits of a pixel's word beside them: in a depthwise
+        layer, each lane takes its own channel's
     """
 
     @classmethod
     def sizes(cls, geometry):
         g = geometry
+        own = {"own": Out(g.channels).array(g.pixels)} if g.depthwise else {}
         return {"step": Out(Step), "additions": Out(Addition).array(g.streams - 1),
-                "bits": Out(g.pixels * g.step_bits)}
+                "bits": Out(g.pixels * g.step_bits)} | own
 
 
 class EventWorkSignature(WorkSignature):

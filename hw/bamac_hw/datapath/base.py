@@ -58,8 +58,9 @@ class Datapath(wiring.Component):
     def lane_sizes(self) -> dict:
         """Arguments of an array of lanes: sizes, and the family if its cells are used."""
         g = self._geometry
-        return {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits,
-                "family": self._family if self._family == "ecp5" else None}
+        sizes = {"pixels": g.pixels, "channels": g.channels, "acc_bits": g.acc_bits,
+                 "family": self._family if self._family == "ecp5" else None}
+        return sizes | ({"own_bits": True} if g.depthwise else {})
 
     def step_stages(self, m: Module) -> list:
         """The step at stages 0 to ``LANE_STAGE``."""
@@ -77,6 +78,21 @@ class Datapath(wiring.Component):
             m.d.sync += [to.eq(step) for step, to in zip(stages, stages[1:], strict=False)]
             found.append(stages)
         return found
+
+    def lane_enables(self, bits: ValueLike, start: ValueLike, computes: ValueLike) -> Value:
+        """Which lanes change: one bit per pixel, or, with the geometry's ``depthwise``, per lane.
+
+        All do with ``start``; else those of the streams that compute, by their pixel's bit, and in
+        a depthwise layer by that of their own channel.
+        """
+        g = self._geometry
+        by_pixel = (bits & computes) | start.replicate(g.pixels)
+        if not g.depthwise:
+            return by_pixel
+        return Cat(
+            Mux(self.layer.depthwise, own & computes[pixel].replicate(g.channels),
+                (bits[pixel] & computes[pixel]).replicate(g.channels))
+            | start.replicate(g.channels) for pixel, own in enumerate(self.work.own))
 
     def count_hits(self, m: Module, offered: ValueLike, *steps) -> Value:
         """Register ``offered`` as hits in the streams whose step (stage 5) computes.

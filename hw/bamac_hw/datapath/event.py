@@ -46,6 +46,6 @@ class EventDatapath(Datapath):
         bits = self.work.bits
         computes = self.count_hits(m, bits, stages[5], *(steps[5] for steps in more))
         m.d.comb += lanes.add.eq(self.hits)
-        m.d.sync += lanes.en.eq((bits & computes) | stages[5].start.replicate(g.pixels))
+        m.d.sync += lanes.en.eq(self.lane_enables(bits, stages[5].start, computes))
         self.give_sums(m, stages, lanes.acc)
         return m

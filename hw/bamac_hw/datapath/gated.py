@@ -48,9 +48,12 @@ class GatedDatapath(Datapath):
 
         # Stage 5 to 6.
         bits = self.work.bits
-        computes = self.count_hits(m, bits, stages[5])
+        offered = bits
+        if g.depthwise:
+            offered = Mux(self.layer.depthwise, Cat(own.any() for own in self.work.own), bits)
+        computes = self.count_hits(m, offered, stages[5])
         m.d.sync += [
-            lanes.en.eq((bits & computes) | stages[5].start.replicate(g.pixels)),
+            lanes.en.eq(self.lane_enables(bits, stages[5].start, computes)),
             lanes.clear.eq(stages[5].clear | ~self.running),
         ]
         self.give_sums(m, stages, lanes.acc)

@@ -30,21 +30,24 @@ class LaneArray(wiring.Component):
     pixels, channels, acc_bits : int
     family : "ecp5" or None
         Build the lanes from this family's carry cells, or as an expression.
+    own_bits : bool
+        Whether each lane has an enable of its own, for depthwise layers.
 
     Members
     -------
-    en : one bit per pixel
+    en : one bit per pixel, or one per lane
     clear : set every accumulator to zero, whatever ``en`` is
     operand, fill, gate : ``acc_bits`` bits per channel
     acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
     """
 
-    def __init__(self, *, pixels: int, channels: int, acc_bits: int, family: str | None = None):
+    def __init__(self, *, pixels: int, channels: int, acc_bits: int, family: str | None = None,
+                 own_bits: bool = False):
         check_family(family)
         self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
-        self._family = family
+        self._family, self._own_bits = family, own_bits
         super().__init__({
-            "en": In(pixels),
+            "en": In(pixels * channels if own_bits else pixels),
             "clear": In(1),
             "operand": In(acc_bits).array(channels),
             "fill": In(acc_bits).array(channels),
@@ -68,7 +71,8 @@ class LaneArray(wiring.Component):
                     m.d.comb += after.eq(acc + (gate & (operand | fill)))
                 with m.If(self.clear):
                     m.d.sync += acc.eq(0)
-                with m.Elif(self.en[pixel]):
+                with m.Elif(self.en[pixel * self._channels + channel if self._own_bits else
+                                    pixel]):
                     m.d.sync += acc.eq(after)
                 m.d.comb += self.acc[pixel * self._channels + channel].eq(acc)
         return m

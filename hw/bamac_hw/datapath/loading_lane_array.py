@@ -31,22 +31,24 @@ class LoadingLaneArray(wiring.Component):
         Divides ``pixels``.
     family : "ecp5" or None
         Build the lanes from this family's carry cells, or as an expression.
+    own_bits : bool
+        Whether each lane has an enable of its own, for depthwise layers.
 
     Members
     -------
-    en : one bit per pixel: its accumulators change
+    en : one bit per pixel, or one per lane: its accumulators change
     add : one bit per pixel: they keep what they hold, and add
     operand : ``signed(acc_bits)`` per channel of each stream, ``stream * channels + channel``
     acc : ``signed(acc_bits)`` per lane, ``pixel * channels + channel``
     """
 
     def __init__(self, *, pixels: int, channels: int, acc_bits: int, streams: int = 1,
-                 family: str | None = None):
+                 family: str | None = None, own_bits: bool = False):
         check_family(family)
         self._pixels, self._channels, self._acc_bits = pixels, channels, acc_bits
-        self._streams, self._family = streams, family
+        self._streams, self._family, self._own_bits = streams, family, own_bits
         super().__init__({
-            "en": In(pixels),
+            "en": In(pixels * channels if own_bits else pixels),
             "add": In(pixels),
             "operand": In(signed(acc_bits)).array(streams * channels),
             "acc": Out(signed(acc_bits)).array(pixels * channels),
@@ -69,7 +71,8 @@ class LoadingLaneArray(wiring.Component):
                         [C(0, 1)] * self._acc_bits))
                 else:
                     m.d.comb += after.eq(Mux(add, acc, 0) + operand)
-                with m.If(self.en[pixel]):
+                with m.If(self.en[pixel * self._channels + channel if self._own_bits else
+                                  pixel]):
                     m.d.sync += acc.eq(after)
                 m.d.comb += self.acc[pixel * self._channels + channel].eq(acc)
         return m

@@ -60,12 +60,15 @@ class BitFetchSignature(SizedSignature):
     window : the place that is fetched, in each cycle whose step has ``load``
     step : the walk's step (stage 0); ``load``, ``shift`` and ``plane`` matter here
     bits : ``step_bits`` activation bits per pixel, ``WORD_STAGE`` cycles after the step
+    own : with the geometry's ``depthwise``, a pixel's bits of all channels, in the same cycle
     """
 
     @classmethod
     def sizes(cls, geometry):
-        return {"window": Out(window_layout(geometry)), "step": Out(Step),
-                "bits": In(geometry.pixels * geometry.step_bits)}
+        g = geometry
+        own = {"own": In(g.channels).array(g.pixels)} if g.depthwise else {}
+        return {"window": Out(window_layout(g)), "step": Out(Step),
+                "bits": In(g.pixels * g.step_bits)} | own
 
 
 class WordFetchSignature(SizedSignature):

@@ -254,11 +254,12 @@ class WindowFetch(_Fetch):
         """Stage 4 to 5: load or shift. Stage 5: which register holds the bit of each pixel."""
         g = self._geometry
         load, shift = asked.load, asked.shift
-        lowest = []
+        lowest, held_words = [], []
         for register, new, mine in self._registers(m, words, place, asked):
             with m.If(Mux(load, mine, shift)):
                 m.d.sync += register.eq(Mux(load, new, register >> g.step_bits))
             lowest.append(register[:g.step_bits])
+            held_words.append(register[:g.channels])
 
         row_low, col_low, _, _ = place
         chosen = []
@@ -276,6 +277,9 @@ class WindowFetch(_Fetch):
             for j in range(g.tile_cols):
                 m.d.comb += self.request.bits.word_select(i * g.tile_cols + j, g.step_bits).eq(
                     Cat(lowest).word_select(Cat(col_of[j], row_of[i]), g.step_bits))
+                if g.depthwise:
+                    m.d.comb += self.request.own[i * g.tile_cols + j].eq(
+                        Cat(held_words).word_select(Cat(col_of[j], row_of[i]), g.channels))
 
 
 class PairWindowFetch(WindowFetch):

@@ -115,6 +115,11 @@ class DatapathTraits:
         """Whether a layer that reads a map can emit scores without the geometry's ``map_head``."""
         return self.int8_maps
 
+    @property
+    def own_bits(self) -> bool:
+        """Whether lanes can take the bit of their own channel, for depthwise layers."""
+        return self.lane == DatapathTraits.lane
+
     # --- what the compiler lays out
 
     def input_offset(self, smallest: int) -> int:

@@ -68,14 +68,14 @@ def _layer(walk: Walk, geometry: Geometry, store: WeightStore, ring: Ring | None
         "shift": walk.shift, "pool_shift": walk.pool_shift, "limit": walk.limit,
         "kernel_rows_last": walk.kernel[0] - 1, "kernel_cols_last": walk.kernel[1] - 1,
         "word_bits_last": walk.word_bits - 1, "end_bits_last": walk.end_bits - 1,
-        "groups_last": walk.words - 1,
+        "groups_last": walk.pixel_words - 1,
         "ahead_start": walk.rows + top - span, "col_to_last": walk.cols - 1 + left,
         "pad": walk.offset, "span": span,
         "pass_channels_last": geometry.channels - 1,
         "end_channels_last": walk.pass_channels(walk.passes - 1, geometry) - 1,
         "padding_top": top, "padding_left": left,
         "row_low": -top % tile_rows, "col_low": -left % tile_cols,
-        "group_start": (-left // tile_cols) * walk.words,
+        "group_start": (-left // tile_cols) * walk.pixel_words,
         "tiles_last": walk.tiles - 1,
         "passes_last": walk.passes - 1, 
         "weight_base": store.bases[walk.index] // geometry.store_rows,
@@ -84,7 +84,7 @@ def _layer(walk: Walk, geometry: Geometry, store: WeightStore, ring: Ring | None
     }
     if geometry.extended:
         values |= {"stride2_cols": int(walk.stride[1] == 2),
-                   "mask_rows": store.mask_rows[walk.index]}
+                   "depthwise": int(walk.depthwise), "mask_rows": store.mask_rows[walk.index]}
     if walk.source == Source.VECTOR:
         values |= {"ring_base": 0, "ring_end": 0, "pitch": 0, "ring_start": 0,
                    "group_start": vector_base}

@@ -104,7 +104,7 @@ def mask_image(walk: Walk, image: Array, geometry: Geometry) -> Array:
     """Rows of the masks of a layer, int8 (rows, channels): none if they would save nothing.
 
     A mask has a bit for each channel of an activation word, 0 if the channel's weight row in
-    ``image`` is all zeros; that of an input value has one bit's meaning in all of them. Eight
+    ``image`` is all zeros; all alike where a word has one row, as that of an input value has. Eight
     masks lie in a row, in the order of the walk, and a pass begins with a new row.
     """
     none = image[:0]
@@ -114,7 +114,7 @@ def mask_image(walk: Walk, image: Array, geometry: Geometry) -> Array:
     rows: Array = (image.reshape(walk.passes, -1, geometry.channels)[:, starts:] != 0).any(axis=2)
     words = walk.taps * walk.words
     bits = np.zeros((walk.passes, ceil_div(words, 8) * 8, geometry.channels), bool)
-    if walk.source == Source.INPUT:
+    if walk.source == Source.INPUT or walk.depthwise:
         of_words: Array = rows.reshape(walk.passes, words, -1).max(axis=2, keepdims=True)
         bits[:, :words] = of_words
     else:

@@ -56,7 +56,7 @@ def place_rings(name: str, walks: list[Walk], geometry: Geometry) -> dict[int, R
     for walk in walks[1:]:
         if walk.source != Source.LINE:
             break
-        pitch = ceil_div(walk.cols, geometry.tile_cols) * walk.words
+        pitch = ceil_div(walk.cols, geometry.tile_cols) * walk.pixel_words
         slots = ceil_div(ring_rows(walks, walk.index), geometry.tile_rows)
         rings[walk.index] = Ring(base, slots, pitch, slots * geometry.tile_rows, geometry.channels)
         base += slots * pitch

@@ -26,7 +26,7 @@ from bamac_hw.traits import DatapathTraits
 
 from .errors import CompileError
 
-__all__ = ["Place", "Walk", "check_chain", "is_native", "walk_of", "walks"]
+__all__ = ["Place", "Walk", "check_chain", "is_native", "runs_depthwise", "walk_of", "walks"]
 
 PASSES_MOST = 256
 WORDS_MOST = 4096
@@ -66,7 +66,9 @@ class Walk:
         ``offset``
     span, advance, block_rows : input rows under a job, which begins at row ``job * advance -
         padding[0]``; rows of the pooled map that a job writes
-    weights : int array (taps * in_channels, out_channels), in the order of the walk
+    depthwise : whether a pass takes one word of a pixel, and each lane its own channel's bit of it
+    weights : int array (taps * in_channels, out_channels), in the order of the walk; of a depthwise
+        layer (taps, out_channels)
     start : int64 array (out_channels,), what each accumulator starts from
     shift, pool_shift, limit : of the requantisation
     traits : the datapath's
@@ -107,6 +109,12 @@ class Walk:
     shift: int = 0
     pool_shift: int = 0
     limit: int = 1
+    depthwise: bool = False
+
+    @property
+    def pixel_words(self) -> int:
+        """Activation words of a pixel of the input."""
+        return self.passes if self.depthwise else self.words
 
     @property
     def taps(self) -> int:
@@ -280,7 +288,8 @@ class _Words:
 @walk_of(Conv2d)
 def _conv_walk(conv: Conv2d, place: Place) -> Walk:
     geometry, reads, of = place.geometry, place.reads, _Words.of(place)
-    _check_conv(conv, reads, geometry)
+    depthwise = runs_depthwise(conv, place.index, geometry)
+    _check_conv(conv, reads, geometry, depthwise=depthwise)
     _check_map(conv, place)
     conv_rows, conv_cols = conv.conv_shape(reads.rows, reads.cols)
     out_cols = conv.pooled_shape(reads.rows, reads.cols)[1]
@@ -295,7 +304,8 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
         jobs=ceil_div(place.out_rows * conv.pool[0], geometry.tile_rows),
         tiles=ceil_div(out_cols * conv.pool[1], geometry.tile_cols),
         passes=ceil_div(conv.out_channels, geometry.channels),
-        words=of.words, word_bits=of.word_bits, end_bits=of.end_bits,
+        words=1 if depthwise else of.words, word_bits=1 if depthwise else of.word_bits,
+        end_bits=1 if depthwise else of.end_bits,
         out_words=ceil_div(conv.out_channels, geometry.word_channels),
         in_min=reads.low + of.offset, in_max=reads.high + of.offset, offset=of.offset,
         span=(geometry.tile_rows - 1) * stride[0] + conv.kernel[0],
@@ -303,14 +313,23 @@ def _conv_walk(conv: Conv2d, place: Place) -> Walk:
         block_rows=geometry.tile_rows // conv.pool[0],
         weights=conv.weights.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels),
         start=_conv_start(conv, reads, of.offset), traits=geometry.traits,
-        shift=conv.shift, pool_shift=conv.pool_shift)
+        shift=conv.shift, pool_shift=conv.pool_shift, depthwise=depthwise)
 
 
-def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry) -> None:
+def runs_depthwise(conv: Conv2d, index: int, geometry: Geometry) -> bool:
+    """Whether the array computes layer ``index`` with a weight for each tap and channel alone.
+
+    That is a convolution of a map with as many groups as channels in and out.
+    """
+    return bool(geometry.depthwise and index > 0 and conv.dilation == (1, 1)
+                and 1 < conv.groups == conv.in_channels == conv.out_channels)
+
+
+def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry, *, depthwise: bool) -> None:
     if not (conv.emits_bits or conv.emits_int8):
         raise CompileError(f"{conv.name}: its map has {conv.levels + 1} values from {conv.low} to "
                            f"{conv.high}, maps hold bits; lower the network first")
-    if conv.groups > 1 or conv.dilation != (1, 1):
+    if (conv.groups > 1 and not depthwise) or conv.dilation != (1, 1):
         raise CompileError(f"{conv.name}: {conv.groups} groups and dilation {conv.dilation} must "
                            "be written as zeros; lower the network first")
     rows, cols = conv.kernel

@@ -223,8 +223,9 @@ class _FrameArrivals:
 def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayLike) -> list[int]:
     """Activation bits that are 1 when offered to the lanes, per layer, for one clip.
 
-    With int8 maps, values that are not 0. Pixels of a tile beyond the map are offered too, as the
-    hardware does; where the input is stored with an offset, it and its padding are offered with it.
+    With int8 maps, values that are not 0; in depthwise layers, words that are not 0. Pixels of a
+    tile beyond the map are offered too, as the hardware does; where the input is stored with an
+    offset, it and its padding are offered with it.
 
     Parameters
     ----------
@@ -242,16 +243,18 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
         if row.reads_map:
             ones = count(np.abs(values + stored)).sum(axis=0)
             pad = len(values) * int(count(np.array(offset)))
-            if row.mask_rows:
-                events.append(event_model.masked_ones(program, row, count(np.abs(values))))
-                values = trace.layers[row.name].result
-                continue
-            offered = _offered(ones[:row.rows], pad, row, row.jobs * geometry.tile_rows,
-                               row.tiles * geometry.tile_cols)
+            if row.depthwise:
+                offered = event_model.depthwise_ones(program, row, values)
+            elif row.mask_rows:
+                offered = event_model.masked_ones(program, row, count(np.abs(values)))
+            else:
+                offered = row.passes * _offered(
+                    ones[:row.rows], pad, row, row.jobs * geometry.tile_rows,
+                    row.tiles * geometry.tile_cols)
         else:
             of_word = _vector_events if geometry.traits.event_driven else count
-            offered = int(of_word(values).sum())
-        events.append(row.passes * offered)
+            offered = row.passes * int(of_word(values).sum())
+        events.append(offered)
         values, stored, offset = trace.layers[row.name].result, 0, 0
     return events
 

@@ -27,8 +27,8 @@ from bamac_hw.program import Program
 from .layer_table import LayerRow, layer_rows, stride_of
 
 __all__ = [
-    "LayerEvents", "concatenate", "distinct_passes", "event_limits", "job_cycles", "layer_masks",
-    "layer_unions", "masked_ones", "tile_events", "vector_events",
+    "LayerEvents", "concatenate", "depthwise_ones", "distinct_passes", "event_limits",
+    "job_cycles", "layer_masks", "layer_unions", "masked_ones", "tile_events", "vector_events",
 ]
 
 
@@ -51,8 +51,12 @@ class LayerEvents:
     weight_rows: Array
 
     @classmethod
-    def of_words(cls, words: Array, source: Source | int) -> LayerEvents:
+    def of_words(cls, words: Array, source: Source | int, *,
+                 depthwise: bool = False) -> LayerEvents:
         """From the union over the stream's pixels of each word."""
+        if depthwise:
+            some = (words != 0).view(np.uint8)
+            return cls(some, some)
         events = np.bitwise_count(words)
         if source == Source.LINE:
             return cls(events, events)
@@ -85,8 +89,7 @@ def tile_events(program: Program, network: IntegerNetwork,
     trace = reference.run(native, frames)
     streams = program.geometry.streams
     rows = layer_rows(program)
-    layers = [LayerEvents.of_words(_of_passes(program, rows[index], words.reshape(
-                  -1, streams, *words.shape[1:])), rows[index].source)
+    layers = [_layer_events(program, rows[index], words.reshape(-1, streams, *words.shape[1:]))
               for index, words in enumerate(layer_unions(program, trace, frames, streams))]
     for before in native.layers[len(layers) - 1:-1]:
         vector = trace.layers[before.name].result
@@ -137,16 +140,27 @@ def layer_masks(program: Program, row: LayerRow) -> Array | None:
     return masks
 
 
+def _layer_events(program: Program, row: LayerRow, words: Array) -> LayerEvents:
+    """Of all words of the pixels under a layer's taps, (jobs, streams, tiles, taps * words)."""
+    if row.depthwise:   # each pass takes a word of its own
+        jobs, streams, tiles, _ = words.shape
+        words = words.reshape(jobs, streams, tiles, -1, row.passes).transpose(0, 1, 4, 2, 3)
+    words = _of_passes(program, row, words)
+    words = words.reshape(*words.shape[:2], -1, words.shape[-1])
+    return LayerEvents.of_words(words, row.source, depthwise=row.depthwise)
+
+
 def _of_passes(program: Program, row: LayerRow, words: Array) -> Array:
     """Words (jobs, streams, tiles, words) as each pass takes them, if its masks make them differ.
 
-    Then the passes' tiles follow each other: (jobs, streams, passes * tiles, words).
+    Then they have an axis of passes in front of the tiles; they may have it from the start.
     """
     masks = layer_masks(program, row)
     if masks is None:
         return words
-    masked: Array = words[:, :, np.newaxis] & masks[:, np.newaxis]
-    return masked.reshape(*words.shape[:2], -1, words.shape[3])
+    words = words if words.ndim == 5 else words[:, :, np.newaxis]
+    masked: Array = words & masks[:, np.newaxis]
+    return masked
 
 
 def distinct_passes(row: LayerRow, events: Array) -> int:
@@ -176,13 +190,30 @@ def masked_ones(program: Program, row: LayerRow, ones: Array) -> int:
                for tap, weights in zip(under, kept.astype(np.int64), strict=True))
 
 
+def depthwise_ones(program: Program, row: LayerRow, bits: Array) -> int:
+    """Words with a 1 that a depthwise layer offers to pixels, in all of its passes.
+
+    Parameters
+    ----------
+    bits : int array (channels, rows, cols), the layer's input
+    """
+    geometry, masks = program.geometry, layer_masks(program, row)
+    some = (_packed(bits[:, :row.rows], geometry.channels) != 0).astype(np.int64)
+    under = _under_taps(some, row.kernel, row.stride, row.padding, row.jobs * geometry.tile_rows,
+                        row.tiles * geometry.tile_cols)
+    kept = np.ones((row.passes, 1)) if masks is None else masks != 0
+    return sum(int((tap.sum(axis=(1, 2)) * kept[:, number % kept.shape[1]]).sum())
+               for number, tap in enumerate(under))
+
+
 def event_limits(program: Program, walk: LayerRow) -> tuple[LayerEvents, LayerEvents]:
     """The :class:`LayerEvents` of one clip without any 1, and with every bit 1."""
     geometry = program.geometry
     word_bits = np.full(walk.words, walk.planes)
     if walk.source == Source.LINE:
         word_bits[:] = geometry.channels
-        word_bits[-1] = walk.in_channels - (walk.words - 1) * geometry.channels
+        if not walk.depthwise:
+            word_bits[-1] = walk.in_channels - (walk.words - 1) * geometry.channels
     words = ~np.uint64(0) >> (64 - word_bits).astype(np.uint64)
     if walk.source == Source.INPUT:
         words = words | words << np.uint64(Geometry.INPUT_BITS)
@@ -191,8 +222,9 @@ def event_limits(program: Program, walk: LayerRow) -> tuple[LayerEvents, LayerEv
     if walk.source == Source.VECTOR:
         words[:, 1:] = 0    # a head vector is the first pixel's
     words = _of_passes(program, walk, words)
-    return (LayerEvents.of_words(np.zeros_like(words), walk.source),
-            LayerEvents.of_words(words, walk.source))
+    words = words.reshape(*words.shape[:2], -1, words.shape[-1])
+    return (LayerEvents.of_words(np.zeros_like(words), walk.source, depthwise=walk.depthwise),
+            LayerEvents.of_words(words, walk.source, depthwise=walk.depthwise))
 
 
 def concatenate(layers: Sequence[LayerEvents]) -> LayerEvents:

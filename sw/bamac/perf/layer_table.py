@@ -53,15 +53,18 @@ class LayerRow:
     weight_rows: int
     weight_base: int
     mask_rows: int
+    depthwise: bool
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> LayerRow:
         """From a row of the manifest."""
         names = set(cls.__dataclass_fields__) - {
-            "rows", "source", "emit", "kernel", "stride", "padding", "mask_rows"}
+            "rows", "source", "emit", "kernel", "stride", "padding", "mask_rows",
+            "depthwise"}
         return cls(rows=row["in_rows"], source=_SOURCES[row["source"]],
                    emit=_EMITS[row["emit"]], kernel=tuple(row["kernel"]), stride=stride_of(row),
                    padding=tuple(row["padding"]), mask_rows=row.get("mask_rows", 0),
+                   depthwise=row.get("depthwise", False),
                    **{name: row[name] for name in names})
 
     def out_words(self, geometry: Geometry) -> int:
