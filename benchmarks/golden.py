@@ -123,8 +123,8 @@ def _mapped(preset):
 
 GROUPS = {
     **{name: [(_verilog, preset, family) for preset in Geometry.presets()
-              # Two streams of events need memories with two ports, which iCE40 lacks.
-              if family != "ice40" or Geometry.preset(preset).streams == 1]
+              # A weight store with two read ports needs memories that iCE40 lacks.
+              if family != "ice40" or Geometry.preset(preset).weight_ports == 1]
        for name, family in (("verilog", None), ("verilog-ecp5", "ecp5"),
                             ("verilog-ice40", "ice40"))},
     "programs": [(_programs, model, arrays) for model, arrays in PROGRAMS],

@@ -10,7 +10,7 @@ from bamac_hw.geometry import Geometry, GeometryError
 def test_presets_have_the_lanes_they_promise():
     lanes = {name: geometry.lanes for name, geometry in Geometry.presets().items()}
     assert lanes == {"tiny": 32, "small": 128, "small_event": 128, "small_pair": 128,
-                     "small_int8": 128, "small_dsp": 128, "large": 256}
+                     "small_int8": 128, "small_dsp": 128, "large": 256, "general": 128}
     assert Geometry.preset("small").macs_per_cycle == 128
     assert Geometry.preset("small_pair").macs_per_cycle == 256
     assert Geometry.preset("small_int8").macs_per_cycle == 128
@@ -104,5 +104,13 @@ def test_missing_file_and_unknown_preset_are_refused(tmp_path):
         Geometry.named(tmp_path / "none.toml")
     with pytest.raises(GeometryError, match="^Array preset must be one of tiny, small, "
                                             "small_event, small_pair, small_int8, small_dsp, "
-                                            "large, not"):
+                                            "large, general, not"):
         Geometry.named("huge")
+
+
+def test_general_has_every_option():
+    general = Geometry.preset("general").to_dict()
+    plain = Geometry("plain").to_dict()
+    assert {name: general[name] for name in general.keys() - plain.keys()} == {
+        "map_head": True, "kernel_most": 15, "axis_strides": True, "zero_rows": True,
+        "depthwise": True}

@@ -49,7 +49,8 @@ def test_an_array_without_the_option_refuses_and_a_way_out_works():
     geometry = replace(GEOMETRIES["dense"], map_head=False)
     with pytest.raises(CompileError, match="^scores: it reads a map, and array dense reads out "
                                            "dense layers of vectors alone; use an array with "
-                                           "map_head = true, or a global pool in front of it$"):
+                                           "map_head = true, such as general, or a global pool in "
+                                           "front of it$"):
         compile_network(case.network, geometry)
     assert compile_network(case.network, GEOMETRIES["dense"]).layers[-1]["source"] == "line"
 

@@ -363,6 +363,8 @@ class Geometry:
         ``small_event`` is ``small`` with the event-driven walk, ``small_pair`` with pair lanes.
         ``small_int8`` and ``small_dsp`` have as many lanes for networks with 8-bit maps, the
         baseline: their line buffers are larger, as values take eight times the room of bits.
+        ``general`` has every option, and memories for networks that were not made for speech, on
+        an ECP5-85k.
         """
         return {
             g.name: g
@@ -374,6 +376,9 @@ class Geometry:
                 cls("small_int8", acc_bits=24, line_words=2048, lane="int8"),
                 cls("small_dsp", acc_bits=24, line_words=2048, lane="int8_dsp"),
                 cls("large", tile_cols=4, acc_bits=24, weight_rows=4096),
+                cls("general", acc_bits=24, weight_rows=8192, input_words=1024, line_words=2048,
+                    vector_words=1024, walk="event", map_head=True, kernel_most=15,
+                    axis_strides=True, zero_rows=True, depthwise=True),
             )
         }
 

@@ -4,6 +4,7 @@ A descriptor is sixteen 32-bit words. Entry 0 of the descriptor memory is the he
 ``1 + n`` describes layer ``n``. A field never crosses a word; fields named ``*_last`` hold a
 count minus one. ``weight_base`` counts words of the weight store, which with pair lanes are two
 rows. With int8 lanes, values take the place of bits in ``word_bits_last`` and ``end_bits_last``.
+Arrays with some options have extended layer descriptors, see :func:`layer_words`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ LAYER = (
 WALK_WORDS = 6  # all that a walk needs to start
 
 # With options that need more or wider fields: the third and fourth word give two of theirs to a
-# word of their own behind them.
+# word of their own behind them. ``mask_rows`` rows of masks lie in front of ``weight_base``.
 EXTENDED_LAYER = (
     *LAYER[:2],
     {"source": Source, "kernel_rows_last": unsigned(4), "kernel_cols_last": unsigned(4),

@@ -72,6 +72,10 @@ class EventWalker(wiring.Component):
       each queue by itself. A cycle computes if either stream offers an event. If neither does, the
       cycle waits for words until both streams have reached the end of the tile.
 
+    With the geometry's ``zero_rows``, a bit whose weight row is all zeros is no event: masks, which
+    come from the weight store, clear it on its way into the queue. In a depthwise layer a word with
+    any 1 is one event, and goes to the lanes whole.
+
     :mod:`bamac.perf.events` computes the same.
 
     Parameters

@@ -25,6 +25,8 @@ class WindowWalk(wiring.Component):
                 for each kernel row, kernel column, word:
                     for each phase (a strided tile needs up to four windows for a word)
 
+    Pass ``n`` of a depthwise layer takes word ``n`` of each pixel alone.
+
     Latency: one cycle from ``begin`` or ``advance`` to the new ``window``. ``place.above``,
     ``place.ahead`` and the first four descriptor words' ``layer`` must be stable from two cycles
     before ``begin``, the other words of the walk from ``begin`` on, ``place.slot`` from

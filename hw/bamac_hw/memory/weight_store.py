@@ -27,7 +27,7 @@ def weight_write_signature(geometry: Geometry) -> WritePort.Signature:
 
 
 class WeightStore(wiring.Component):
-    """Words of weights, with a read port for each stream of weight rows.
+    """Words of weights, with a read port for each stream of weight rows, and one for masks.
 
     A read takes one cycle; ``data`` stays until the port's next one. A write is of 32 bits: the
     lowest bits of its address choose a part of a word. The host writes only while nothing runs:
@@ -45,7 +45,7 @@ class WeightStore(wiring.Component):
 
     Members
     -------
-    read : ``Out(weight_read_signature(geometry))``, one for each stream
+    read : ``Out(weight_read_signature(geometry))``, ``weight_ports`` of them
     write : ``Out(weight_write_signature(geometry))``
     """
 

@@ -340,7 +340,8 @@ def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry, *, depthwis
     down, across = conv.strides
     if max(down, across) > 2 or (down != across and not geometry.axis_strides):
         alike = "" if geometry.axis_strides else ", the same in both directions,"
-        way_out = "; use an array with axis_strides = true" if max(down, across) == 2 else ""
+        way_out = ("; use an array with axis_strides = true, such as general"
+                   if max(down, across) == 2 else "")
         raise CompileError(f"{conv.name}: stride must be 1 or 2{alike} on array {geometry.name}, "
                            f"not {down} x {across}{way_out}")
     for axis, pool, tile in (("rows", conv.pool[0], geometry.tile_rows),
@@ -429,7 +430,8 @@ def _check_flattened(dense: Dense, place: Place) -> None:
     if not (geometry.map_head or geometry.traits.reads_out_maps):
         raise CompileError(
             f"{dense.name}: it reads a map, and array {geometry.name} reads out dense layers of "
-            f"vectors alone; use an array with map_head = true, or a global pool in front of it")
+            f"vectors alone; use an array with map_head = true, such as general, or a global pool "
+            f"in front of it")
     most = geometry.kernel_most
     if max(reads.rows, reads.cols) > most:
         raise CompileError(
@@ -440,7 +442,9 @@ def _check_flattened(dense: Dense, place: Place) -> None:
 
 def _larger_kernels(rows: int, cols: int, joint: str = "; ") -> str:
     """A way out for a kernel that is too large, if there is one."""
-    return f"{joint}use an array with kernel_most = 15" if max(rows, cols) <= 15 else ""
+    if max(rows, cols) > 15:
+        return ""
+    return f"{joint}use an array with kernel_most = 15, such as general"
 
 
 def _check_vector(dense: Dense, reads: TensorSpec, geometry: Geometry) -> None:
