@@ -113,4 +113,4 @@ def test_general_has_every_option():
     plain = Geometry("plain").to_dict()
     assert {name: general[name] for name in general.keys() - plain.keys()} == {
         "map_head": True, "kernel_most": 15, "axis_strides": True, "zero_rows": True,
-        "depthwise": True}
+        "depthwise": True, "zero_points": True}

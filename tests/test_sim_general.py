@@ -13,6 +13,7 @@ def test_layers_of_every_option_to_the_bit_and_cycle():
                         padding_most=14, pruned=0.4, **options) for seed in range(3)]
     cases += [depthwise_case(900, channels=48, pruned=0.5, kernel_most=9, axis_strides=True),
               depthwise_case(901, channels=33, kernel_most=5),
+              input_case(903, channels=2, signed=False, bits=8, zero_point=128),
               flattened_case(900, convs=1, hidden=(40,), size_most=15),
               flattened_case(901, convs=2, hidden=()),
               flattened_case(902, convs=0, hidden=(64, 20), emit="bit"),

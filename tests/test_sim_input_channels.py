@@ -6,7 +6,7 @@ from layer_cases import check_case, compiled, input_case
 
 from bamac.compiler import CompileError, compile_network
 from bamac_hw.abi.frames import row_beats, stream_rows
-from bamac_hw.geometry import Geometry
+from bamac_hw.geometry import Geometry, GeometryError
 from bamac_sim.simulate import Job, simulate_many
 
 GEOMETRIES = {
@@ -18,6 +18,8 @@ GEOMETRIES = {
                  walk="event"),
         Geometry("streams", tile_cols=4, channels=8, weight_rows=8192, line_words=2048,
                  input_words=512, walk="event", streams=2),
+        Geometry("zero", tile_rows=1, channels=8, acc_bits=24, weight_rows=8192, line_words=2048,
+                 walk="event", zero_points=True),
         Geometry("pair", channels=8, acc_bits=24, weight_rows=8192, input_words=512,
                  line_words=2048, lane="pair"),
         Geometry("int8", channels=8, acc_bits=24, weight_rows=8192, input_words=512,
@@ -33,10 +35,13 @@ def test_random_inputs_to_the_bit_and_cycle(geometry):
     cases = [input_case(seed, channels=channels, signed=bool(seed % 2), bits=bits, tile=tile,
                         int8=geometry.int8_maps)
              for seed, (channels, bits) in enumerate(sizes)]
-    if not geometry.traits.stores_signs:
+    if geometry.zero_points or not geometry.traits.stores_signs:
         cases += [input_case(20 + zero_point, channels=2, signed=zero_point < 0, bits=4, tile=tile,
                              int8=geometry.int8_maps, zero_point=zero_point)
                   for zero_point in (-8, -3, 5, 15)]
+        cases += [input_case(60, channels=1, signed=signed, bits=8, tile=tile,
+                             int8=geometry.int8_maps, zero_point=zero_point)
+                  for signed, zero_point in ((True, 127), (True, -128), (False, 255), (False, 1))]
     programs = compiled(cases, geometry)
     results = simulate_many([Job(program, case.frames)
                              for case, program in zip(cases, programs, strict=True)])
@@ -76,9 +81,14 @@ def test_a_zero_point_is_refused_where_magnitudes_are_stored():
     case = input_case(1, channels=1, signed=False, zero_point=5)
     with pytest.raises(CompileError, match="^input-1: array event stores an input value's "
                                            "magnitude, so the input's zero point must be 0, not 5; "
-                                           "compile for an array with the dense walk, such as "):
+                                           "use an array with zero_points = true, such as "
+                                           "general, or one with the dense walk, such as small$"):
         compile_network(case.network, GEOMETRIES["event"])
     assert compile_network(case.network, Geometry.preset("small"))
+    assert compile_network(case.network, Geometry.preset("general"))
+    with pytest.raises(GeometryError, match="^walk must be event for zero_points, not 'dense': the "
+                                            "dense walk takes inputs with a zero point anyway$"):
+        Geometry("bad", zero_points=True)
 
 
 def test_one_clip_needs_no_axis():

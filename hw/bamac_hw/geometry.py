@@ -35,7 +35,8 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 
 # Fields that are left out of an array's description where they have these values.
 _OPTIONS: dict[str, object] = {"map_head": False, "kernel_most": KERNEL_MOST, "axis_strides": False,
-                               "zero_rows": False, "depthwise": False}
+                               "zero_rows": False, "depthwise": False,
+                               "zero_points": False}
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ class Geometry:
     depthwise : bool
         Whether a lane can take the bit of its own channel (gated lanes only), so that a depthwise
         convolution of a map takes a cycle for each kernel tap, and a weight row.
+    zero_points : bool
+        Whether the input may have a zero point (event-driven walk only; the dense walk takes one
+        anyway).
     """
 
     name: str
@@ -114,6 +118,7 @@ class Geometry:
     axis_strides: bool = False
     zero_rows: bool = False
     depthwise: bool = False
+    zero_points: bool = False
 
     INPUT_BITS = INPUT_BITS
     VECTOR_BITS = VECTOR_BITS
@@ -130,7 +135,8 @@ class Geometry:
         _check_int("line_words", self.line_words, 4, 65536)
         _check_int("vector_words", self.vector_words, 4, 4096)
         _check_int("max_layers", self.max_layers, 2, 15)
-        for name in ("counters", "map_head", "axis_strides", "zero_rows", "depthwise"):
+        for name in ("counters", "map_head", "axis_strides", "zero_rows", "depthwise",
+                     "zero_points"):
             if not isinstance(getattr(self, name), bool):
                 raise GeometryError(f"{name} must be true or false, not {getattr(self, name)!r}")
         _check_choice("kernel_most", self.kernel_most, (KERNEL_MOST, 15))
@@ -153,6 +159,9 @@ class Geometry:
         if self.zero_rows and self.streams > 1:
             raise GeometryError(f"streams must be 1 for zero_rows, not {self.streams}: the second "
                                 f"port of the weight store reads the masks")
+        if self.zero_points and not self.traits.stores_signs:
+            raise GeometryError(f"walk must be event for zero_points, not {self.walk!r}: the dense "
+                                f"walk takes inputs with a zero point anyway")
         if self.depthwise and not self.traits.own_bits:
             raise GeometryError(f"lane must be gated for depthwise, not {self.lane!r}")
         if self.channels < self.traits.min_channels:
@@ -378,7 +387,7 @@ class Geometry:
                 cls("large", tile_cols=4, acc_bits=24, weight_rows=4096),
                 cls("general", acc_bits=24, weight_rows=8192, input_words=1024, line_words=2048,
                     vector_words=1024, walk="event", map_head=True, kernel_most=15,
-                    axis_strides=True, zero_rows=True, depthwise=True),
+                    axis_strides=True, zero_rows=True, depthwise=True, zero_points=True),
             )
         }
 

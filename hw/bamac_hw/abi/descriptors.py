@@ -74,7 +74,7 @@ HEADER = (
     {"rows_last": unsigned(16), "cols_last": unsigned(16)},
     {"ring_base": unsigned(16), "ring_end": unsigned(16)},
     {"pitch": unsigned(16), "credit": unsigned(16)},
-    {"offset": unsigned(8), "high_mask": unsigned(8)},
+    {"offset": unsigned(8), "high_mask": unsigned(8), "zero_point": signed(9)},
 )
 
 # The words are read in this order while the pipeline still holds the end of the job before. That
@@ -223,6 +223,8 @@ def _joined(words: Sequence[Mapping[str, Any]], geometry: Any) -> data.StructLay
             fields.pop("mask_rows", None)
         if not g.depthwise:
             fields.pop("depthwise", None)
+        if not g.zero_points:
+            fields.pop("zero_point", None)
         for name, width in narrow.items():
             if name in fields and width < fields[name].width:
                 fields[name] = Shape(width, fields[name].signed)

@@ -12,6 +12,7 @@ from ..abi.descriptors import (
     HEADER,
     WALK_WORDS,
     Emit,
+    header_layout,
     layer_layout,
     layer_words,
     walk_words,
@@ -267,7 +268,8 @@ class Scheduler(wiring.Component):
         for word, fields in enumerate(HEADER):
             with m.If((count == word + 1) & job.booting & (job.candidate == HEADER_ENTRY)):
                 view = data.View(word_layout(fields), read.data)
-                m.d.sync += [getattr(header, name).eq(getattr(view, name)) for name in fields]
+                m.d.sync += [getattr(header, name).eq(getattr(view, name)) for name in fields
+                             if name in header_layout(g).members]
 
     def _keep_places(self, m, job):
         """Give the running job's place, and save that of the layer's next job or next clip.

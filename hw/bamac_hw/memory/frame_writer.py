@@ -44,7 +44,8 @@ class FrameWriter(wiring.Component):
     Values are stored as ``value + offset``, so that a signed input becomes unsigned and its sign
     plane needs no subtraction; the compiler takes ``offset * sum(weights)`` out of the start value,
     and padding reads as ``offset``. A datapath whose traits say ``stores_signs`` gets magnitude (8
-    bits) and sign (the highest bit) instead: values near zero have few ones.
+    bits) and sign (the highest bit) instead: values near zero have few ones. With the geometry's
+    ``zero_points`` these are of the value less the input's zero point.
 
     Values fill a row's words bank by bank, in the order in which they come. A row of several
     channels has a word for each of them, so their order is that of
@@ -113,7 +114,18 @@ class FrameWriter(wiring.Component):
             given = self.i.payload.value
             negative = Signal()
             m.d.comb += negative.eq((header.offset != 0) & given[-1])
-            m.d.sync += stored.eq(Cat(Mux(negative, -given, given)[:8], negative))
+            magnitude = Mux(negative, -given, given)[:8]
+            if g.zero_points:
+                signed_given = Signal(signed(9))
+                difference, reverse = Signal(signed(10)), Signal(signed(10))
+                m.d.comb += [
+                    signed_given.eq(Cat(given, negative)),
+                    difference.eq(signed_given - header.zero_point),
+                    reverse.eq(header.zero_point - signed_given),
+                ]
+                negative = difference[-1]
+                magnitude = Mux(negative, reverse, difference)[:8]
+            m.d.sync += stored.eq(Cat(magnitude, negative))
         else:
             m.d.sync += stored.eq(value)
 

@@ -53,6 +53,7 @@ def _header(spec: InputSpec, walks: list[Walk], ring: Ring, geometry: Geometry) 
         "credit": ring.rows - first.padding[0],
         "offset": -spec.min,
         "high_mask": 0xFF & ~((1 << spec.bits) - 1),
+        "zero_point": spec.zero_point if geometry.zero_points else 0,
     }))
 
 

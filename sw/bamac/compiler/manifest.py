@@ -35,6 +35,7 @@ def write_manifest(network: IntegerNetwork, walks: list[Walk], geometry: Geometr
             "channels": network.input.channels,
             "input_bits": network.input.bits,
             "input_signed": network.input.signed,
+            "zero_point": network.input.zero_point,
             "outputs": walks[-1].out_channels,
             "score_scale": network.score_scale,
             "score_offset": network.score_offset,

@@ -247,11 +247,12 @@ def check_chain(network: IntegerNetwork, geometry: Geometry) -> None:
                 "pair lanes, such as small")
         raise CompileError(
             f"{network.layers[0].name}: its map holds {what.format(geometry.name)}")
-    if network.input.zero_point and geometry.traits.stores_signs:
+    zero_point = network.input.zero_point
+    if zero_point and geometry.traits.stores_signs and not geometry.zero_points:
         raise CompileError(
             f"{network.name}: array {geometry.name} stores an input value's magnitude, so the "
-            f"input's zero point must be 0, not {network.input.zero_point}; compile for an array "
-            f"with the dense walk, such as small")
+            f"input's zero point must be 0, not {zero_point}; use an array with zero_points = "
+            f"true, such as general, or one with the dense walk, such as small")
 
 
 def _walk(layer: Layer, place: Place) -> Walk:

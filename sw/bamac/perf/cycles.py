@@ -235,13 +235,14 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
     native, geometry = lower_network(network), program.geometry
     trace = reference.run(native, frames)
     values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
-    stored = geometry.traits.input_offset(native.input.min)
+    # What the layer computes on, and what is stored of it
+    values = values - native.input.zero_point
     offset = geometry.traits.input_offset(native.input.min - native.input.zero_point)
     count = _nonzero if geometry.int8_maps else _popcount
     events = []
     for row in layer_rows(program):
         if row.reads_map:
-            ones = count(np.abs(values + stored)).sum(axis=0)
+            ones = count(np.abs(values + offset)).sum(axis=0)
             pad = len(values) * int(count(np.array(offset)))
             if row.depthwise:
                 offered = event_model.depthwise_ones(program, row, values)
@@ -255,7 +256,7 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
             of_word = _vector_events if geometry.traits.event_driven else count
             offered = row.passes * int(of_word(values).sum())
         events.append(offered)
-        values, stored, offset = trace.layers[row.name].result, 0, 0
+        values, offset = trace.layers[row.name].result, 0
     return events
 
 

@@ -110,6 +110,7 @@ def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.
     """
     geometry = program.geometry
     values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
+    values = values - program.manifest["network"].get("zero_point", 0)
     words = (np.abs(values) << np.where(values < 0, Geometry.INPUT_BITS, 0)).astype(np.uint64)
     for row in program.layers:
         if row["source"] == "vector":
