@@ -9,8 +9,9 @@ from bamac_hw.geometry import Geometry
 from bamac_hw.memory.frame_writer import FrameWriter
 
 
-def simulate(testbench, tile=(2, 2), walk="dense", **header):
-    g = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16, walk=walk)
+def simulate(testbench, tile=(2, 2), walk="dense", options=None, **header):
+    g = Geometry("g", tile_rows=tile[0], tile_cols=tile[1], channels=4, weight_rows=16, walk=walk,
+                 **(options or {}))
     dut = FrameWriter(g)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
@@ -179,3 +180,44 @@ def test_errors_are_told():
             assert (await send(ctx, dut, value, last=last))[3] == errors, value
     simulate(testbench, rows_last=9, cols_last=1, ring_base=0, ring_end=0, pitch=1, credit=9,
              offset=8, high_mask=0xF0)
+
+
+@pytest.mark.parametrize("tile_cols", [1, 2, 4])
+def test_interleaved_channels_go_to_the_words_of_their_column(tile_cols):
+    channels, cols = 3, 5
+
+    async def testbench(ctx, dut):
+        ctx.set(dut.control.enable, 1)
+        await ctx.tick()
+        for stopped_at in (7, None):    # stopped within a column, and started again
+            for n in range(channels * cols if stopped_at is None else stopped_at):
+                mask, addr, data, errors = await send(ctx, dut, n, last=n == channels * cols - 1)
+                col, channel = divmod(n, channels)
+                assert (mask, addr, data) == (
+                    1 << col % tile_cols, 2 + col // tile_cols * channels + channel, n)
+                assert errors == (0, 0, 0)
+            ctx.set(dut.control.enable, 0)
+            await ctx.tick().repeat(2)
+            ctx.set(dut.control.enable, 1)
+            await ctx.tick().repeat(2)
+
+    simulate(testbench, (1, tile_cols), options={"interleaved": True}, channels_last=channels - 1,
+             cols_last=channels * cols - 1, rows_last=9, ring_base=2, ring_end=40, pitch=19,
+             credit=3)
+
+
+@pytest.mark.parametrize("offset, zero_point, values", [
+    (128, -128, (-128, -1, 0, 127)), (128, 127, (-128, 0, 126, 127)), (0, 255, (0, 1, 254, 255)),
+    (0, 1, (0, 1, 2, 255)), (8, 3, (-8, -1, 3, 7)),
+])
+def test_a_zero_point_is_subtracted_before_the_sign_is_stored(offset, zero_point, values):
+    async def testbench(ctx, dut):
+        ctx.set(dut.control.enable, 1)
+        await ctx.tick()
+        for value in values:
+            _, _, stored, _ = await send(ctx, dut, value, last=False)
+            wanted = value - zero_point
+            assert stored == abs(wanted) + (256 if wanted < 0 else 0)
+
+    simulate(testbench, (1, 1), "event", {"zero_points": True}, offset=offset,
+             zero_point=zero_point, cols_last=9, rows_last=9, ring_end=40, pitch=20, credit=3)

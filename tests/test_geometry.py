@@ -108,7 +108,7 @@ def test_missing_file_and_unknown_preset_are_refused(tmp_path):
         Geometry.named("huge")
 
 
-def test_general_has_every_option():
+def test_general_has_every_option_that_networks_need():
     general = Geometry.preset("general").to_dict()
     plain = Geometry("plain").to_dict()
     assert {name: general[name] for name in general.keys() - plain.keys()} == {

@@ -20,6 +20,10 @@ GEOMETRIES = {
                  input_words=512, walk="event", streams=2),
         Geometry("zero", tile_rows=1, channels=8, acc_bits=24, weight_rows=8192, line_words=2048,
                  walk="event", zero_points=True),
+        Geometry("camera", tile_cols=4, channels=8, acc_bits=24, weight_rows=8192, line_words=2048,
+                 interleaved=True),
+        Geometry("camera_event", channels=8, acc_bits=24, weight_rows=8192, line_words=2048,
+                 walk="event", interleaved=True),
         Geometry("pair", channels=8, acc_bits=24, weight_rows=8192, input_words=512,
                  line_words=2048, lane="pair"),
         Geometry("int8", channels=8, acc_bits=24, weight_rows=8192, input_words=512,
@@ -56,6 +60,14 @@ def test_a_row_goes_by_column_groups_then_channels():
         [0, 1, 100, 101, 200, 201, 2, 3, 102, 103, 202, 203, 4, 0, 104, 0, 204],
         [10, 11, 110, 111, 210, 211, 12, 13, 112, 113, 212, 213, 14, 0, 114, 0, 214]]
     assert row_beats(3, 5, 2) == 17
+
+
+def test_an_interleaved_row_goes_by_columns_then_channels():
+    frames = (100 * np.arange(3)[:, None, None] + 10 * np.arange(2)[:, None] + np.arange(4))[None]
+    assert stream_rows(frames, 2, interleaved=True)[0].tolist() == [
+        [0, 100, 200, 1, 101, 201, 2, 102, 202, 3, 103, 203],
+        [10, 110, 210, 11, 111, 211, 12, 112, 212, 13, 113, 213]]
+    assert row_beats(3, 4, 2, interleaved=True) == 12
 
 
 @pytest.mark.parametrize("tile_cols", [1, 2, 4])

@@ -36,7 +36,7 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 # Fields that are left out of an array's description where they have these values.
 _OPTIONS: dict[str, object] = {"map_head": False, "kernel_most": KERNEL_MOST, "axis_strides": False,
                                "zero_rows": False, "depthwise": False,
-                               "zero_points": False}
+                               "zero_points": False, "interleaved": False}
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,9 @@ class Geometry:
     zero_points : bool
         Whether the input may have a zero point (event-driven walk only; the dense walk takes one
         anyway).
+    interleaved : bool
+        Whether the values of a row of frames come as [column][channel], as cameras send them; else
+        the host sends them as :func:`bamac_hw.abi.frames.stream_rows` says.
     """
 
     name: str
@@ -119,6 +122,7 @@ class Geometry:
     zero_rows: bool = False
     depthwise: bool = False
     zero_points: bool = False
+    interleaved: bool = False
 
     INPUT_BITS = INPUT_BITS
     VECTOR_BITS = VECTOR_BITS
@@ -136,7 +140,7 @@ class Geometry:
         _check_int("vector_words", self.vector_words, 4, 4096)
         _check_int("max_layers", self.max_layers, 2, 15)
         for name in ("counters", "map_head", "axis_strides", "zero_rows", "depthwise",
-                     "zero_points"):
+                     "zero_points", "interleaved"):
             if not isinstance(getattr(self, name), bool):
                 raise GeometryError(f"{name} must be true or false, not {getattr(self, name)!r}")
         _check_choice("kernel_most", self.kernel_most, (KERNEL_MOST, 15))

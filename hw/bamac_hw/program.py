@@ -77,14 +77,15 @@ class Program:
     def row_beats(self) -> int:
         """Values that are sent for each row of a frame."""
         *channels, _, cols = self.frame_shape
-        return row_beats(channels[0] if channels else 1, cols, self.geometry.tile_cols)
+        return row_beats(channels[0] if channels else 1, cols, self.geometry.tile_cols,
+                         interleaved=self.geometry.interleaved)
 
     def stream(self, frames: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """The values of clips (clips, *frame_shape) as they are sent: (clips, rows, row_beats).
 
         :func:`bamac_hw.abi.frames.stream_rows` has the order.
         """
-        return stream_rows(frames, self.geometry.tile_cols)
+        return stream_rows(frames, self.geometry.tile_cols, interleaved=self.geometry.interleaved)
 
     def _images(self) -> dict[str, bytes]:
         return {

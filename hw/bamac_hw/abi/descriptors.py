@@ -75,6 +75,7 @@ HEADER = (
     {"ring_base": unsigned(16), "ring_end": unsigned(16)},
     {"pitch": unsigned(16), "credit": unsigned(16)},
     {"offset": unsigned(8), "high_mask": unsigned(8), "zero_point": signed(9)},
+    {"channels_last": unsigned(12)},
 )
 
 # The words are read in this order while the pipeline still holds the end of the job before. That
@@ -178,8 +179,8 @@ def unpack_descriptor(words: Sequence[Mapping[str, Any]],
     return values
 
 
-_ADDRESSES = {"groups_last", "ring_base", "ring_end", "pitch", "ring_start", "group_start",
-              "out_base", "out_end", "out_pitch", "out_groups"}
+_ADDRESSES = {"groups_last", "channels_last", "ring_base", "ring_end", "pitch", "ring_start",
+              "group_start", "out_base", "out_end", "out_pitch", "out_groups"}
 _COLUMNS = {"col_to_last", "cols_last", "tiles_last", "out_cols"}
 
 
@@ -225,6 +226,8 @@ def _joined(words: Sequence[Mapping[str, Any]], geometry: Any) -> data.StructLay
             fields.pop("depthwise", None)
         if not g.zero_points:
             fields.pop("zero_point", None)
+        if not g.interleaved:
+            fields.pop("channels_last", None)
         for name, width in narrow.items():
             if name in fields and width < fields[name].width:
                 fields[name] = Shape(width, fields[name].signed)

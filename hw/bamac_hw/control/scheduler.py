@@ -266,10 +266,12 @@ class Scheduler(wiring.Component):
                 m.d.sync += [getattr(layer, name).eq(getattr(view, name))
                              for name in fields if name in held]
         for word, fields in enumerate(HEADER):
+            kept = [name for name in fields if name in header_layout(g).members]
+            if not kept:
+                continue
             with m.If((count == word + 1) & job.booting & (job.candidate == HEADER_ENTRY)):
                 view = data.View(word_layout(fields), read.data)
-                m.d.sync += [getattr(header, name).eq(getattr(view, name)) for name in fields
-                             if name in header_layout(g).members]
+                m.d.sync += [getattr(header, name).eq(getattr(view, name)) for name in kept]
 
     def _keep_places(self, m, job):
         """Give the running job's place, and save that of the layer's next job or next clip.

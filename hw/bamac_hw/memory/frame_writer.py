@@ -49,7 +49,8 @@ class FrameWriter(wiring.Component):
 
     Values fill a row's words bank by bank, in the order in which they come. A row of several
     channels has a word for each of them, so their order is that of
-    :func:`bamac_hw.abi.frames.stream_rows`.
+    :func:`bamac_hw.abi.frames.stream_rows`. With the geometry's ``interleaved``, the channels of a
+    column follow each other instead, and go to the words of its column in one bank.
 
     One value per cycle. A row begins when a ring row is free (*credit*): ``credit`` rows at the
     start of a clip, and more as the first layer's jobs release them. Once the first layer has
@@ -140,10 +141,7 @@ class FrameWriter(wiring.Component):
                 row_done.eq(last_col),
             ]
             m.d.sync += [self.write.en.eq(1 << bank), col.eq(col + 1)]
-            with m.If(col_low == g.tile_cols - 1):
-                m.d.sync += [col_low.eq(0), group.eq(group + 1)]
-            with m.Else():
-                m.d.sync += col_low.eq(col_low + 1)
+            further = self._next_value(m, col_low, group)
             with m.If(last_col):
                 m.d.sync += [col.eq(0), col_low.eq(0), group.eq(0), rows.eq(rows + 1),
                              complete.eq(rows == header.rows_last)]
@@ -163,8 +161,27 @@ class FrameWriter(wiring.Component):
             m.d.sync += [
                 started.eq(control.enable), finished.eq(0), rows.eq(0), col.eq(0), group.eq(0),
                 col_low.eq(0), row_low.eq(0), complete.eq(0), slot.eq(header.ring_base),
-                held.eq(0),
+                held.eq(0), *(signal.eq(0) for signal in further),
             ]
         with m.If(~control.enable):
             m.d.sync += started.eq(0)
         return m
+
+    def _next_value(self, m, col_low, group):
+        """Go on to the place of a row's next value; returns what counts it besides."""
+        g = self._geometry
+        last_col = col_low == g.tile_cols - 1
+        if not g.interleaved:
+            with m.If(last_col):
+                m.d.sync += [col_low.eq(0), group.eq(group + 1)]
+            with m.Else():
+                m.d.sync += col_low.eq(col_low + 1)
+            return []
+        channels_last = self.control.header.channels_last
+        channel = Signal.like(channels_last, name="channel")
+        m.d.sync += [channel.eq(channel + 1), group.eq(group + 1)]
+        with m.If(channel == channels_last):
+            m.d.sync += [channel.eq(0), col_low.eq(Mux(last_col, 0, col_low + 1))]
+            with m.If(~last_col):
+                m.d.sync += group.eq(group - channels_last)
+        return [channel]

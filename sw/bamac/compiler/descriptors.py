@@ -48,11 +48,13 @@ def _header(spec: InputSpec, walks: list[Walk], ring: Ring, geometry: Geometry) 
         "outputs_last": walks[-1].out_channels - 1,
         "rows_needed": first.rows,
         "rows_last": spec.rows - 1,
-        "cols_last": row_beats(spec.channels, spec.cols, geometry.tile_cols) - 1,
+        "cols_last": row_beats(spec.channels, spec.cols, geometry.tile_cols,
+                               interleaved=geometry.interleaved) - 1,
         "ring_base": ring.base, "ring_end": ring.end, "pitch": ring.pitch,
         "credit": ring.rows - first.padding[0],
         "offset": -spec.min,
         "high_mask": 0xFF & ~((1 << spec.bits) - 1),
+        "channels_last": spec.channels - 1 if geometry.interleaved else 0,
         "zero_point": spec.zero_point if geometry.zero_points else 0,
     }))
 

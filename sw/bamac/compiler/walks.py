@@ -364,7 +364,8 @@ def _check_map(layer: Layer, place: Place) -> None:
     if ceil_div(layer.out_channels, geometry.channels) > PASSES_MOST or of.words > WORDS_MOST:
         raise CompileError(f"{layer.name}: too many channels for array {geometry.name}; "
                            f"at most {PASSES_MOST * geometry.channels}")
-    beats = row_beats(reads.channels, reads.cols, geometry.tile_cols)
+    beats = row_beats(reads.channels, reads.cols, geometry.tile_cols,
+                      interleaved=geometry.interleaved)
     if place.index == 0 and beats > BEATS_MOST:
         raise CompileError(
             f"{layer.name}: a row of {reads.channels} input channels and {reads.cols} columns "
