@@ -87,14 +87,14 @@ def _constants(rng, name, weights, sums, step, sides, pool, last, int8):
 
 def input_case(seed, *, channels, signed=True, bits=4, clips=2, tile=(2, 2), int8=False,
                zero_point=0, kernel_most=5, axis_strides=False, padding_most=2,
-               pruned=0.0, outputs_most=11):
+               pruned=0.0, outputs_most=11, narrow=False):
     """An input, perhaps of several channels, two convolutions, and a head.
 
     ``pruned`` is the share of (tap, input channel) pairs without weights, for each eight outputs.
     """
     rng = np.random.default_rng([seed, channels])
     rows, cols = (int(size) for size in rng.integers(6, 10 + kernel_most, 2))
-    spec = InputSpec(rows, cols, bits, signed, channels, zero_point)
+    spec = InputSpec(rows, cols, bits, signed, channels, zero_point, narrow=narrow)
     shape = (clips, rows, cols) if channels == 1 else (clips, channels, rows, cols)
     frames = rng.integers(spec.min, spec.max + 1, shape).astype(np.int16)
     frames[rng.random(shape) < 0.4] = 0

@@ -9,6 +9,7 @@ import tty
 
 import numpy as np
 import pytest
+from layer_cases import input_case
 from serial_frames import fcs, framed, stuffed, unstuffed
 
 from bamac.compiler import compile_network
@@ -183,6 +184,25 @@ def test_frames_scores_and_counters(board, program, case):
     assert run.outputs.tolist() == [list(range(-3, outputs - 3))] * 2
     assert [list(layer.values()) for layer in run.counters] == [
         [1000 * layer + k for k in range(20)] for layer in range(len(program.layers))]
+
+
+def test_channels_are_sent_in_the_order_of_the_array(board):
+    case = input_case(3, channels=3)
+    program = compile_network(case.network, TINY)
+    fake = board(outputs=program.manifest["network"]["outputs"])
+    rows, cols = case.frames.shape[2:]
+    fake.rows = rows
+    told = []
+    with Link(fake.port, timeout=5) as link:
+        Session(link, program).run(case.frames, told.append)
+    assert sum(told) == len(case.frames) * rows
+    groups = range(0, cols, 2)   # of the tile's two columns
+    assert [bytes(row) for row in fake.frames[:-1]] == [
+        bytes(int(values[col]) & 0xFF if col < cols else 0
+              for group in groups for number, values in enumerate(window[:, row])
+              for col in (group, group + 1)
+              if col < cols or number < 2)
+        for window in case.frames for row in range(rows)]
 
 
 def test_long_frames_are_sent_in_parts(board):

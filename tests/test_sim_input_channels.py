@@ -39,6 +39,8 @@ def test_random_inputs_to_the_bit_and_cycle(geometry):
     cases = [input_case(seed, channels=channels, signed=bool(seed % 2), bits=bits, tile=tile,
                         int8=geometry.int8_maps)
              for seed, (channels, bits) in enumerate(sizes)]
+    cases += [input_case(80 + bits, channels=2, bits=bits, tile=tile, int8=geometry.int8_maps,
+                         narrow=True) for bits in (2, 5)]
     if geometry.zero_points or not geometry.traits.stores_signs:
         cases += [input_case(20 + zero_point, channels=2, signed=zero_point < 0, bits=4, tile=tile,
                              int8=geometry.int8_maps, zero_point=zero_point)

@@ -61,7 +61,7 @@ def command(program_dir, source, port, baud, timeout, check, model, as_json):
             if as_json:
                 emit(result)
             return
-        with transfer_bar(as_json, "scoring", frames.shape[0] * frames.shape[1], "frames") as bar:
+        with transfer_bar(as_json, "scoring", frames.shape[0] * frames.shape[-2], "frames") as bar:
             run = session.run(frames, bar)
     result = compare.describe(program, network, frames, run, check=check)
     result |= {"port": port}
