@@ -14,7 +14,7 @@ from bamac_hw.geometry import Geometry
 
 from .images import WeightStore
 from .rings import Ring
-from .walks import Walk
+from .walk import Walk
 
 __all__ = ["write_descriptors"]
 

@@ -13,7 +13,7 @@ from bamac_hw.abi.descriptors import Source
 from bamac_hw.geometry import Geometry
 
 from .errors import CompileError, DoesNotFitError
-from .walks import Walk, ceil_div
+from .walk import Walk, ceil_div
 
 __all__ = ["WeightStore", "accumulator_bounds", "mask_image", "place_weights", "weight_image"]
 

@@ -11,7 +11,7 @@ from bamac_hw.geometry import Geometry
 
 from .images import WeightStore, accumulator_bounds
 from .rings import Ring
-from .walks import Walk, ceil_div
+from .walk import Walk, ceil_div
 
 __all__ = ["write_manifest"]
 

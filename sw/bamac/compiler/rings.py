@@ -9,7 +9,7 @@ from bamac_hw.geometry import Geometry
 
 from .errors import DoesNotFitError
 from .schedule import ring_rows
-from .walks import Walk, ceil_div
+from .walk import Walk, ceil_div
 
 __all__ = ["Ring", "place_rings", "place_vectors"]
 

@@ -11,7 +11,7 @@ __all__ = ["JobBounds", "job_order", "ring_rows"]
 
 
 class JobBounds(Protocol):
-    """What the schedule reads of a layer's :class:`bamac.compiler.walks.Walk`."""
+    """What the schedule reads of a layer's :class:`bamac.compiler.walk.Walk`."""
 
     @property
     def emit(self) -> Emit: ...

@@ -17,7 +17,7 @@ _EMITS: dict[str, Emit] = {member.name.lower(): member for member in iter(Emit)}
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer's loop bounds, see :class:`bamac.compiler.walks.Walk`.
+    """One layer's loop bounds, see :class:`bamac.compiler.walk.Walk`.
 
     ``rows`` and ``in_cols`` are of the input map, ``fetches`` the further window fetches of a tile
     where a stride meets one bank, ``weight_rows`` rows of the weight store from ``weight_base``
