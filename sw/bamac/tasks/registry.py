@@ -51,8 +51,14 @@ def of_metadata(metadata: Mapping[str, Any]) -> Task:
 
 PESQ_TASK = register(Task(
     "pesq", "Wide-band PESQ (ITU-T P.862.2) of a clip of 5 s, without its reference", "paper",
-    LOG_MEL_FILE.front_end, labels.PESQ, DegradedSpeech(labels.PESQ, LOG_MEL_FILE)))
+    LOG_MEL_FILE.front_end, labels.PESQ, DegradedSpeech(labels.PESQ, LOG_MEL_FILE),
+    shape_title="The paper's network (arXiv:2407.04578)",
+    about_label="The labels are from the package `pesq`. PESQ is a model, not a human opinion. "
+                "Scores hold for clips whose undamaged form is clean wide-band speech."))
 
 P808_TASK = register(Task(
     "p808", "The score that the released DNSMOS P.808 gives a clip of 9 s", "p808",
-    P808_FILE.front_end, labels.P808, DegradedSpeech(labels.P808, P808_FILE)))
+    P808_FILE.front_end, labels.P808, DegradedSpeech(labels.P808, P808_FILE),
+    shape_title="The shape of DNSMOS P.808 (`model_v8.onnx`)",
+    about_label="The labels are from the released network, which is Microsoft's, as the package "
+                "`speechmos` (MIT) carries it. It is another network, not listeners."))
