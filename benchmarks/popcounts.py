@@ -36,9 +36,9 @@ from bamac.training.dnsmos_start import released_network
 REPORT = Path(__file__).parents[1] / "reports" / "popcounts.md"
 SHARES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 HEADS = (("maximum, as released", ("max",)), ("mean", ("mean",)),
-         *((f"ones at {100 * share:g} %", (share,)) for share in SHARES[:-1]),
-         ("ones at 1 % and 0.1 %", (0.01, 0.001)),
-         ("ones at 3 %, 0.3 % and 0.03 %", (0.03, 0.003, 0.0003)))
+         *((f"density {100 * share:g} %", (share,)) for share in SHARES[:-1]),
+         ("density 1 % and 0.1 %", (0.01, 0.001)),
+         ("density 3 %, 0.3 % and 0.03 %", (0.03, 0.003, 0.0003)))
 SHIFTS = (1, 2, 4, 8)
 SHIPPED = "p808-bam-w8-wide"
 BATCH = 16

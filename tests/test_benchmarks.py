@@ -15,7 +15,14 @@ from bamac.training.dnsmos_start import released_network
 from bamac.training.pesq_augmentation import with_gain
 from bamac.verify import compare
 from bamac_hw.geometry import Geometry
-from benchmarks import colour, conformance, exactness, popcounts, thresholds, training_step
+from benchmarks import (
+    conformance,
+    exactness,
+    popcounts,
+    random_equalisation,
+    thresholds,
+    training_step,
+)
 from benchmarks.peers import ours
 
 
@@ -124,7 +131,7 @@ def test_training_step_refuses_another_gradient(monkeypatch):
 
 def test_random_equalisation_is_a_smooth_gain_that_leaves_the_floor():
     rng = np.random.default_rng(3)
-    gains = np.stack([colour.equaliser_gain(rng, 3.0) for _ in range(400)])
+    gains = np.stack([random_equalisation.equaliser_gain(rng, 3.0) for _ in range(400)])
     assert np.abs(np.diff(gains.astype(int), axis=1)).max() <= 4
     # One step is 1/9 neper of power, 0.4825 dB: 3 dB are 6.2 steps
     assert gains[:, 0].std() == pytest.approx(3 / 0.4825, rel=0.1)

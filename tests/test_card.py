@@ -71,8 +71,24 @@ def test_a_distilled_card_says_what_was_measured():
     assert "| **test, all** | 12 | 0.876 | – | 0.123 | 0.456 |" in card
     assert "| validation | 12 | 0.500 | – | 0.123 | 0.456 |" in card
     assert "8 on crops of 5 s, then 2 on whole windows with int8 weights, on 9,600 clips" in card
-    assert "ones per activation map: 12.5 %, 50.0 %." in card
+    assert "Activation density of each map: 12.5 %, 50.0 %." in card
     assert "june-fr, stamps-be" in card and "data recipe 6, seed 2" in card
+
+
+def test_a_card_says_what_its_task_says():
+    card = distilled_card("mine", _distilled())
+    assert ("5 convolutions (3x3) of 32-32-32-32-64 channels and a head of 64-64-64-1, with binary"
+            in card)
+    assert ("It predicts the score that the released DNSMOS P.808 gives a clip of 9 s. Input: 900 x "
+            "120 integers of 8 bits of the front end `dnsmos-p808-16k-321-160-120`." in card)
+    assert "## Agreement with DNSMOS P.808\n" in card and "`speechmos` (MIT)" in card
+    report = {**PARTS, "configuration": TrainConfig(input_bits=4).decides(), "epochs": 9}
+    card = model_card("mine", report)
+    assert ("4 convolutions (3x3) of 32-32-32-64 channels and a head of 64-64-64-1, with binary"
+            in card)
+    assert ("It predicts wide-band PESQ (ITU-T P.862.2) of a clip of 5 s" in card)
+    assert "Input: 249 x 120 integers of 4 bits of the front end `" in card
+    assert "## Agreement with wide-band PESQ\n" in card and "the package `pesq`" in card
 
 
 @pytest.mark.parametrize("folder", [None, "speech/mine"])

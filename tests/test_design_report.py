@@ -120,12 +120,12 @@ def test_the_baseline_is_told_of_in_its_own_words(full):
                                  results=[made_up_int8(clip="clean.wav")], rivals=rivals,
                                  about=network.describe())
     text = _text(design)
-    for words in ("int8 lanes (a shift-and-add multiplier each)", "not 0 at input",
+    for words in ("int8 lanes (a shift-and-add multiplier each)", "Active inputs are values other than 0.",
                   "products needed", "int8 = 1", "with int8 maps",
                   "the float network that this one was quantised from",
                   "8-bit maps with int8 weights, without the front end"):
         assert words in text, words
-    for words in ("ones at input", "additions needed", "binary = 1", "Only a 1",
+    for words in ("bits that are 1", "additions needed", "binary = 1", "bits read are 1",
                   "horowitz-45nm: binary"):
         assert words not in text, words
     assert "horowitz-45nm: fp32" in text

@@ -42,10 +42,10 @@ from bamac_hw.traits import DatapathTraits
 @pytest.fixture(autouse=True)
 def registries(monkeypatch):
     """Put every registry back behind the test."""
-    for module, name in ((traits_registry, "_VARIANTS"), (datapath_registry, "_VARIANTS"),
+    for holder, name in ((traits_registry, "_VARIANTS"), (datapath_registry, "_VARIANTS"),
                          (lower, "_LOWERINGS"), (operator_registry, "_OPERATORS"),
-                         (front_end_registry, "_SPECS"), (task_registry, "_TASKS")):
-        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+                         (front_end_registry._SPECS, "_items"), (task_registry._TASKS, "_items")):
+        monkeypatch.setattr(holder, name, dict(getattr(holder, name)))
 
 
 # --- a datapath: lanes that subtract the negative of their operand

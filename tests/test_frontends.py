@@ -16,7 +16,7 @@ from bamac.ir.network import FrontEnd
 @pytest.fixture
 def energy(monkeypatch):
     """A front end that no module of the package knows: the level of each of 16 stretches."""
-    monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
+    monkeypatch.setattr(registry._SPECS, "_items", dict(registry._SPECS._items))
 
     def levels(samples):
         power = (samples.reshape(16, 1, 100) ** 2).mean(axis=2)

@@ -138,10 +138,10 @@ def test_unusable_results_are_refused(bad, message):
 
 def test_the_baseline_is_told_of_in_its_own_words():
     text = checked(made_up_int8())
-    for words in ("not 0 at input", "products needed", "fp32 is the same network on the same",
+    for words in ("Active inputs are values other than 0.", "products needed", "fp32 is the same network on the same",
                   "kB with int8 maps"):
         assert words in text, words
-    for words in ("ones at input", "Only a 1", "For the paper's network", "binary"):
+    for words in ("bits that are 1", "bits read are 1", "For the paper's network", "binary"):
         assert words not in text, words
     first = made_up_int8()["energy"]["tables"]["horowitz-45nm"]
     assert f"{first['int8']['total_uj']:.1f} µJ 45 nm; fp32 " in text

@@ -68,7 +68,7 @@ def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match=r"^Network must be that of a task \(pesq, p808\), "
                                          "not 'other'$"):
         tasks.of_metadata({"network": "other"})
-    with pytest.raises(TypeError, match="^Task must be a bamac.tasks.Task, not 'pesq'$"):
+    with pytest.raises(TypeError, match="^Task must be a Task with a name, not 'pesq'$"):
         tasks.register("pesq")
 
 
@@ -124,8 +124,8 @@ def loudness(monkeypatch):
     """A task with a front end, a label, a data set, a network and a measure of its own."""
     from bamac.nn.config import ConvSpec, NetConfig
 
-    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    monkeypatch.setattr(front_ends, "_SPECS", dict(front_ends._SPECS))
+    monkeypatch.setattr(registry._TASKS, "_items", dict(registry._TASKS._items))
+    monkeypatch.setattr(front_ends._SPECS, "_items", dict(front_ends._SPECS._items))
     front_end = front_ends.register(front_ends.FrontEndSpec(
         FrontEnd("toy-levels", 0.0, 100.0), 1600, 16, 8, 100, 100,
         lambda samples: np.rint(100 * samples[:128].reshape(16, 8)).astype(np.int8)))

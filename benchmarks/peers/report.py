@@ -29,7 +29,7 @@ def report(path, peers, mine, about):
     lines += ["", "Utilisation: the layer's MACs, those of padding included, against what the "
               f"array could do in those cycles. The event-driven walk (`small_event`) skips rows "
               f"without a 1, so it can exceed 100 %; here {mine[0]['ones']:.0%} of the inputs are "
-              f"ones, far more than in a trained network.", ""]
+              f"active, far more than in a trained network.", ""]
     lines += _lost(mine) + _bytes(peers, mine) + _area(peers, mine) + _alike(peers, mine)
     missed = _missed(mine)
     lines += ["## Targets", "", *([f"- Missed: {text}." for text in missed]

@@ -37,7 +37,7 @@ class Row:
     names : of the runs, in the order of their seeds
     scores : float64 (seeds, clips), labels : float64 (clips,)
     seconds : training time of each seed
-    ones, unions : of the first seed, per convolution: activation density of its input, and of 2x2
+    densities, tile_densities : of the first seed, per convolution: activation density of its input, and of 2x2
         tiles of it
     groups : ``{title: {name: {"clips", "pcc", "rmse", "label_std"}}}`` of groups of test clips, as
         :func:`bamac.evaluation.levels.clip_groups` names them; means over the seeds, "pcc" None
@@ -50,8 +50,8 @@ class Row:
     scores: np.ndarray
     labels: np.ndarray
     seconds: tuple
-    ones: tuple = ()
-    unions: tuple = ()
+    densities: tuple = ()
+    tile_densities: tuple = ()
     groups: dict = field(default_factory=dict)
 
     def over_seeds(self, metric, rows=slice(None)):

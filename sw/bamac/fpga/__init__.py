@@ -3,7 +3,8 @@
 :func:`bamac.fpga.flow.implement` is the whole flow; the other modules hold one idea each.
 """
 
-from .errors import FpgaError, GivenUp
+from bamac.errors import FpgaError, GivenUp
+
 from .flow import SEED_LIMIT, implement, mapped
 from .targets import Target
 

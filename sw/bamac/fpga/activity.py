@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bamac.errors import FpgaError
 from bamac_hw.verilog import TOP
 
 from . import gates
-from .errors import FpgaError
 
 __all__ = ["NetActivity", "count_toggles", "read_saif"]
 

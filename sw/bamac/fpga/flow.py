@@ -3,11 +3,11 @@
 import json
 import statistics
 
+from bamac.errors import FpgaError, GivenUp
 from bamac_hw.verilog import TOP, verilog_text
 
 from . import nextpnr, pins, shell, tools, yosys
 from .cache import Cache
-from .errors import FpgaError, GivenUp
 from .targets import Target
 
 __all__ = ["SEED_LIMIT", "implement", "implement_verilog", "mapped"]

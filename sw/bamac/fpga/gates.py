@@ -9,8 +9,9 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
+from bamac.errors import FpgaError
+
 from . import tools
-from .errors import FpgaError
 
 __all__ = ["load_netlist", "simulation_verilog"]
 

@@ -3,8 +3,9 @@
 import json
 import re
 
+from bamac.errors import FpgaError
+
 from . import tools
-from .errors import FpgaError
 from .pins import OPTIONS
 
 __all__ = ["command", "does_not_fit", "parse_report", "place_and_route"]

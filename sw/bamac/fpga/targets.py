@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 
-from .errors import FpgaError
+from bamac.errors import FpgaError
 
 __all__ = ["Target"]
 

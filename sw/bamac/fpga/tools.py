@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 
-from .errors import FpgaError, GivenUp
+from bamac.errors import FpgaError, GivenUp
 
 __all__ = ["MINIMUM_YOSYS", "Tool", "find"]
 

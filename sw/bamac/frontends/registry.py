@@ -14,6 +14,7 @@ import numpy as np
 
 from bamac.errors import InputError
 from bamac.ir.network import FrontEnd
+from bamac.registry import Registry
 
 __all__ = ["FrontEndSpec", "get", "kinds", "register", "spec_for_input", "with_bits"]
 
@@ -47,39 +48,26 @@ class FrontEndSpec:
         return self.front_end.kind
 
 
-_SPECS: dict[str, FrontEndSpec] = {}
+_SPECS = Registry("Front end", FrontEndSpec, "kind")
 
 
 def register(spec: FrontEndSpec) -> FrontEndSpec:
-    """Make a front end known by its kind; returns it.
+    """Make a front end known by its kind; returns it. See :meth:`bamac.registry.Registry.add`.
 
     A form with fewer bits of a front end has the kind ``<kind>-<bits>bit``, by which
     :func:`with_bits` finds it.
-
-    Raises
-    ------
-    TypeError
-        If ``spec`` is not a :class:`FrontEndSpec` with a kind.
-    ValueError
-        If the kind belongs to another front end already.
     """
-    if not isinstance(spec, FrontEndSpec) or not isinstance(spec.kind, str):
-        raise TypeError(f"Front end must be a FrontEndSpec with a kind, not {spec!r}")
-    if _SPECS.setdefault(spec.kind, spec) != spec:
-        raise ValueError(f"Front end must have a kind of its own, not {spec.kind!r}")
-    return spec
+    return _SPECS.add(spec)
 
 
 def get(kind: str) -> FrontEndSpec:
     """The front end of a kind; raises InputError if none of that name is registered."""
-    if kind not in _SPECS:
-        raise InputError(f"Front end must be one of {', '.join(_SPECS)}, not {kind!r}")
-    return _SPECS[kind]
+    return _SPECS.get(kind)
 
 
 def kinds() -> list[str]:
     """Kinds of all front ends, in the order in which they were registered."""
-    return list(_SPECS)
+    return _SPECS.names()
 
 
 def with_bits(spec: FrontEndSpec, bits: int) -> FrontEndSpec:
@@ -102,9 +90,9 @@ def spec_for_input(name: str, front_end: FrontEnd, rows: int, cols: int) -> Fron
     if front_end.kind is None:
         raise InputError(f"Network {name} reads integer frames and names no front end for audio; "
                          f"give it frames as an .npy file with 'bamac simulate'")
-    spec = _SPECS.get(front_end.kind)
-    if spec is None or front_end != spec.front_end:
-        known = " or ".join(str(spec.front_end) for spec in _SPECS.values())
+    spec = next((spec for spec in _SPECS.items() if spec.front_end == front_end), None)
+    if spec is None:
+        known = " or ".join(str(spec.front_end) for spec in _SPECS.items())
         raise InputError(f"Network {name} must have the front end {known}, not {front_end}")
     if (rows, cols) != (spec.rows, spec.cols):
         raise InputError(f"Network {name} must read windows of {spec.rows} x {spec.cols} for "

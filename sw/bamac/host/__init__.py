@@ -1,6 +1,7 @@
 """Talks to an accelerator on a board through a serial port."""
 
-from .errors import LinkError
+from bamac.errors import LinkError
+
 from .link import Link
 from .session import BoardRun, Session
 

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
+from bamac.errors import DamagedReply
 from bamac_hw.serial.serial_link import ESCAPE, ESCAPE_BIT, FCS_INIT, FLAG, HEADER_BYTES, Op, Reply
-
-from .errors import DamagedReply
 
 __all__ = ["Unframer", "check_sequence", "command", "frame", "parse_reply"]
 

@@ -7,10 +7,10 @@ import random
 import time
 from collections import deque
 
+from bamac.errors import DamagedReply, LinkError
 from bamac_hw.abi.registers import Register
 from bamac_hw.serial.serial_link import FLAG, RECEIVE_BYTES, Op, Reply
 
-from .errors import DamagedReply, LinkError
 from .frames import Unframer, command, parse_reply
 
 __all__ = ["CHUNK_BYTES", "Link"]

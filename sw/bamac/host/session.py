@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bamac.errors import LinkError
 from bamac_hw.abi.counters import COUNTER_SLOTS, COUNTERS
 from bamac_hw.abi.descriptors import FORMAT_VERSION
 from bamac_hw.abi.registers import (
@@ -16,8 +17,6 @@ from bamac_hw.abi.registers import (
     REGISTERS,
     Register,
 )
-
-from .errors import LinkError
 
 __all__ = ["BoardRun", "Session"]
 

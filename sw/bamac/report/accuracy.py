@@ -186,7 +186,7 @@ def accuracy_report(rows, refs, folder):
         memories.append({**memory_bytes(row.config, net), "replaced": _replaced(net),
                          "streamed": streaming_bytes(net)})
         if net.binary:
-            density_rows.append((row.title, row.ones, row.unions))
+            density_rows.append((row.title, row.densities, row.tile_densities))
     compared = _compared(rows)
     titles = [row.title for row in compared] + ["BAM"]
     shown = [row for row in rows if row.title in titles] or rows[:1]
@@ -277,15 +277,17 @@ def _text(rows, memories, refs, shown, density_rows):
         lines += ["", f"## By {title}", "", *_group_table(title, key, shown)]
     if density_rows:
         lines += ["", "## Activation density", "",
-                  "Share of ones in the input of each convolution (for conv1 in the input's bit "
-                  "planes). In brackets: the share of (tap, channel) columns of a 2x2 tile in "
-                  "which at least one pixel has a one, which is what an array that skips zeros "
+                  "Activation density: the share of bits that are 1 in the input of each "
+                  "convolution (for conv1 in the input's bit planes). In brackets: the density "
+                  "of 2x2 tiles, which is the share of (tap, channel) columns in which at least "
+                  "one of the four pixels is active, and is what an array that skips zeros "
                   "spends cycles on. First seed, 200 test clips.", "",
                   "| network | " + " | ".join(f"conv{i + 1}" for i in
                                               range(len(density_rows[0][1]))) + " |",
                   "|---" * (1 + len(density_rows[0][1])) + "|"]
-        for title, ones, unions in density_rows:
+        for title, densities, tile_densities in density_rows:
             lines.append(f"| {title} | " + " | ".join(
-                f"{100 * a:.1f} % ({100 * b:.1f} %)" for a, b in zip(ones, unions, strict=True))
+                f"{100 * a:.1f} % ({100 * b:.1f} %)" for a, b in zip(densities, tile_densities,
+                                                                strict=True))
                 + " |")
     return lines

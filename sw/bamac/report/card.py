@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bamac import tasks
 from bamac.data import recipes
 from bamac.data.sources import package_voices
+from bamac.frontends.registry import with_bits
+from bamac.tasks import Task
 from bamac.training.config import DistilConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from bamac.nn.config import NetConfig
 
 __all__ = ["card_metrics", "distilled_card", "model_card"]
 
-_SHAPES = {"paper": "The paper's network (arXiv:2407.04578: four 3x3 convolutions, 32-32-32-64 "
-                    "channels, and a head 64-64-64-1)"}
 _VARIANTS = {"fp32": "with full-precision weights and ReLU: the twin that binary maps are "
                      "compared with. It has no integer form",
              "w8": "with int8 weights and ReLU in float. It has no integer form",
              "bam": "with binary activation maps and float weights",
              "bam-w8": "with binary activation maps and int8 weights"}
+
+
+def _shape(net: NetConfig) -> str:
+    """Convolutions and head of a network in words."""
+    kernels = " and ".join(dict.fromkeys("x".join(map(str, conv.kernel)) for conv in net.convs))
+    channels = [conv.out_channels for conv in net.convs]
+    head = [channels[-1], *net.dense, net.outputs]
+    return (f"{len(channels)} convolutions ({kernels}) of {'-'.join(map(str, channels))} "
+            f"channels and a head of {'-'.join(map(str, head))}")
+
+
+def _about_task(task: Task, bits: int) -> str:
+    """What is predicted, from which input."""
+    front_end = with_bits(task.front_end, bits)
+    return (f"It predicts {task.title[0].lower()}{task.title[1:]}. Input: {front_end.rows} x "
+            f"{front_end.cols} integers of {bits} bits of the front end `{front_end.kind}`.")
 
 
 def _command(command: str, config: Mapping[str, Any], default: Mapping[str, Any]) -> str:
@@ -86,27 +106,26 @@ def model_card(name: str, report: Mapping[str, Any]) -> str:
     """Markdown text of a supervised run; ``report`` is that of its ``TrainingResult``."""
     config = report["configuration"]
     binary = config["variant"].startswith("bam")
-    pool = "ones per channel" if binary else "mean"
-    network = _SHAPES[config["network"]]
+    pool = "popcount" if binary else "mean"
+    task = tasks.of_metadata(config)
+    network = f"{task.shape_title}: {_shape(task.net_config(config['variant']))},"
     lines = [f"# Model card: {name}", "",
-             f"{network} {_VARIANTS[config['variant']]}. It predicts the wide-band PESQ (ITU-T "
-             f"P.862.2) of a clip of 5 s from 249 x 120 log-mel integers of "
-             f"{config['input_bits']} bits. Global pool: {pool}.", "",
+             f"{network} {_VARIANTS[config['variant']]}. "
+             f"{_about_task(task, config['input_bits'])} Global pool: {pool} per channel.", "",
              "## Recipe", "", f"    {_command('train', config, TrainConfig().decides())}", "",
              f"Seed {config['seed']}, {report['epochs']} epochs on {config['clips']:,} clips "
              f"({report['training_seconds'] / 60:.0f} min), epoch "
              f"{report['epoch']} kept for its validation PCC. {_twin(config)}Crops, whole clips, "
              "int8 weights: docs/training.md.", "",
              "## Data and licences", "",
-             f"{_speech(config)} Labelled with the `pesq` package. Training talkers: "
+             f"{_speech(config)} {task.about_label} Training talkers: "
              f"{', '.join(report['voices'])}.", "",
-             "## Agreement with PESQ", "", _GROUPS, "", *_metrics(report), "",
+             f"## Agreement with {task.label.title}", "", _GROUPS, "", *_metrics(report), "",
              f"Share of values above 0 after each convolution: {_shares(report['density'])}.", "",
              "## Limits", "",
              "One seed. Nearly all the speech is read prompts and single words of few talkers. "
-             "PESQ is a model, not a human opinion, and the figures are agreement with it on this "
-             "data; do not compare them with figures from other data sets. Calibrated for clips "
-             "whose undamaged form is clean wide-band speech."]
+             "The figures are agreement on this data; do not compare them with figures from other "
+             "data sets."]
     return "\n".join(lines) + "\n"
 
 
@@ -131,12 +150,13 @@ def _levels(levels: int, thresholds: Sequence[int]) -> str:
 def _units(caps: Sequence[float], levels: int) -> str:
     return "" if not caps else (
         f", and {64 * levels * len(caps)} units in front of its head: {len(caps)} per last "
-        f"channel, which stop at {' and '.join(f'{cap:g}' for cap in caps)} times its mean number "
-        f"of ones (at 4 to 510)")
+        f"channel, which stop at {' and '.join(f'{cap:g}' for cap in caps)} times its mean "
+        f"popcount (at 4 to 510)")
 
 
 def distilled_card(name: str, report: Mapping[str, Any]) -> str:
     """Markdown text of a distillation; ``report`` is that of its ``TrainingResult``."""
+    task = tasks.P808_TASK
     config = {**report["data"], **report["configuration"]}
     default = {**DistilConfig().decides(), "clips": None, "data_seed": 1, "speech_folder": None,
                "data_recipe": recipes.DEFAULT.number}
@@ -145,12 +165,11 @@ def distilled_card(name: str, report: Mapping[str, Any]) -> str:
         ("whole", "crops of 5 s, which hold all of a clip"),
         ("int8", "whole windows with int8 weights")) if config[f"{phase}_epochs"]]
     lines = [f"# Model card: {name}", "",
-             "The shape of DNSMOS P.808 (`model_v8.onnx`: five 3x3 convolutions, 32-32-32-32-64 "
-             "channels, and a head 64-64-64-1) with binary activation maps and int8 weights, "
-             f"global popcount pooling{_levels(config['levels'], config['thresholds'])}"
-             f"{_units(config['count_caps'], config['levels'])}. It "
-             "predicts what the released DNSMOS P.808 says of a clip from 900 x 120 int8 values "
-             "of 9 s (shorter clips are repeated), as `sw/bamac/frontends/dnsmos.py` makes them.",
+             f"{task.shape_title}: {_shape(task.net_config())}, with binary activation maps and "
+             "int8 weights, global popcount pooling"
+             f"{_levels(config['levels'], config['thresholds'])}"
+             f"{_units(config['count_caps'], config['levels'])}. "
+             f"{_about_task(task, task.front_end.bits)} Shorter clips are repeated.",
              "",
              "## Recipe", "", f"    {_command('distil', config, default)}", "",
              f"Seed {config['seed']}; started from {_origin(config.get('start'))}. "
@@ -159,13 +178,12 @@ def distilled_card(name: str, report: Mapping[str, Any]) -> str:
              f"network is asked anew for every crop and every change. docs/training.md says more.",
              "",
              "## Data and licences", "",
-             f"{_speech(config)} The released network is Microsoft's, as the package "
-             f"`speechmos` (MIT) carries it. Training talkers: {', '.join(report['voices'])}.", "",
-             "## Agreement with the released DNSMOS P.808", "", _GROUPS, "", *_metrics(report), "",
-             f"Share of ones per activation map: {_shares(report['density'])}.", "",
+             f"{_speech(config)} {task.about_label} Training talkers: "
+             f"{', '.join(report['voices'])}.", "",
+             f"## Agreement with {task.label.title}", "", _GROUPS, "", *_metrics(report), "",
+             f"Activation density of each map: {_shares(report['density'])}.", "",
              "## Limits", "",
-             "One seed. It agrees with another network, not with listeners, and only on speech "
-             "and damage of this kind."]
+             "One seed. The figures are agreement on speech and damage of this kind."]
     return "\n".join(lines) + "\n"
 
 

@@ -57,7 +57,7 @@ def cycles_plot(layers):
 
 
 def density_plot(layers, words=BITS):
-    """Share of ones at each layer's input, or as ``words`` call it."""
+    """Activation density at each layer's input; ``words`` say what counts as active."""
     names = [layer["name"] for layer in layers]
 
     def draw(figure, paint):

@@ -65,4 +65,4 @@ class TrainingDisplay:
         self._bars.console.print(
             f"epoch {line['epoch']:3} ({line['phase']}): loss {line['loss']:.4f}, "
             f"validation PCC {shown}, RMSE {line['val']['rmse']:.3f}, "
-            f"ones {' '.join(f'{d:.0%}' for d in line['density'])}{self._eta}", highlight=False)
+            f"density {' '.join(f'{d:.0%}' for d in line['density'])}{self._eta}", highlight=False)

@@ -55,7 +55,7 @@ def print_summary(result, *, brief=False):
     if brief:
         return
     int8 = variants_of(result["energy"]["tables"])[0] == "int8"
-    table = _table(None, "layer", "equal", "cycles", "compute", "not 0 in" if int8 else "ones in",
+    table = _table(None, "layer", "equal", "cycles", "compute", "active in",
                    "products" if int8 else "binary MACs")
     for layer in result["layers"]:
         compute = layer["cycles_by_cause"].get("compute", 0) / max(1, layer["cycles"])

@@ -62,6 +62,6 @@ def distilled_text(report: Mapping[str, Any]) -> str:
 
 
 def _text(first: str, report: Mapping[str, Any]) -> str:
-    lines = [first, "", *agreement_lines(report), "", "Share of ones per activation map: "
+    lines = [first, "", *agreement_lines(report), "", "Activation density of each map: "
              + ", ".join(f"{d:.1%}" for d in report["density"])]
     return "\n".join(lines) + "\n"

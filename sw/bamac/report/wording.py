@@ -14,7 +14,8 @@ class Wording:
     Parameters
     ----------
     ran : the variant of :mod:`bamac.perf.energy` that ran on the array
-    density_title, density_unit, density_column : share of ones, or of values that are not 0
+    density_title, density_unit, density_column : activation density: the share of bits that are 1, or of
+        values that are not 0
     why_density : one sentence on what that share decides
     work_column : additions or products that the network needs
     about_work : on the columns of work
@@ -35,10 +36,10 @@ class Wording:
 
 BITS = Wording(
     ran="binary",
-    density_title="Share of ones at the input of each layer",
+    density_title="Activation density at the input of each layer",
     density_unit="% of the bits read are 1",
-    density_column="ones at input",
-    why_density="Only a 1 causes an addition.",
+    density_column="active inputs",
+    why_density="Active inputs are bits that are 1. Only they cause an addition.",
     work_column="additions needed",
     about_work="Additions needed: one int8 weight under one activation bit, whatever the bit is. "
                "Carried out: those whose bit was 1, in all lanes, lanes without a channel "
@@ -48,10 +49,11 @@ BITS = Wording(
     maps="binary")
 INT8 = Wording(
     ran="int8",
-    density_title="Values other than 0 at the input of each layer",
+    density_title="Activation density at the input of each layer",
     density_unit="% of the values read are not 0",
-    density_column="not 0 at input",
-    why_density="The lanes multiply by every value; a 0 saves no cycle.",
+    density_column="active inputs",
+    why_density="Active inputs are values other than 0. The lanes multiply by every value; a 0 "
+                "saves no cycle.",
     work_column="products needed",
     about_work="Products needed: one int8 weight times one 8-bit value, whatever the value is. "
                "Carried out: those whose value was not 0, in all lanes, lanes without a channel "

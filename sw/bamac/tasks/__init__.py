@@ -4,8 +4,7 @@ Importing the package registers the tasks that come with it. A task from outside
 :func:`register`; nothing here needs to change for it.
 """
 
-from .registry import get, names, of_metadata, register
-from .speech import P808_TASK, PESQ_TASK
+from .registry import P808_TASK, PESQ_TASK, get, names, of_metadata, register
 from .task import DataSet, Task
 
 __all__ = ["DataSet", "P808_TASK", "PESQ_TASK", "Task", "get", "names", "of_metadata", "register"]

@@ -1,44 +1,35 @@
-"""Tasks by name, and the task of a checkpoint."""
+"""Tasks by name, the two of the package among them, and the task of a checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from bamac.data import labels
+from bamac.data.dataset import LOG_MEL_FILE, P808_FILE
+from bamac.data.degraded_speech import DegradedSpeech
+from bamac.registry import Registry
+
 from .task import Task
 
-__all__ = ["get", "names", "of_metadata", "register"]
+__all__ = ["P808_TASK", "PESQ_TASK", "get", "names", "of_metadata", "register"]
 
-_TASKS: dict[str, Task] = {}
+_TASKS = Registry("Task", Task)
 
 
 def register(task: Task) -> Task:
-    """Make a task known by its name; returns it.
-
-    Raises
-    ------
-    TypeError
-        If ``task`` is not a :class:`bamac.tasks.Task`.
-    ValueError
-        If the name belongs to another task already.
-    """
-    if not isinstance(task, Task):
-        raise TypeError(f"Task must be a bamac.tasks.Task, not {task!r}")
-    if _TASKS.setdefault(task.name, task) != task:
-        raise ValueError(f"Task must have a name of its own, not {task.name!r}")
-    return task
+    """Make a task known by its name; returns it. See :meth:`bamac.registry.Registry.add`."""
+    return _TASKS.add(task)
 
 
 def get(name: str) -> Task:
-    """The task of a name; raises ValueError if none of that name is registered."""
-    if name not in _TASKS:
-        raise ValueError(f"Task must be one of {', '.join(_TASKS)}, not {name!r}")
-    return _TASKS[name]
+    """The task of a name; raises InputError if none of that name is registered."""
+    return _TASKS.get(name)
 
 
 def names() -> list[str]:
     """Names of all tasks, in the order in which they were registered."""
-    return list(_TASKS)
+    return _TASKS.names()
 
 
 def of_metadata(metadata: Mapping[str, Any]) -> Task:
@@ -52,7 +43,22 @@ def of_metadata(metadata: Mapping[str, Any]) -> Task:
     if "task" in metadata:
         return get(metadata["task"])
     network = metadata.get("network", "paper")
-    found = next((task for task in _TASKS.values() if task.network == network), None)
+    found = next((task for task in _TASKS.items() if task.network == network), None)
     if found is None:
-        raise ValueError(f"Network must be that of a task ({', '.join(_TASKS)}), not {network!r}")
+        raise ValueError(f"Network must be that of a task ({', '.join(names())}), not {network!r}")
     return found
+
+
+PESQ_TASK = register(Task(
+    "pesq", "Wide-band PESQ (ITU-T P.862.2) of a clip of 5 s, without its reference", "paper",
+    LOG_MEL_FILE.front_end, labels.PESQ, DegradedSpeech(labels.PESQ, LOG_MEL_FILE),
+    shape_title="The paper's network (arXiv:2407.04578)",
+    about_label="The labels are from the package `pesq`. PESQ is a model, not a human opinion. "
+                "Scores hold for clips whose undamaged form is clean wide-band speech."))
+
+P808_TASK = register(Task(
+    "p808", "The score that the released DNSMOS P.808 gives a clip of 9 s", "p808",
+    P808_FILE.front_end, labels.P808, DegradedSpeech(labels.P808, P808_FILE),
+    shape_title="The shape of DNSMOS P.808 (`model_v8.onnx`)",
+    about_label="The labels are from the released network, which is Microsoft's, as the package "
+                "`speechmos` (MIT) carries it. It is another network, not listeners."))

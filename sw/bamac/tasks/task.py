@@ -61,6 +61,8 @@ class Task:
     label : what the network learns and is compared with
     data : the clips of training, validation and test
     metrics : measures of agreement by name, beyond PCC, SRCC and RMSE
+    shape_title : whose shape the network has, for model cards
+    about_label : sentences on who gives the label and what it does not say, for model cards
     """
 
     name: str
@@ -70,6 +72,8 @@ class Task:
     label: Label
     data: DataSet
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    shape_title: str = "A network"
+    about_label: str = ""
 
     def net_config(self, variant: str = "bam-w8", **changes: Any) -> NetConfig:
         """The network's configuration in one of its variants.

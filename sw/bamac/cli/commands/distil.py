@@ -70,8 +70,8 @@ def _caps(_context: click.Context, _parameter: click.Parameter,
                    "32 channels each. [default: 1,1,1,1]")
 @click.option("--count-caps", metavar="X,X", default=None, callback=_caps,
               help="Give the head saturating units in place of popcounts: per channel one that "
-                   "stops at each of these multiples of its mean, but at 4 ones at least and at "
-                   "510 at most. [default: none]")
+                   "stops at each of these multiples of its mean, but at a popcount of 4 at "
+                   "least and of 510 at most. [default: none]")
 @click.option("--segments", type=click.IntRange(0, 112), default=None,
               help="Parts of a crop or window, along time, that are scored too; 0 for none.")
 @click.option("--beta", type=click.FloatRange(min=0), default=None,

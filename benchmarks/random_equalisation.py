@@ -1,10 +1,10 @@
 """Agreement with PESQ when recordings sound brighter or duller, or rumble.
 
-``python -m benchmarks.colour MODEL.pt ... [--audio N]`` scores the test clips as they are, and with
+``python -m benchmarks.random_equalisation MODEL.pt ... [--audio N]`` scores the test clips as they are, and with
 a smooth random gain over frequency of 1.5 and 3 dB (standard deviation at seven points), drawn for
 each clip. N of them are also made as audio and scored with and without rumble below 45 Hz, 20 to
 40 dB below the speech. PESQ of the same clips shows how audible the rumble is. Writes
-``reports/colour.md``.
+``reports/random-equalisation.md``.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from bamac.nn.checkpoint import DEFAULT_MODEL, load_network
 from bamac.nn.predict import predict
 from bamac.training.pesq_augmentation import with_gain
 
-REPORT = Path(__file__).parents[1] / "reports" / "colour.md"
+REPORT = Path(__file__).parents[1] / "reports" / "random-equalisation.md"
 DEVIATIONS = (0.0, 1.5, 3.0)
 """Standard deviations, in dB, of the random equalisation."""
 KNOTS = np.linspace(0, 119, 7)
@@ -76,13 +76,13 @@ def audio_clips(count, data_seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.colour", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.random_equalisation", description=__doc__)
     parser.add_argument("models", nargs="*", type=Path, default=[Path(DEFAULT_MODEL)])
     parser.add_argument("--audio", type=int, default=200, help="clips that get a rumble")
     arguments = parser.parse_args()
     plain, rumble, audio_labels, change = audio_clips(arguments.audio, 1)
-    lines = ["# Colour", "",
-             f"Made by `python -m benchmarks.colour --audio {arguments.audio}` on "
+    lines = ["# Random equalisation", "",
+             f"Made by `python -m benchmarks.random_equalisation --audio {arguments.audio}` on "
              f"{time.strftime('%Y-%m-%d')} with bamac {version('bamac')}, torch "
              f"{version('torch')}. Test clips of [data.md](data.md), with a smooth random gain "
              "over frequency (its standard deviation at seven points); and the first "
