@@ -217,7 +217,7 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
 
 def test_a_run_of_other_options_is_not_continued(tmp_path):
     """Not even where its checkpoint does not know an option, or knows one that is no more."""
-    config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=4)
+    config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=4, bf16=False)
     splits = made_up_splits()
 
     def run(**changes):

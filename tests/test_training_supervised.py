@@ -313,7 +313,7 @@ def test_binary_maps_start_with_what_their_twin_has_learnt(twin, tmp_path, bits)
 def test_a_run_from_a_twin_continues_without_it(twin, tmp_path):
     """Only the start reads the twin: a run that has begun goes on where it stands."""
     copy = shutil.copy(twin, tmp_path)
-    config = dataclasses.replace(CONFIG, twin=copy)
+    config = dataclasses.replace(CONFIG, twin=copy, epochs=1, fine_epochs=1)
     report = train(config, tmp_path / "run")
     Path(copy).unlink()
     assert "fit of a full-precision run" in (tmp_path / "run" / "card.md").read_text()
@@ -322,12 +322,13 @@ def test_a_run_from_a_twin_continues_without_it(twin, tmp_path):
 
 def test_a_run_trains_its_own_twin_first(tmp_path):
     """It ends as one that was given that twin; begun, it goes on without training it again."""
-    config = dataclasses.replace(CONFIG, twin_epochs=3, rate=2e-3, input_bits=5, int8_first=True)
+    config = dataclasses.replace(CONFIG, epochs=1, fine_epochs=1, twin_epochs=2, rate=2e-3,
+                                 input_bits=5, int8_first=True)
     own = train(config, tmp_path / "own")
     twin, metadata = load_network(tmp_path / "own" / "twin" / "float.pt")
     assert not twin.config.binary and twin.config.input_bits == 8
     first = metadata["training"]
-    assert (first["epochs"], first["rate"], first["clips"]) == (3, 3e-3, 24)
+    assert (first["epochs"], first["rate"], first["clips"]) == (2, 3e-3, 24)
     given = train(dataclasses.replace(config, twin_epochs=0,
                                                twin=str(tmp_path / "own/twin/float.pt")),
                            tmp_path / "given")
@@ -335,7 +336,7 @@ def test_a_run_trains_its_own_twin_first(tmp_path):
     shutil.rmtree(tmp_path / "own" / "twin")
     assert train(config, tmp_path / "own") == own
     assert not (tmp_path / "own" / "twin").exists()
-    assert "trained for 3 epochs before" in (tmp_path / "own" / "card.md").read_text()
+    assert "trained for 2 epochs before" in (tmp_path / "own" / "card.md").read_text()
 
 
 def test_a_twin_with_binary_maps_is_refused(finished, twin, tmp_path):
