@@ -16,11 +16,11 @@ check: lint
 	$(BIN)/python -m pytest -n 2 -q --quick -m "not slow"
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # Whole clips on every preset, and hundreds of random networks.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 # ruff, the layers of imports, and types, as .pre-commit-config.yaml names them.
 lint: $(READY)

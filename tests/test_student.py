@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from p808_clips import CLIPS, METADATA, demo_features, int8_network, untrained
+from torch.nn import functional as F
 
 import bamac
 from bamac.data import dnsmos
@@ -27,6 +28,8 @@ from bamac.training.loop import Trainer
 from bamac.training.recipe import TrainError
 from bamac.training.thermometer import add_levels, add_thresholds
 from bamac.training.warm_start import warm_start
+
+# --- The student
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +283,27 @@ def test_a_start_of_another_shape_is_refused(features, tmp_path):
     config = DistilConfig(start=str(tmp_path / "paper.pt"), int8_epochs=1)
     with pytest.raises(TrainError, match="P.808 shape.*not one of another name"):
         begun(config, clips, tmp_path)
+
+
+# --- The fit of binary maps to a twin
+
+
+def test_the_sums_of_every_layer_follow_those_of_the_twin():
+    """Of a random twin on noise, less from layer to layer; without the fit, 0.00 to 0.02."""
+    torch.manual_seed(3)
+    clips = torch.randint(-100, 100, (16, 1, 249, 120)).float()
+    twin = Network(make_config("paper", "fp32"))
+    twin.measure_norm([clips])
+    twin.eval()
+    network = Network(make_config("paper", "bam"))
+    warm_start(network, twin, [clips])
+    network.eval()
+    with torch.no_grad():
+        bits, values = clips, clips
+        least = (0.99, 0.7, 0.35, 0.15)
+        for mine, its, limit in zip(network.convs, twin.convs, least, strict=True):
+            given = F.conv2d(bits, mine.weight, padding=1).transpose(0, 1).flatten(1)
+            wanted = F.conv2d(values, its.weight, padding=1).transpose(0, 1).flatten(1)
+            found = [np.corrcoef(a, b)[0, 1] for a, b in zip(given, wanted, strict=True)]
+            assert np.mean(found) > limit
+            bits, values = mine(bits), its(values)

@@ -217,7 +217,7 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
 
 def test_a_run_of_other_options_is_not_continued(tmp_path):
     """Not even where its checkpoint does not know an option, or knows one that is no more."""
-    config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=4)
+    config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=4, bf16=False)
     splits = made_up_splits()
 
     def run(**changes):
@@ -290,8 +290,8 @@ def test_windows_are_shifted_and_perturbed_where_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(distillation, "circular_shift", silent("shift"))
     monkeypatch.setattr(distillation, "vtlp", silent("vtlp"))
     for shift, vtlp in ((0.5, 0.0), (0.0, 0.25), (0.0, 0.0)):
-        config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=8, circular_shift=shift,
-                              vtlp=vtlp)
+        config = DistilConfig(crop_epochs=1, int8_epochs=1, crop=64, batch=8, bf16=False,
+                              circular_shift=shift, vtlp=vtlp)
         Trainer(Distillation(config, splits["train"], splits["val"]), tmp_path).one_epoch()
         change = [("shift", 0.5, 900)] * bool(shift) + [("vtlp", 0.25, 900)] * bool(vtlp)
         assert seen == [*change, ("augment", -127 if change else 127, 64)]

@@ -1,4 +1,4 @@
-"""The training loop with a toy recipe: what it continues, refuses, logs and keeps."""
+"""The training loop with a toy recipe, and the learning rate of its phases."""
 
 import dataclasses
 import json
@@ -13,7 +13,9 @@ from bamac.nn.network import Network
 from bamac.nn.predict import tensor_of
 from bamac.training.loop import Trainer, checkpoint_path
 from bamac.training.recipe import Recipe, TrainError
-from bamac.training.schedule import Phase
+from bamac.training.schedule import Phase, phase_of, rate_at
+
+# --- What the loop continues, refuses, logs and keeps
 
 SHAPE = NetConfig("toy", 12, 12, (ConvSpec(4), ConvSpec(4, pool=(1, 1))), dense=(4,),
                   variant="bam", dropout=0.3)
@@ -217,3 +219,32 @@ def test_a_last_phase_without_epochs_gives_the_network_it_begins_with(tmp_path):
     assert kept.epoch == 2
     for name, value in recipe.network.state_dict().items():
         assert torch.equal(value, kept.network.state_dict()[name]), name
+
+
+# --- The learning rate of a phase, against values by hand
+
+
+def test_the_rate_is_a_cosine_from_the_peak_after_a_warm_up():
+    phase = Phase("one", epochs=5, batch=1, rate=2.0, end=0.5)
+    rates = [rate_at(phase, step, 10) for step in range(50)]
+    # 0.02 x 50 + 1 = 2 steps to rise
+    assert rates[0] == pytest.approx(1.0)
+    assert rates[1] == pytest.approx(2.0 * (0.5 + 0.25 * (1 + math.cos(math.pi / 50))))
+    assert rates[25] == pytest.approx(1.5)
+    assert 1.0 < rates[49] < 1.002 and rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_each_cycle_is_the_same_cosine():
+    phase = Phase("one", epochs=4, batch=1, rate=1.0, cycles=2)
+    rates = [rate_at(phase, step, 6) for step in range(24)]
+    alone = Phase("one", epochs=2, batch=1, rate=1.0)
+    assert rates[:12] == rates[12:] == [rate_at(alone, step, 6) for step in range(12)]
+
+
+def test_an_epoch_is_found_in_its_phase():
+    phases = [Phase(name, epochs, batch=1, rate=1.0)
+              for name, epochs in (("a", 2), ("none", 0), ("b", 1))]
+    found = [phase_of(phases, epoch) for epoch in range(3)]
+    assert [(phase.name, within) for phase, within in found] == [("a", 0), ("a", 1), ("b", 0)]
+    with pytest.raises(ValueError, match=r"^Epoch must be in 0\.\.2, not 3$"):
+        phase_of(phases, 3)

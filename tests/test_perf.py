@@ -1,4 +1,4 @@
-"""The cycle and traffic model against counts by hand; the RTL is in test_sim_accelerator.py."""
+"""The model of cycles, traffic and energy, against figures by hand and the reference."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,12 +9,15 @@ import pytest
 from bamac.compiler import compile_network
 from bamac.ir.network import Conv2d, Dense, InputSpec, IntegerNetwork
 from bamac.ir.random_networks import paper_network, random_case
+from bamac.perf import energy
 from bamac.perf.cycles import CAUSES, adding_cycles, bounds, predict
 from bamac.perf.events import LayerEvents, job_cycles, tile_events
-from bamac.perf.traffic import lower_bounds
+from bamac.perf.traffic import MEMORY_COUNTERS, access_bytes, lower_bounds, traffic
 from bamac_hw.abi.counters import COUNTERS
 from bamac_hw.abi.descriptors import Emit, Source
 from bamac_hw.geometry import Geometry
+
+# --- Cycles
 
 
 def paper(clips=1):
@@ -178,3 +181,124 @@ def test_cycles_of_a_vectors_high_planes_by_hand():
                                  Source.VECTOR)
     assert words.events.tolist() == [0, 8, 2, 1 + 2 + 4, 8 + 2 * 255]
     assert words.weight_rows.tolist() == [0, 1, 1, 1, 1]
+
+
+# --- Accesses and bytes
+
+
+def test_bytes_of_an_access_by_hand():
+    # 92 bits of state in array small: see test_layer_state.py
+    assert access_bytes(Geometry.preset("small")) == {
+        "weights": 32, "input_buffer": 1, "line_buffers": 4, "vectors": 2, "descriptors": 4,
+        "layer_state": 12, "stream": 1}
+    assert access_bytes(Geometry.preset("small_pair"))["weights"] == 64
+    assert access_bytes(Geometry.preset("small_event"))["input_buffer"] == 9 / 8
+    assert access_bytes(Geometry.preset("small_int8"))["vectors"] == 3
+
+
+def test_layer_state_of_the_papers_network_takes_81_bytes():
+    memory = compile_network(paper_network().network, Geometry.preset("small")).manifest["memory"]
+    assert memory["used_bytes"]["layer_state"] == 81     # 7 layers of 92 bits
+    assert memory["capacity_bytes"]["layer_state"] == 173  # 15
+
+
+def test_traffic_is_accesses_times_their_width():
+    program = compile_network(paper_network().network, Geometry.preset("small"))
+    layers = predict(program, clips=2)["layers"]
+    counted = [{name: 3 * value if name.endswith("_reads") else value
+                for name, value in layer.items()} for layer in layers]
+    found = traffic(program, counted, layers, 2)
+    assert list(found) == list(MEMORY_COUNTERS)
+    reads = sum(layer["weight_reads"] for layer in layers)
+    assert found["weights"] == {
+        "counted": {"accesses": 3 * reads, "bytes": 3 * 32 * reads},
+        "predicted": {"accesses": reads, "bytes": 32 * reads},
+        "lower_bound": {"accesses": 2 * len(program.weights),
+                        "bytes": 2 * 32 * len(program.weights)}}
+    assert found["layer_state"]["lower_bound"] == {"accesses": 0, "bytes": 0}
+
+
+# --- Energy
+
+
+def counts(**changes):
+    layer = {"name": "conv1", "lane_adds": 1000, "lane_steps": 4000, "macs": 4000,
+             "accesses": {"weights": 10, "line_buffers": 20, "descriptors": 3}}
+    return {"acc_bits": 20, "layers": [layer], "front_end": None,
+            "memories": {"weights": {"bytes": 65536, "access_bits": 256},
+                         "line_buffers": {"bytes": 8000, "access_bits": 32},
+                         "descriptors": {"bytes": 1024, "access_bits": 32}}} | changes
+
+
+def test_entries_are_the_cited_ones():
+    horowitz, jouppi = energy.TABLES["horowitz-45nm"], energy.TABLES["jouppi-7nm"]
+    assert (horowitz.add(8), horowitz.add(32), horowitz.multiply(8)) == (0.03, 0.1, 0.2)
+    assert (horowitz.fp32_add, horowitz.fp32_multiply) == (0.9, 3.7)
+    assert [horowitz.access(kb * 1024, 64) for kb in (1, 8, 9, 32, 33, 1024)] == [
+        10, 10, 20, 20, 100, 100]
+    assert (jouppi.add(8), jouppi.add(32), jouppi.multiply(8)) == pytest.approx(
+        (0.007, 0.03, 0.07))
+    assert [jouppi.access(kb * 1024, 64) for kb in (8, 32, 1024)] == [7.5, 8.5, 14]
+    assert "ISSCC 2014" in horowitz.citation and "ISCA 2021" in jouppi.citation
+
+
+def test_qkeras_formulas_by_hand():
+    table = energy.TABLES["qkeras-45nm"]
+    assert table.add(16) == pytest.approx(0.05)
+    # 0.002994791667 * 64 + 0.001041666667 * 8
+    assert table.multiply(8) == pytest.approx(0.2, abs=1e-6)
+    # 8 kB are 2^16 bits: 9.02427321e-4 * 4096 - 2.68847858e-2 * 256 + 0.208900804 * 16
+    assert table.access(8192, 1) == pytest.approx(0.156250, abs=1e-4)
+
+
+def test_binary_layer_by_hand():
+    result = energy.estimate(counts())["tables"]["horowitz-45nm"]["binary"]
+    # 20-bit addition: 0.03 + 12 / 24 * 0.07 = 0.065 pJ; a gate is 0.003 pJ
+    assert result["arithmetic_uj"] == pytest.approx((1000 * 0.065 + 4000 * 0.003) / 1e6)
+    # 64 kB is beyond 32 kB: 100 pJ per 64 bits, 256 bits each
+    assert result["weights_uj"] == pytest.approx(10 * 400 / 1e6)
+    assert result["activations_uj"] == pytest.approx(20 * 5 / 1e6)
+    assert result["control_uj"] == pytest.approx(3 * 5 / 1e6)
+    assert result["front_end_uj"] == 0
+    assert result["total_uj"] == pytest.approx(sum(result[f"{p}_uj"] for p in energy.PURPOSES))
+
+
+def test_wider_variants_by_hand():
+    tables = energy.estimate(counts())["tables"]["horowitz-45nm"]
+    assert tables["int8"]["arithmetic_uj"] == pytest.approx(4000 * (0.2 + 0.1) / 1e6)
+    assert tables["fp32"]["arithmetic_uj"] == pytest.approx(4000 * 4.6 / 1e6)
+    assert tables["int8"]["weights_uj"] == tables["binary"]["weights_uj"]
+    assert tables["fp32"]["weights_uj"] == pytest.approx(4 * tables["binary"]["weights_uj"])
+    # Eight times the bits in a memory of 64 kB instead of 8: the next class but one
+    assert tables["int8"]["activations_uj"] == pytest.approx(20 * 100 * 256 / 64 / 1e6)
+    assert tables["fp32"]["activations_uj"] == pytest.approx(20 * 100 * 1024 / 64 / 1e6)
+    assert tables["fp32"]["control_uj"] == tables["binary"]["control_uj"]
+
+
+def test_every_result_is_called_an_estimate_and_cites_its_source():
+    result = energy.estimate(counts())
+    assert result["kind"] == "estimate"
+    assert len({table["node_nm"] for table in result["tables"].values()}) >= 2
+    assert all(table["citation"] for table in result["tables"].values())
+
+
+def test_layers_add_up():
+    layers = [dict(counts()["layers"][0], name=name) for name in ("a", "b")]
+    result = energy.estimate(counts(layers=layers))["tables"]["jouppi-7nm"]["int8"]
+    for purpose in energy.PURPOSES[:-1]:
+        key = f"{purpose}_uj"
+        assert result[key] == pytest.approx(sum(layer[key] for layer in result["layers"]))
+
+
+def test_front_end_is_counted_per_frame():
+    one, many = energy.front_end_counts(1), energy.front_end_counts(249)
+    assert many["multiplies"] == pytest.approx(249 * one["multiplies"], rel=1e-3)
+    # Between the window alone and a plain matrix of the transform
+    assert 640 < one["multiplies"] < 640 * 321 * 2
+    with_it = energy.estimate(counts(front_end=many))["tables"]["horowitz-45nm"]
+    assert with_it["binary"]["front_end_uj"] == with_it["fp32"]["front_end_uj"] > 0
+
+
+def test_memory_without_a_size_is_refused():
+    with pytest.raises(KeyError, match="memory 'weights' of layer conv1 has no size"):
+        energy.estimate(counts(memories={}))

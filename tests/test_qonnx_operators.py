@@ -1,10 +1,20 @@
-"""Convolutions, padding and dense layers read from files of other tools."""
+"""Operators of QONNX files that are layers: convolutions, dense layers, pools, flattening."""
 
 import numpy as np
 import pytest
-from onnx_builder import QUANT_DOMAIN, Builder, after_step, assert_refused, executed, first_conv
+from onnx_builder import (
+    QUANT_DOMAIN,
+    Builder,
+    after_step,
+    assert_refused,
+    before_step,
+    executed,
+    first_conv,
+)
 
 from bamac.ir import reference
+
+# --- Convolutions, padding and dense layers
 
 
 def test_transposed_weights_a_pad_node_and_odd_names(tmp_path):
@@ -99,7 +109,7 @@ def _gemm_alpha():
     return b
 
 
-REFUSALS = {
+LAYER_REFUSALS = {
     "no quantiser at the input": (_unquantised,
         "Conv node Conv_1: the input must be quantised first: integers of a Quant node at the "
         "graph's start, bits after another convolution"),
@@ -169,6 +179,122 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSALS)
-def test_refusal(what, tmp_path):
-    assert_refused(*REFUSALS[what], tmp_path)
+@pytest.mark.parametrize("what", LAYER_REFUSALS)
+def test_refusal_of_a_layer(what, tmp_path):
+    assert_refused(*LAYER_REFUSALS[what], tmp_path)
+
+
+# --- Max pools and global pools
+
+
+def test_two_pools_become_one(tmp_path):
+    b = Builder(15, 14)
+    b.quant()
+    b.conv(2, 1)
+    b.pool(2, 3)
+    b.step()
+    b.pool(3, 2)
+    network = b.head(2).load(tmp_path)
+    assert network.convs[0].pool == (6, 6)
+    frames = np.random.default_rng(3).integers(-128, 128, (15, 14))
+    np.testing.assert_array_equal(reference.run(network, frames).scores,
+                                  executed(b.model(), frames)[b.tensor][0])
+
+
+def _pooled_input():
+    b = Builder()
+    b.quant()
+    b.pool(name="p")
+    b.conv(2, 1)
+    b.step()
+    return b.head(2)
+
+
+def _pool_with_indices(b):
+    b.pool(name="p")
+    b.nodes[-1].output.append("indices")
+
+
+POOL_REFUSALS = {
+    "overlapping pool": (after_step(lambda b: b.pool(3, 3, strides=[2, 2], name="p")),
+        "MaxPool node p: stride must equal the pool's size [3, 3], not [2, 2]: windows must not "
+        "overlap or leave gaps"),
+    "pool of one axis": (after_step(lambda b: b.pool(kernel_shape=[2], strides=[2], name="p")),
+        "MaxPool node p: kernel_shape must be two sizes, not [2]"),
+    "indices of a pool": (after_step(_pool_with_indices),
+        "MaxPool node p: indices cannot be given out"),
+    "pool of negative bits": (
+        after_step(lambda b: (b.node("Mul", b.constant(-2.0)), b.pool(name="p"))),
+        "MaxPool node p: activations must have a positive scale before a max pool, not -2"),
+    "padded pool": (after_step(lambda b: b.pool(pads=[1, 0, 0, 0], name="p")),
+        "MaxPool node p: padding and dilation of a pool are not supported"),
+    "pool in ceil mode": (after_step(lambda b: b.pool(ceil_mode=1, name="p")),
+        "MaxPool node p: ceil_mode must be 0 where the pool does not divide the map"),
+    "pool larger than the map": (after_step(lambda b: b.pool(8, 1, name="p")),
+        "MaxPool node p: pool 8 x 1 must fit the map of 7 x 6"),
+    "pool of the input": (_pooled_input,
+        "MaxPool node p: a pool must follow a convolution"),
+    "sum before the step": (
+        before_step(lambda b: b.node("ReduceSum", b.constant([2, 3], np.int64), name="s")),
+        "ReduceSum node s: a global sum or average must follow the Quant of the map"),
+    "sum of channels": (
+        after_step(lambda b: b.node("ReduceSum", b.constant([1], np.int64), name="s")),
+        "ReduceSum node s: axes must be rows and columns, [2, 3], not [1]"),
+    "two global pools": (after_step(lambda b: b.node("GlobalMaxPool")),
+        "GlobalMaxPool node GlobalMaxPool_5: the map is pooled globally already"),
+    "average pool of a part": (
+        after_step(lambda b: b.node("AveragePool", kernel_shape=[2, 2], name="a")),
+        "AveragePool node a: average pool must be over the whole map"),
+}
+
+
+@pytest.mark.parametrize("what", POOL_REFUSALS)
+def test_refusal_of_a_pool(what, tmp_path):
+    assert_refused(*POOL_REFUSALS[what], tmp_path)
+
+
+# --- Flattening a pooled map
+
+
+@pytest.mark.parametrize("op, parameter, attributes", [
+    ("Flatten", None, {}), ("Flatten", None, {"axis": -3}),
+    ("Reshape", [1, 2], {}), ("Reshape", [0, -1], {}), ("Reshape", [-1, 2], {}),
+    ("Squeeze", [2, 3], {}), ("Squeeze", [-1, -2], {})])
+def test_a_pooled_map_becomes_a_vector(op, parameter, attributes, tmp_path):
+    b = Builder().start(2)
+    b.node("GlobalMaxPool")
+    constants = [] if parameter is None else [b.constant(parameter, np.int64)]
+    b.node(op, *constants, **attributes)
+    b.node("Dropout")
+    b.node("Identity")
+    b.node("MatMul", b.weights((2, 1)))
+    assert b.load(tmp_path).denses[0].in_channels == 2
+
+
+def pooled_then(op, *parameters, **attributes):
+    def change(b):
+        b.node("GlobalMaxPool")
+        b.node(op, *(b.constant(value, np.int64) for value in parameters), name="s", **attributes)
+    return after_step(change, finish=False)
+
+
+def flatten_map(b):
+    b.node("Flatten", axis=1, name="flat")
+
+
+SHAPE_REFUSALS = {
+    "no global pool": (after_step(flatten_map, finish=False),
+        "Flatten node flat: a map must be pooled globally (max, sum or average) before it is "
+        "flattened"),
+    "another axis": (pooled_then("Flatten", axis=2),
+        "Flatten node s: shape must become 1 x 2, not None"),
+    "another shape": (pooled_then("Reshape", [2, 0]),
+        "Reshape node s: shape must become 1 x 2, not [2, 2]"),
+    "one axis": (pooled_then("Squeeze", [3]),
+        "Squeeze node s: shape must become 1 x 2, not None"),
+}
+
+
+@pytest.mark.parametrize("what", SHAPE_REFUSALS)
+def test_refusal_of_a_shape(what, tmp_path):
+    assert_refused(*SHAPE_REFUSALS[what], tmp_path)
