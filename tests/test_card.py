@@ -79,8 +79,8 @@ def test_a_card_says_what_its_task_says():
     card = distilled_card("mine", _distilled())
     assert ("5 convolutions (3x3) of 32-32-32-32-64 channels and a head of 64-64-64-1, with binary"
             in card)
-    assert ("It predicts the score that the released DNSMOS P.808 gives a clip of 9 s. Input: 900 x "
-            "120 integers of 8 bits of the front end `dnsmos-p808-16k-321-160-120`." in card)
+    assert ("It predicts the score that the released DNSMOS P.808 gives a clip of 9 s. Input: 900 "
+            "x 120 integers of 8 bits of the front end `dnsmos-p808-16k-321-160-120`." in card)
     assert "## Agreement with DNSMOS P.808\n" in card and "`speechmos` (MIT)" in card
     report = {**PARTS, "configuration": TrainConfig(input_bits=4).decides(), "epochs": 9}
     card = model_card("mine", report)

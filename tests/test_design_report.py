@@ -120,7 +120,8 @@ def test_the_baseline_is_told_of_in_its_own_words(full):
                                  results=[made_up_int8(clip="clean.wav")], rivals=rivals,
                                  about=network.describe())
     text = _text(design)
-    for words in ("int8 lanes (a shift-and-add multiplier each)", "Active inputs are values other than 0.",
+    for words in ("int8 lanes (a shift-and-add multiplier each)",
+                  "Active inputs are values other than 0.",
                   "products needed", "int8 = 1", "with int8 maps",
                   "the float network that this one was quantised from",
                   "8-bit maps with int8 weights, without the front end"):

@@ -138,7 +138,8 @@ def test_unusable_results_are_refused(bad, message):
 
 def test_the_baseline_is_told_of_in_its_own_words():
     text = checked(made_up_int8())
-    for words in ("Active inputs are values other than 0.", "products needed", "fp32 is the same network on the same",
+    for words in ("Active inputs are values other than 0.", "products needed",
+                  "fp32 is the same network on the same",
                   "kB with int8 maps"):
         assert words in text, words
     for words in ("bits that are 1", "bits read are 1", "For the paper's network", "binary"):

@@ -14,8 +14,8 @@ class Wording:
     Parameters
     ----------
     ran : the variant of :mod:`bamac.perf.energy` that ran on the array
-    density_title, density_unit, density_column : activation density: the share of bits that are 1, or of
-        values that are not 0
+    density_title, density_unit, density_column : activation density: the share of bits that are
+        1, or of values that are not 0
     why_density : one sentence on what that share decides
     work_column : additions or products that the network needs
     about_work : on the columns of work
