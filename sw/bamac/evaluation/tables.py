@@ -37,8 +37,8 @@ class Row:
     names : of the runs, in the order of their seeds
     scores : float64 (seeds, clips), labels : float64 (clips,)
     seconds : training time of each seed
-    densities, tile_densities : of the first seed, per convolution: activation density of its input, and
-        of 2x2 tiles of it
+    densities, tile_densities : of the first seed, per convolution: activation density of its
+        input, and of 2x2 tiles of it
     groups : ``{title: {name: {"clips", "pcc", "rmse", "label_std"}}}`` of groups of test clips, as
         :func:`bamac.evaluation.levels.clip_groups` names them; means over the seeds, "pcc" None
         where it is undefined
