@@ -1,11 +1,10 @@
 """Agreement with PESQ when recordings sound brighter or duller, or rumble.
 
 ``python -m benchmarks.random_equalisation MODEL.pt ... [--audio N]`` scores the test clips as they
-are, and with a smooth
-random gain over frequency of 1.5 and 3 dB (standard deviation at seven points), drawn for
-each clip. N of them are also made as audio and scored with and without rumble below 45 Hz, 20 to
-40 dB below the speech. PESQ of the same clips shows how audible the rumble is. Writes
-``reports/random-equalisation.md``.
+are, and with a smooth random gain over frequency of 1.5 and 3 dB (standard deviation at seven
+points), drawn for each clip. N of them are also made as audio and scored with and without rumble
+below 45 Hz, 20 to 40 dB below the speech. PESQ of the same clips shows how audible the rumble is.
+Writes ``reports/random-equalisation.md``.
 """
 
 import argparse

@@ -153,6 +153,13 @@ def test_digest_sees_every_field_but_the_name():
     assert len(digests) == len(others) + 1
 
 
+def test_digest_sees_what_a_layer_reads():
+    def joined(*sources):
+        return network(conv("a", 1, global_pool=None), conv("b", 1, global_pool=None),
+                       conv("c", inputs=3), dense(), inputs={"c": sources})
+    assert joined("a", "b", "frames").digest() != joined("b", "a", "frames").digest()
+
+
 def test_the_digest_of_a_plain_network_is_that_of_its_first_release():
     """Programs that were compiled before there were more fields name their network by it."""
     net = network(conv(), dense(), score_scale=0.25, front_end=FrontEnd("mel", 1.0, 2.0))

@@ -33,10 +33,10 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise GeometryError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
-# Fields that are left out of an array's description where they have these values.
-_OPTIONS: dict[str, object] = {"map_head": False, "kernel_most": KERNEL_MOST, "axis_strides": False,
-                               "zero_rows": False, "depthwise": False,
-                               "zero_points": False, "interleaved": False}
+# Options that are on or off, and all options: left out of an array's description where they have
+# their default.
+_SWITCHES = ("map_head", "axis_strides", "zero_rows", "depthwise", "zero_points", "interleaved")
+_OPTIONS = (*_SWITCHES, "kernel_most")
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,7 @@ class Geometry:
         _check_int("line_words", self.line_words, 4, 65536)
         _check_int("vector_words", self.vector_words, 4, 4096)
         _check_int("max_layers", self.max_layers, 2, 15)
-        for name in ("counters", "map_head", "axis_strides", "zero_rows", "depthwise",
-                     "zero_points", "interleaved"):
+        for name in ("counters", *_SWITCHES):
             if not isinstance(getattr(self, name), bool):
                 raise GeometryError(f"{name} must be true or false, not {getattr(self, name)!r}")
         _check_choice("kernel_most", self.kernel_most, (KERNEL_MOST, 15))
@@ -318,7 +317,7 @@ class Geometry:
     def to_dict(self) -> dict[str, Any]:
         """Every field, as plain values; options that the array does not have are left out."""
         return {name: value for name, value in asdict(self).items()
-                if name not in _OPTIONS or value != _OPTIONS[name]}
+                if name not in _OPTIONS or value != getattr(Geometry, name)}
 
     def digest(self) -> str:
         """SHA-256 over every field but the name: equal digests run the same programs.

@@ -80,7 +80,7 @@ def _layer(walk: Walk, geometry: Geometry, store: WeightStore, ring: Ring | None
         "row_low": -top % tile_rows, "col_low": -left % tile_cols,
         "group_start": (-left // tile_cols) * walk.pixel_words,
         "tiles_last": walk.tiles - 1,
-        "passes_last": walk.passes - 1, 
+        "passes_last": walk.passes - 1,
         "weight_base": store.bases[walk.index] // geometry.store_rows,
         "out_base": 0, "out_end": 0, "out_pitch": 0, "out_groups": 0,
         "out_rows": walk.out_rows, "out_cols": walk.out_cols,

@@ -106,8 +106,8 @@ def check_chain(network: IntegerNetwork, geometry: Geometry) -> None:
     """
     if not network.is_chain:
         name, sources = next(iter(network.inputs.items()))
-        raise CompileError(f"{name}: reads {' and '.join(sources)}; the array takes a chain of "
-                           "layers, so lower the network first")
+        raise CompileError(f"{name}: reads {' and '.join(sources)}; the array takes a chain: "
+                           "let every layer read the one before it alone")
     maps = network.map_layers
     if any(layer.emits_int8 != geometry.int8_maps for layer in maps):
         if len({layer.emits_int8 for layer in maps}) > 1:
@@ -132,7 +132,7 @@ def _walk(layer: Layer, place: Place) -> Walk:
         if layer_class in _WALKS:
             return _WALKS[layer_class](layer, place)
     raise CompileError(f"{layer.name}: the array has no walk for layers of type "
-                       f"{type(layer).__name__}; lower the network first")
+                       f"{type(layer).__name__}; register one, or a lowering")
 
 
 @dataclass(frozen=True)
@@ -194,17 +194,19 @@ def runs_depthwise(conv: Conv2d, index: int, geometry: Geometry) -> bool:
 
     That is a convolution of a map with as many groups as channels in and out.
     """
-    return bool(geometry.depthwise and index > 0 and conv.dilation == (1, 1)
+    return bool(geometry.depthwise and index > 0 and conv.dilations == (1, 1)
                 and 1 < conv.groups == conv.in_channels == conv.out_channels)
 
 
 def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry, *, depthwise: bool) -> None:
     if not (conv.emits_bits or conv.emits_int8):
         raise CompileError(f"{conv.name}: its map has {conv.levels + 1} values from {conv.low} to "
-                           f"{conv.high}, maps hold bits; lower the network first")
-    if (conv.groups > 1 and not depthwise) or conv.dilation != (1, 1):
-        raise CompileError(f"{conv.name}: {conv.groups} groups and dilation {conv.dilation} must "
-                           "be written as zeros; lower the network first")
+                           f"{conv.high}, the array takes bits; use one threshold per channel, "
+                           "with low = 0 and step = 1")
+    if (conv.groups > 1 and not depthwise) or conv.dilations != (1, 1):
+        raise CompileError(
+            f"{conv.name}: array {geometry.name} takes one group and dilation 1, not groups = "
+            f"{conv.groups} and dilation = {conv.dilations}; write them as zeros among the weights")
     rows, cols = conv.kernel
     most = geometry.kernel_most
     if max(rows, cols) > most:
@@ -222,8 +224,8 @@ def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry, *, depthwis
         if pool not in POOLS or pool > tile:
             raise CompileError(
                 f"{conv.name}: pool over {pool} {axis} does not divide the tile of {tile} {axis} "
-                f"of array {geometry.name}; pool by 1, 2 or 4 up to the tile's size, "
-                f"or choose a larger tile")
+                f"of array {geometry.name}; pool by 1, 2 or 4 up to the tile's size"
+                f"{', or choose a larger tile' if pool in POOLS else ''}")
 
 
 def _check_map(layer: Layer, place: Place) -> None:
@@ -325,7 +327,7 @@ def _check_vector(dense: Dense, reads: TensorSpec, geometry: Geometry) -> None:
     bits = reads.high.bit_length()
     if reads.low < 0:
         raise CompileError(f"{dense.name}: its inputs go down to {reads.low}, vectors hold "
-                           f"unsigned values; lower the network first")
+                           f"unsigned values; use levels that begin at 0")
     if bits > geometry.VECTOR_BITS:
         raise CompileError(
             f"{dense.name}: its inputs have {bits} bits, the vector memory {geometry.VECTOR_BITS}; "
@@ -337,8 +339,8 @@ def _check_vector(dense: Dense, reads: TensorSpec, geometry: Geometry) -> None:
 
 def _check_outputs(dense: Dense, geometry: Geometry) -> None:
     if dense.emit not in _DENSE:
-        raise CompileError(f"{dense.name}: it emits {dense.emit}, the collector {', '.join(_DENSE)}"
-                           f"; lower the network first")
+        raise CompileError(f"{dense.name}: it emits {dense.emit}, the array {', '.join(_DENSE)}; "
+                           f"use bits, or values that a shift gives")
     if geometry.int8_maps and not dense.emits_scores:
         if dense.emit != "unsigned" or dense.bits != 8 or dense.shift > SHIFT_MAX:
             raise CompileError(

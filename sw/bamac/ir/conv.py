@@ -173,12 +173,17 @@ class Conv2d(Layer):
     def span(self) -> tuple[int, ...]:
         """Rows and columns of the input under the kernel, dilation included."""
         return tuple((size - 1) * apart + 1
-                     for size, apart in zip(self.kernel, size_pair(self.dilation, ""), strict=True))
+                     for size, apart in zip(self.kernel, self.dilations, strict=True))
 
     @property
     def strides(self) -> tuple[int, int]:
         """(rows, cols) of the stride."""
-        return size_pair(self.stride, "")
+        return size_pair(self.stride, "stride")
+
+    @property
+    def dilations(self) -> tuple[int, int]:
+        """(rows, cols) of the dilation."""
+        return size_pair(self.dilation, "dilation")
 
     @property
     def levels(self) -> int:
@@ -256,8 +261,8 @@ class Conv2d(Layer):
         found: list[tuple[str, Any]] = []
         if self.groups > 1:
             found.append(("groups", self.groups))
-        if self.dilation != (1, 1):
-            found.append(("dilation", list(size_pair(self.dilation, ""))))
+        if self.dilations != (1, 1):
+            found.append(("dilation", list(self.dilations)))
         if not self.emits_bits and not self.emits_int8:
             found += [("levels", self.levels), ("low", self.low), ("step", self.step)]
         return found
@@ -305,7 +310,7 @@ def _group_sums(conv: Conv2d, weights: Array, padded: Array, shape: tuple[int, i
                 dtype: type[np.floating[Any]]) -> Array:
     """Sums (channels, rows, cols) of one group: ``weights`` over its padded input."""
     (rows, cols), (row_stride, col_stride) = shape, conv.strides
-    row_apart, col_apart = size_pair(conv.dilation, "")
+    row_apart, col_apart = conv.dilations
     by_tap = weights.transpose(2, 3, 0, 1).astype(dtype)  # (i, j, out, in)
     channels, reads = weights.shape[:2]
     # Beyond the last position the slice may run one row or column too far

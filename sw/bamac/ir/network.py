@@ -104,13 +104,17 @@ class InputSpec:
         frames: Array = np.clip(whole, self.min, self.max).astype(np.int64)
         return frames
 
+    def further(self) -> dict[str, Any]:
+        """The fields behind ``signed`` that say something, by name."""
+        return {name: getattr(self, name)
+                for name in ("channels", "zero_point", "scale", "narrow", "bipolar")
+                if getattr(self, name) != getattr(InputSpec, name)}
+
     def _key(self) -> str:
         """What decides the integers of the first layer, in the form that digests have."""
         text = f"InputSpec(rows={self.rows}, cols={self.cols}, bits={self.bits}, " \
                f"signed={self.signed})"
-        further = [(name, getattr(self, name)) for name in
-                   ("channels", "zero_point", "scale", "narrow", "bipolar")
-                   if getattr(self, name) != getattr(InputSpec, name)]
+        further = list(self.further().items())
         return text + (repr(further) if further else "")
 
 
@@ -263,19 +267,12 @@ class IntegerNetwork:
         return {"name": self.name, "digest": self.digest(),
                 "input": {"rows": self.input.rows, "cols": self.input.cols,
                           "bits": self.input.bits, "signed": self.input.signed,
-                          **self._input_extras()},
+                          **self.input.further()},
                 "front_end": {"kind": self.front_end.kind, "offset": self.front_end.offset,
                               "steps": self.front_end.steps},
                 "parameters": sum(layer.parameters for layer in self.layers),
                 "macs": sum(layer["macs"] for layer in layers),
                 "memory_count": self.memory_count(), "layers": layers}
-
-    def _input_extras(self) -> dict[str, Any]:
-        """Fields of the input that say something, for :meth:`describe`."""
-        usual = InputSpec(self.input.rows, self.input.cols)
-        return {name: getattr(self.input, name) for name in
-                ("channels", "zero_point", "scale", "narrow", "bipolar")
-                if getattr(self.input, name) != getattr(usual, name)}
 
     def digest(self) -> str:
         """SHA-256 over everything that decides the network's integers and its score."""

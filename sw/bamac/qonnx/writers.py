@@ -92,7 +92,7 @@ def write_conv(file: GraphWriter, layer: Conv2d, tensor: Tensor) -> Tensor:
     name = file.node("Conv", [tensor.name, weights], f"{layer.name}/acc", shape, layer.name,
                      kernel_shape=[int(k) for k in layer.kernel],
                      strides=list(layer.strides), pads=[top, left, bottom, right],
-                     dilations=list(layer.dilation), group=layer.groups)
+                     dilations=list(layer.dilations), group=layer.groups)
     output = OUTPUT_NAMES["bits"].format(layer.name)
     if layer.emits_int8:
         bias = file.constant(f"{layer.name}/bias", layer.bias.reshape(1, -1, 1, 1))
