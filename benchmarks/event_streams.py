@@ -26,10 +26,11 @@ def _split(program, trace, frames, rows, cols):
     """Events of each part of ``rows x cols`` pixels of a tile, by layer: (parts, jobs, tiles)."""
     g = program.geometry
     down, across = g.tile_rows // rows, g.tile_cols // cols
-    part = SimpleNamespace(geometry=SimpleNamespace(
-        tile_rows=rows, tile_cols=cols, channels=g.channels), layers=[
-            {**row, "jobs": row["jobs"] * down, "tiles": row["tiles"] * across}
-            for row in program.layers if row["kind"] == "conv"])
+    layers = [{**row, "jobs": row["jobs"] * down, "tiles": row["tiles"] * across}
+              for row in program.layers if row["kind"] == "conv"]
+    part = SimpleNamespace(
+        geometry=SimpleNamespace(tile_rows=rows, tile_cols=cols, channels=g.channels),
+        frame_shape=program.frame_shape, manifest=program.manifest, layers=layers)
     for row, words in zip(program.layers, layer_unions(part, trace, frames), strict=False):
         events = _count(words).sum(axis=2)
         yield events.reshape(row["jobs"], down, row["tiles"], across).transpose(
