@@ -21,7 +21,7 @@ from .abi.descriptors import (
     layer_words,
     unpack_descriptor,
 )
-from .abi.frames import row_beats, stream_rows
+from .abi.frames import Arrangement, row_beats, stream_rows
 from .geometry import Geometry, GeometryError
 
 __all__ = ["Program", "ProgramError"]
@@ -74,18 +74,41 @@ class Program:
         return shape if channels == 1 else (channels, *shape)
 
     @property
+    def arrangement(self) -> Arrangement | None:
+        """How frames are arranged before they are sent; None if they stay as they are."""
+        values = self.manifest["network"].get("arrangement")
+        return None if values is None else Arrangement.from_dict(values)
+
+    @property
+    def sent_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, cols) of a clip as it is sent."""
+        if self.arrangement is not None:
+            return self.arrangement.shape
+        *channels, rows, cols = self.frame_shape
+        return channels[0] if channels else 1, rows, cols
+
+    @property
     def row_beats(self) -> int:
-        """Values that are sent for each row of a frame."""
-        *channels, _, cols = self.frame_shape
-        return row_beats(channels[0] if channels else 1, cols, self.geometry.tile_cols,
+        """Values that are sent for each row of :attr:`sent_shape`."""
+        channels, _, cols = self.sent_shape
+        return row_beats(channels, cols, self.geometry.tile_cols,
                          interleaved=self.geometry.interleaved)
+
+    def arrange(self, frames: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Clips (clips, *frame_shape) as (clips, *sent_shape)."""
+        values = np.asarray(frames, np.int64)
+        arrangement = self.arrangement
+        if arrangement is not None:
+            return arrangement.apply(values)
+        return values.reshape(len(values), *self.sent_shape)
 
     def stream(self, frames: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """The values of clips (clips, *frame_shape) as they are sent: (clips, rows, row_beats).
 
         :func:`bamac_hw.abi.frames.stream_rows` has the order.
         """
-        return stream_rows(frames, self.geometry.tile_cols, interleaved=self.geometry.interleaved)
+        return stream_rows(self.arrange(frames), self.geometry.tile_cols,
+                           interleaved=self.geometry.interleaved)
 
     def _images(self) -> dict[str, bytes]:
         return {

@@ -223,7 +223,7 @@ def _write_jobs(folder, jobs, built):
                  frames=program.stream(job.frames).astype(np.int16))
         table.append({
             "index": index, "layers": len(program.layers),
-            "beats": len(job.frames) * program.frame_shape[-2] * program.row_beats,
+            "beats": len(job.frames) * program.sent_shape[1] * program.row_beats,
             "outputs": program.manifest["network"]["outputs"], "idle": job.idle,
             "stall": job.stall, "reset_at": job.reset_at, "monitors": job.monitors,
             "seed": job.seed, "patience": job.patience, "loaded": job.loaded,

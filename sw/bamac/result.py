@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bamac.compiler import compile_network, lower_network
+from bamac.compiler import compile_network, lower_for
 from bamac.frontends.registry import FrontEndSpec, spec_for_input
 from bamac.ir.checks import Array
 from bamac.ir.network import IntegerNetwork
@@ -219,9 +219,11 @@ def _layers(network: IntegerNetwork, program: Program, frames: Array,
             verified: Verified) -> list[LayerResult]:
     channels = int(program.geometry.channels)
     layers = []
+    lowered = lower_for(network, program.geometry)
+    sent = np.stack([lowered.arrange(window) for window in frames])
     for row, counters, predicted, density in zip(
             program.layers, verified.counters, verified.predicted["layers"],
-            densities(lower_network(network), frames, verified.native_references), strict=True):
+            densities(lowered.network, sent, verified.native_references), strict=True):
         causes = {name.removeprefix("cycles_"): int(value) for name, value in counters.items()
                   if name.startswith("cycles_")}
         layers.append(LayerResult(

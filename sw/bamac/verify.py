@@ -2,8 +2,9 @@
 
 :func:`simulate_program` runs a program on the simulated RTL and compares every layer's output,
 every score, the cycles and every counter. :func:`compare` does the comparison for results
-from elsewhere. Both take any network that compiles: a layer is compared under its own name, or, if
-it was lowered to several layers, those are under theirs.
+from elsewhere. Both take any network that compiles. The hardware's values are compared twice: with
+the network that the array runs, channel by channel, and with the original network's layers, put
+together from those channels.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bamac.compiler import lower_network
+from bamac.compiler import Lowered, lower_for
 from bamac.errors import InputError
 from bamac.ir import reference, trace
 from bamac.ir.checks import Array
@@ -62,12 +63,12 @@ class Verified:
     predicted : dict
         What the model predicts, see :func:`bamac.perf.cycles.predict`.
     references, native_references : list of ReferenceTrace
-        What the network computes, and what the network of the program's own layers does: the same
-        objects unless a layer was lowered.
+        What the network computes, and what the network that the array runs does: the same objects
+        unless the network was lowered.
     exact, compared : dict
         Per layer of the program, whether all values are equal, and how many were compared.
     traces : list of Trace
-        What the hardware computed.
+        What the hardware computed, as the network's own layers.
     value_differences, count_differences : list of str
         A sentence for each difference in layers and scores, and in cycles and counters.
     """
@@ -146,18 +147,19 @@ def compare(program: Program, network: IntegerNetwork, frames: Array,
         If the trace lacks a layer's values or has others of another shape.
     """
     _check(program, network)
-    native = lower_network(network)
+    lowered = lower_for(network, program.geometry)
     references = [reference.run(network, window) for window in frames]
     verified = Verified(
         np.asarray(measured.outputs, np.int64), int(measured.cycles), list(measured.counters),
-        predict(program, native, frames), references,
-        references if native is network else [reference.run(native, window) for window in frames])
+        predict(program, network, frames), references,
+        references if lowered.network is network else
+        [reference.run(lowered.network, lowered.arrange(window)) for window in frames])
     if measured.trace is None:
         for index in range(len(frames)):
             _compare_scores(program, verified, index)
     else:
-        _compare_values(program, network, frames, verified, measured.trace)
-    _compare_counts(program, native, frames, verified)
+        _compare_values(program, network, lowered, frames, verified, measured.trace)
+    _compare_counts(program, network, frames, verified)
     return verified
 
 
@@ -170,8 +172,8 @@ def _check(program: Program, network: IntegerNetwork) -> None:
                          "cycle; they never change the timing")
 
 
-def _compare_values(program: Program, network: IntegerNetwork, frames: Array, verified: Verified,
-                    recorded: Sequence[Arrays]) -> None:
+def _compare_values(program: Program, network: IntegerNetwork, lowered: Lowered, frames: Array,
+                    verified: Verified, recorded: Sequence[Arrays]) -> None:
     """Fill in which layers are equal, with a sentence for the first divergence of each window."""
     tile = (program.geometry.tile_rows, program.geometry.tile_cols)
     digest = network.digest()
@@ -179,21 +181,39 @@ def _compare_values(program: Program, network: IntegerNetwork, frames: Array, ve
     verified.exact = dict.fromkeys(names, True)
     verified.compared = dict.fromkeys(names, 0)
     for index, (window, arrays) in enumerate(zip(frames, recorded, strict=True)):
-        known = verified.native_references[index].layers | verified.references[index].layers
-        expected = {name: known[name].arrays() for name in names}
+        native = verified.native_references[index].layers
+        expected = {name: native[name].arrays() for name in names}
         for name, equal in equal_layers(program, expected, arrays).items():
             verified.exact[name] &= equal
             verified.compared[name] += sum(
                 np.asarray(arrays[name][kind]).size for kind in expected[name])
         seen = trace.input_digest(window)
-        actual = trace.Trace({name: {kind: np.asarray(a) for kind, a in arrays[name].items()}
-                              for name in names}, "rtl", digest, seen)
-        verified.traces.append(actual)
-        found = trace.first_divergence(trace.Trace(expected, "reference", digest, seen), actual,
-                                       tile=tile)
+        of_layers, wanted = _own_layers(lowered, verified.references[index], arrays)
+        found, pairs = None, [(wanted, of_layers)]
+        if lowered.network is not network:
+            pairs.append((expected, {name: dict(arrays[name]) for name in names}))
+        for first, second in pairs:
+            actual = trace.Trace({name: {kind: np.asarray(a) for kind, a in kinds.items()}
+                                  for name, kinds in second.items()}, "rtl", digest, seen)
+            if second is of_layers:
+                verified.traces.append(actual)
+            found = found or trace.first_divergence(
+                trace.Trace(first, "reference", digest, seen), actual, tile=tile)
         if found is not None:
             verified.value_differences.append(f"window {index}, {found}")
+            native_layer = lowered.counterparts.get(found.layer)
+            verified.exact[native_layer.layer if native_layer else found.layer] = False
         _compare_scores(program, verified, index)
+
+
+def _own_layers(lowered: Lowered, computed: ReferenceTrace, arrays: Arrays) -> tuple[
+        dict[str, dict[str, Array]], dict[str, dict[str, Array]]]:
+    """Of the network's own layers: what the hardware gave, and what the reference did."""
+    given = {name: counterpart.values(arrays[counterpart.layer])
+             for name, counterpart in lowered.counterparts.items()}
+    return given, {name: {kind: computed.layers[name].arrays()[kind] for kind in kinds
+                          if kind in computed.layers[name].arrays()}
+                   for name, kinds in given.items()}
 
 
 def _compare_scores(program: Program, verified: Verified, index: int) -> None:

@@ -2,10 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["row_beats", "stream_rows"]
+__all__ = ["Arrangement", "row_beats", "stream_rows"]
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the host arranges a clip's frames before it sends them.
+
+    Parameters
+    ----------
+    kind : "spread" or "phases"
+        ``spread``: the values, channel after channel and row after row, become positions of pixel
+        after pixel of a channel, then of the next channel. ``phases``: channel ``(i * across + j) *
+        channels + c`` holds of channel ``c`` every ``down``-th row from ``i - offset[0]`` on, and
+        of that every ``across``-th column from ``j - offset[1]`` on.
+    shape : (channels, rows, cols) that are sent
+    source : (channels, rows, cols) of the frames
+    fill : value that is sent where the frames have none
+    stride : (down, across) of ``phases``
+    offset : rows and columns of ``fill`` in front of the frames, of ``phases``
+    """
+
+    kind: str
+    shape: tuple[int, int, int]
+    source: tuple[int, int, int]
+    fill: int = 0
+    stride: tuple[int, int] = (1, 1)
+    offset: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("spread", "phases"):
+            raise ValueError(f"kind must be spread or phases, not {self.kind!r}")
+
+    def apply(self, frames: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Clips (clips, ...) of frames as (clips, *shape)."""
+        values = np.asarray(frames, np.int64)
+        clips = len(values)
+        channels, rows, cols = self.shape
+        if self.kind == "spread":
+            flat = values.reshape(clips, -1)
+            short = channels * rows * cols - flat.shape[1]
+            return np.pad(flat, ((0, 0), (0, short)), constant_values=self.fill).reshape(
+                clips, *self.shape)
+        values = values.reshape(clips, *self.source)
+        (down, across), (above, left) = self.stride, self.offset
+        height, width = rows * down, cols * across
+        full = np.full((clips, self.source[0], height, width), self.fill, np.int64)
+        kept = values[:, :, :height - above, :width - left]
+        full[:, :, above:above + kept.shape[2], left:left + kept.shape[3]] = kept
+        # (clip, channel, row, phase, col, phase) -> (clip, phase, phase, channel, row, col)
+        return full.reshape(clips, -1, rows, down, cols, across).transpose(
+            0, 3, 5, 1, 2, 4).reshape(clips, *self.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a program's manifest has them."""
+        return {"kind": self.kind, "shape": list(self.shape), "source": list(self.source),
+                "fill": self.fill, "stride": list(self.stride), "offset": list(self.offset)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Arrangement:
+        """Of the plain values of :meth:`to_dict`."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value
+                      for name, value in values.items()})
 
 
 def row_beats(channels: int, cols: int, tile_cols: int, *, interleaved: bool = False) -> int:

@@ -3,5 +3,6 @@
 from .compile import compile_network
 from .errors import CompileError
 from .lower import lower_network, lowering
+from .native import Lowered, lower_for
 
-__all__ = ["CompileError", "compile_network", "lower_network", "lowering"]
+__all__ = ["CompileError", "Lowered", "compile_network", "lower_for", "lower_network", "lowering"]

@@ -1,7 +1,7 @@
 """From a network to a program: the passes in their order.
 
 ====================  ==============================================================================
-:mod:`.lower`         layers become native ones
+:mod:`.native`        layers become a chain of native ones, by :mod:`.lower` and :mod:`.passes`
 :mod:`.walks`         native layers become walks: loop bounds and constants on this geometry
 :mod:`.images`        weight rows and start values; proof that no sum leaves the accumulator
 :mod:`.rings`         maps and vectors get addresses, with the row counts of :mod:`.schedule`
@@ -21,8 +21,8 @@ from bamac_hw.program import Program
 from .descriptors import write_descriptors
 from .errors import CompileError, DoesNotFitError
 from .images import place_weights
-from .lower import lower_network
 from .manifest import write_manifest
+from .native import lower_for
 from .rings import place_rings, place_vectors
 from .walks import walks as walks_of
 
@@ -56,14 +56,15 @@ def compile_network(network: IntegerNetwork, geometry: Geometry) -> Program:
 
 
 def _compile(network: IntegerNetwork, geometry: Geometry) -> Program:
-    walks = walks_of(lower_network(network), geometry)
+    lowered = lower_for(network, geometry)
+    walks = walks_of(lowered.network, geometry)
     if len(walks) > geometry.max_layers:
         raise DoesNotFitError(f"{network.name}: {len(walks)} layers do not fit array "
                               f"{geometry.name}, which has descriptors for {geometry.max_layers}")
     store = place_weights(network.name, walks, geometry)
     rings = place_rings(network.name, walks, geometry)
     vector_bases = place_vectors(network.name, walks, geometry)
-    descriptors = write_descriptors(network.input, walks, geometry, store, rings,
+    descriptors = write_descriptors(lowered.network.input, walks, geometry, store, rings,
                                     vector_bases)
-    manifest = write_manifest(network, walks, geometry, store, rings, vector_bases[-1])
+    manifest = write_manifest(network, lowered, walks, geometry, store, rings, vector_bases[-1])
     return Program(geometry, np.concatenate(store.images), descriptors, manifest)

@@ -10,6 +10,7 @@ from bamac_hw.abi.layer_state import layer_state_bits
 from bamac_hw.geometry import Geometry
 
 from .images import WeightStore, accumulator_bounds
+from .native import Lowered
 from .rings import Ring
 from .walk import Walk, ceil_div
 
@@ -18,12 +19,12 @@ __all__ = ["write_manifest"]
 DESCRIPTOR_BYTES = 64
 
 
-def write_manifest(network: IntegerNetwork, walks: list[Walk], geometry: Geometry,
-                   store: WeightStore, rings: dict[int, Ring],
+def write_manifest(network: IntegerNetwork, lowered: Lowered, walks: list[Walk],
+                   geometry: Geometry, store: WeightStore, rings: dict[int, Ring],
                    vector_words: int) -> dict[str, Any]:
     """The manifest of a program, plain values; see ``docs/program.md``.
 
-    ``network`` is the one that was compiled, before its layers were lowered.
+    ``network`` is the one that was compiled, ``lowered`` what the array runs of it.
     """
     return {
         "credit": rings[0].rows - walks[0].padding[0],
@@ -41,6 +42,8 @@ def write_manifest(network: IntegerNetwork, walks: list[Walk], geometry: Geometr
             "score_offset": network.score_offset,
             "front_end": {"kind": network.front_end.kind, "offset": network.front_end.offset,
                           "steps": network.front_end.steps},
+            **({} if lowered.arrangement is None else
+               {"arrangement": lowered.arrangement.to_dict()}),
         },
         "layers": [_table_row(walk, geometry, store, rings.get(walk.index)) for walk in walks],
         "memory": _memory_use(walks, geometry, store, rings, vector_words),

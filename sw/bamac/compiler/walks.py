@@ -263,7 +263,7 @@ def _conv_start(conv: Conv2d, reads: TensorSpec, offset: int) -> Array:
         start: Array = conv.bias - made_up
         return start
     low, high = reach(conv.weights, reads.low, reads.high)
-    start = -(np.clip(np.asarray(conv.thresholds), low, high + 1) + made_up)
+    start = -(np.clip(np.asarray(conv.thresholds).reshape(-1), low, high + 1) + made_up)
     return start
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bamac.compiler.lower import lower_network
+from bamac.compiler.native import lower_for
 from bamac.compiler.schedule import job_order
 from bamac.ir import reference
 from bamac.ir.checks import Array
@@ -106,7 +106,7 @@ def _predict(program: Program, clips: int,
              events: Sequence[LayerEvents] | None = None) -> dict[str, Any]:
     """Counters, from the program and each layer's events of all clips (event-driven walk)."""
     geometry = program.geometry
-    frame_rows, beats = program.frame_shape[-2], program.row_beats
+    frame_rows, beats = program.sent_shape[1], program.row_beats
     rows = layer_rows(program)
     totals = [dict.fromkeys(COUNTERS, 0) | shape_accesses(row, geometry, clips) for row in rows]
     totals[0]["input_writes"] = clips * frame_rows * beats
@@ -232,9 +232,11 @@ def predict_events(program: Program, network: IntegerNetwork, frames: npt.ArrayL
     network : the program's
     frames : int array (rows, cols), or (channels, rows, cols) of several channels
     """
-    native, geometry = lower_network(network), program.geometry
+    geometry = program.geometry
+    lowered = lower_for(network, geometry)
+    native, frames = lowered.network, lowered.arrange(frames)
     trace = reference.run(native, frames)
-    values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
+    values: Array = frames.reshape(program.sent_shape)
     # What the layer computes on, and what is stored of it
     values = values - native.input.zero_point
     offset = geometry.traits.input_offset(native.input.min - native.input.zero_point)

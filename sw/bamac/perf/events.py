@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bamac.compiler.lower import lower_network
+from bamac.compiler.native import lower_for
 from bamac.ir import reference
 from bamac.ir.checks import Array
 from bamac.ir.network import IntegerNetwork
@@ -85,7 +85,8 @@ def tile_events(program: Program, network: IntegerNetwork,
 
     Pixels beyond the map count as the hardware fetches them.
     """
-    native = lower_network(network)
+    lowered = lower_for(network, program.geometry)
+    native, frames = lowered.network, lowered.arrange(frames)
     trace = reference.run(native, frames)
     streams = program.geometry.streams
     rows = layer_rows(program)
@@ -109,7 +110,7 @@ def layer_unions(program: Program, trace: reference.ReferenceTrace, frames: npt.
     values, and above them those of negative ones.
     """
     geometry = program.geometry
-    values: Array = np.asarray(frames, np.int64).reshape(-1, *program.frame_shape[-2:])
+    values: Array = np.asarray(frames, np.int64).reshape(program.sent_shape)
     values = values - program.manifest["network"].get("zero_point", 0)
     words = (np.abs(values) << np.where(values < 0, Geometry.INPUT_BITS, 0)).astype(np.uint64)
     for row in program.layers:

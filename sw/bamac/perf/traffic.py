@@ -94,7 +94,7 @@ def lower_bounds(program: Program) -> dict[str, int]:
     vector = sum(row.words for row in rows if not row.reads_map)
     return {
         "weights": sum(row.weight_rows for row in rows) // program.geometry.store_rows,
-        "input_buffer": 2 * prod(program.frame_shape),
+        "input_buffer": 2 * prod(program.sent_shape),
         "line_buffers": 2 * line,
         "vectors": 2 * vector,
         "descriptors": len(layer_words(program.geometry)) * len(rows),
