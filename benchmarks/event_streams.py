@@ -30,7 +30,8 @@ def _split(program, trace, frames, rows, cols):
               for row in program.layers if row["kind"] == "conv"]
     part = SimpleNamespace(
         geometry=SimpleNamespace(tile_rows=rows, tile_cols=cols, channels=g.channels),
-        frame_shape=program.frame_shape, manifest=program.manifest, layers=layers)
+        frame_shape=program.frame_shape, sent_shape=program.sent_shape,
+        manifest=program.manifest, layers=layers)
     for row, words in zip(program.layers, layer_unions(part, trace, frames), strict=False):
         events = _count(words).sum(axis=2)
         yield events.reshape(row["jobs"], down, row["tiles"], across).transpose(

@@ -27,6 +27,7 @@ from .passes.chain import to_chain
 from .passes.counterpart import Counterpart
 from .passes.heads import reads_out_maps, split_heads
 from .passes.pools import split_pools
+from .passes.strides import split_strides
 from .walks import runs_depthwise
 
 __all__ = ["Counterpart", "Lowered", "lower_for"]
@@ -70,8 +71,8 @@ def lower_for(network: IntegerNetwork, geometry: Geometry) -> Lowered:
         has no exact form.
     """
     native = lower_network(network)
-    native = split_pools(native, geometry)
     native, arrangement = arrange_input(native, geometry)
+    native = split_pools(split_strides(native), geometry)
     native = split_heads(native, geometry)
     if _is_native(native, geometry):
         counterparts = {layer.name: Counterpart(layer.name, "") for layer in native.layers}

@@ -215,10 +215,11 @@ def _check_conv(conv: Conv2d, reads: TensorSpec, geometry: Geometry, *, depthwis
     down, across = conv.strides
     if max(down, across) > 2 or (down != across and not geometry.axis_strides):
         alike = "" if geometry.axis_strides else ", the same in both directions,"
-        way_out = ("; use an array with axis_strides = true, such as general"
-                   if max(down, across) == 2 else "")
+        way_out = ("use an array with axis_strides = true, such as general"
+                   if max(down, across) == 2 else
+                   "strides of 4, 8 and 16 are made of several, and the first layer takes any")
         raise CompileError(f"{conv.name}: stride must be 1 or 2{alike} on array {geometry.name}, "
-                           f"not {down} x {across}{way_out}")
+                           f"not {down} x {across}; {way_out}")
     for axis, pool, tile in (("rows", conv.pool[0], geometry.tile_rows),
                              ("columns", conv.pool[1], geometry.tile_cols)):
         if pool not in POOLS or pool > tile:

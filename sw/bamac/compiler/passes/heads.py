@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from bamac.ir.conv import Conv2d
 from bamac.ir.dense import Dense
-from bamac.ir.layer import Layer, TensorSpec
+from bamac.ir.layer import TensorSpec
 from bamac.ir.network import FRAMES, IntegerNetwork
 from bamac_hw.geometry import Geometry
+
+from .replacing import replaced
 
 __all__ = ["reads_out_maps", "split_heads"]
 
@@ -31,24 +32,12 @@ def split_heads(network: IntegerNetwork, geometry: Geometry) -> IntegerNetwork:
     """
     if reads_out_maps(geometry):
         return network
-    layers: list[Layer] = []
-    for layer, reads in network.steps():
-        if (isinstance(layer, Dense) and reads.is_map and layer.emit in ("raw", "unsigned")
-                and network.inputs_of(layer.name) != (FRAMES,)
-                and max(reads.shape[1:]) <= geometry.kernel_most
-                and prod(reads.shape) <= VALUES_MOST):
-            layers.append(_flatten(f"{layer.name}.flatten", reads))
-        layers.append(layer)
-    if len(layers) == len(network.layers):
-        return network
-    inputs = dict(network.inputs)
-    for before, layer in zip(layers, layers[1:], strict=False):
-        if before.name == f"{layer.name}.flatten":
-            inputs[before.name] = network.inputs_of(layer.name)
-            inputs[layer.name] = (before.name,)
-    known = {name: inputs.get(name, network.inputs_of(name)) for name in
-             (layer.name for layer in network.layers)}
-    return replace(network, layers=tuple(layers), inputs=known | inputs)
+    return replaced(network, {
+        layer.name: (_flatten(f"{layer.name}.flatten", reads), layer)
+        for layer, reads in network.steps()
+        if isinstance(layer, Dense) and reads.is_map and layer.emit in ("raw", "unsigned")
+        and network.inputs_of(layer.name) != (FRAMES,)
+        and max(reads.shape[1:]) <= geometry.kernel_most and prod(reads.shape) <= VALUES_MOST})
 
 
 def _flatten(name: str, reads: TensorSpec) -> Conv2d:
