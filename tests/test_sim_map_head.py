@@ -45,14 +45,14 @@ def test_flattened_maps_to_the_bit_and_cycle(geometry):
 
 
 def test_an_array_without_the_option_refuses_and_a_way_out_works():
-    case = flattened_case(0, convs=1, hidden=())
+    case = flattened_case(0, convs=0, hidden=())
     geometry = replace(GEOMETRIES["dense"], map_head=False)
     with pytest.raises(CompileError, match="^scores: it reads a map, and array dense reads out "
                                            "dense layers of vectors alone; use an array with "
                                            "map_head = true, such as general, or a global pool in "
                                            "front of it$"):
         compile_network(case.network, geometry)
-    assert compile_network(case.network, GEOMETRIES["dense"]).layers[-1]["source"] == "line"
+    assert compile_network(case.network, GEOMETRIES["dense"]).layers[-1]["source"] == "input"
 
 
 def test_the_option_is_in_the_digest_only_where_it_is_on():
